@@ -1,0 +1,136 @@
+"""What a decode step of each method costs, over a dense step of plain transformers.
+
+    python perf/decode_overhead.py
+
+CPU time of one step of the whole model (random 4-layer, 512-wide Llama, float32, one thread), warm
+and for a method's first step, which prepares what it keeps about the context.  Methods read the
+first 128 and the last 128 keys and 5% more; MagicPIG has 64 tables of 8 bits.  The other side is
+``model(...)`` with transformers' DynamicCache and SDPA on the same context, measured in turn.
+"""
+
+from __future__ import annotations
+
+from common import cpu_seconds, fix_environment, ratios, report, spread
+
+fix_environment()
+
+import argparse
+import gc
+
+import torch
+from models import random_adapter, random_tokens
+from rich.console import Console
+from rich.table import Table
+from transformers import DynamicCache
+
+from sparse_attention import AttentionConfig, HuggingFaceAdapter, Protocol, hf_compat
+from sparse_attention.decoder import SparseDecoder
+from sparse_attention.kv_cache import Prefix, SharedPrefixCache
+from sparse_attention.maskers import (
+    AdaptiveSampling,
+    Local,
+    MagicPig,
+    OracleTopK,
+    RandomSampling,
+    Sink,
+)
+
+EDGES = (Sink(sink_size=128), Local(window_size=128))
+CONFIGS = {
+    "dense": AttentionConfig(),
+    "sink_local": AttentionConfig(EDGES),
+    "oracle_top_k": AttentionConfig((*EDGES, OracleTopK(heavy_size=0.05))),
+    "random_sampling": AttentionConfig((*EDGES, RandomSampling(sampling_rate=0.05))),
+    "adaptive_sampling": AttentionConfig(
+        (*EDGES, OracleTopK(heavy_size=0.025), AdaptiveSampling(base_rate=0.025, epsilon=0.2))
+    ),
+    "magic_pig": AttentionConfig((*EDGES, MagicPig(lsh_l=64, lsh_k=8))),
+}
+
+
+class Plain:
+    """Decode steps of plain transformers."""
+
+    def __init__(self, adapter: HuggingFaceAdapter, context: list[int]) -> None:
+        self.model, self.position = adapter.model, len(context)
+        self.cache = DynamicCache(config=adapter.model.config)
+        with torch.inference_mode():
+            self.model.model(torch.tensor([context]), past_key_values=self.cache, use_cache=True)
+
+    @torch.inference_mode()
+    def step(self) -> None:
+        """Process one token."""
+        self.model(
+            torch.tensor([[self.position % 4096]]),
+            position_ids=torch.tensor([[self.position]]),
+            past_key_values=self.cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        self.position += 1
+
+
+class Ours:
+    """Decode steps of one configuration over a prefix."""
+
+    def __init__(
+        self, adapter: HuggingFaceAdapter, prefix: Prefix, config: AttentionConfig
+    ) -> None:
+        self.model, self.token = adapter.model, 0
+        self.decoder = SparseDecoder(
+            SharedPrefixCache(prefix, 1), [config], ["perf"], Protocol(), measure_error=False
+        )
+
+    def step(self) -> None:
+        """Process one token."""
+        hf_compat.forward(self.model, torch.tensor([[self.token % 4096]]), self.decoder)
+        self.token += 1
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--lengths", type=int, nargs="+", default=[4096, 16384])
+    parser.add_argument("--kv-heads", type=int, default=8, help="key-value heads of the 8 heads")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--steps", type=int, default=6, help="steps in a round")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+
+    measured: dict[str, float] = {}
+    table = Table("method", "keys", "ms a step", "over transformers' dense step", "density")
+    for length in options.lengths:
+        adapter = random_adapter(length + 4096, options.kv_heads)
+        context = random_tokens(length, seed=1)
+        prefix = adapter.prefill(context)
+        plain = Plain(adapter, context)
+        plain.step()
+        for name, config in CONFIGS.items():
+            first, warm, base = [], [], []
+            for _ in range(options.rounds):
+                for layer in prefix.layers:
+                    layer.features.clear()
+                ours = Ours(adapter, prefix, config)
+                first.append(cpu_seconds(ours.step))
+                ours.step()
+                warm.append(cpu_seconds(lambda: [ours.step() for _ in range(options.steps)]))  # noqa: B023
+                base.append(cpu_seconds(lambda: [plain.step() for _ in range(options.steps)]))
+                gc.collect()
+            over = ratios(warm, base)
+            measured[f"{name}@{length}"] = sorted(over)[len(over) // 2]
+            milliseconds = [1000 * seconds / options.steps for seconds in warm]
+            density = f"{ours.decoder.probes[0].density:.3f}"
+            table.add_row(name, str(length), spread(milliseconds), spread(over), density)
+            if name == "magic_pig":
+                over = ratios(first, [seconds / options.steps for seconds in base])
+                measured[f"{name}_first@{length}"] = sorted(over)[len(over) // 2]
+                milliseconds = [1000 * seconds for seconds in first]
+                table.add_row(
+                    f"{name} (first)", str(length), spread(milliseconds), spread(over), ""
+                )
+    Console().print(table)
+    report(**measured)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,20 @@
+"""Sparse attention for Hugging Face causal language models: every method is a selection of keys."""
+
+from .adapter import Answer, HuggingFaceAdapter
+from .config import CONFIG_TYPES, AttentionConfig, ConfigType, Protocol, make_config
+from .errors import UserError
+from .kv_cache import Prefix
+from .selection import Selection
+
+__all__ = [
+    "CONFIG_TYPES",
+    "Answer",
+    "AttentionConfig",
+    "ConfigType",
+    "HuggingFaceAdapter",
+    "Prefix",
+    "Protocol",
+    "Selection",
+    "UserError",
+    "make_config",
+]

@@ -1,0 +1,316 @@
+"""One attention operation as a method sees it: queries, keys, scores and what was kept of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from .method import resolve_size
+from .numerics import keyed_generator, product
+
+if TYPE_CHECKING:
+    from .kv_cache import Features, LayerCache
+    from .method import Method
+
+SPARSE_PRODUCT_SHARE = 0.05
+"""Share of the keys above which ``dots_at`` uses the scores of all keys instead of single ones."""
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where the queries and keys of an attention operation lie, and who sees whom."""
+
+    query_positions: Tensor
+    """(Q,) int64, positions in the sequence."""
+    key_positions: Tensor
+    """(K,) int64, consecutive."""
+    visible: Tensor | None
+    """(Q, K) bool, or None where every query sees every key."""
+
+    @classmethod
+    def of(cls, cache: LayerCache, context: int, queries: int, window: int | None) -> Geometry:
+        """For ``queries`` new tokens, which are already in the tails of the cache.
+
+        Args:
+            cache: of the layer.
+            context: tokens of the prefix in layers that keep all of them.
+            queries: new tokens.
+            window: keys that a query sees, its own included; None for all.
+        """
+        device, start, end = (
+            cache.prefix_keys.device,
+            cache.prefix.start,
+            context + cache.tail_length,
+        )
+        query_positions = torch.arange(end - queries, end, device=device)
+        key_positions = torch.arange(start, end, device=device)
+        if queries == 1 and (window is None or end - start <= window):
+            return cls(query_positions, key_positions, None)
+        distance = query_positions[:, None] - key_positions
+        visible = distance >= 0
+        if window is not None:
+            visible &= distance < window
+        return cls(query_positions, key_positions, visible)
+
+    @cached_property
+    def visible_counts(self) -> Tensor:
+        """(Q,) int64, keys that each query sees."""
+        if self.visible is None:
+            return torch.full_like(self.query_positions, self.key_positions.shape[0])
+        return self.visible.sum(-1)
+
+    @cached_property
+    def _sizes(self) -> dict[tuple[type, int | float], Tensor]:
+        return {}
+
+    def resolve(self, size: int | float) -> Tensor:
+        """(Q,) int64, keys that ``size`` means for each query; see ``resolve_size``."""
+        key = (type(size), size)  # 1 and 1.0 are different sizes
+        if key not in self._sizes:
+            self._sizes[key] = resolve_size(size, self.visible_counts)
+        return self._sizes[key]
+
+    @cached_property
+    def visible_total(self) -> int:
+        """Keys that all queries see, added up."""
+        return int(self.visible_counts.sum())
+
+
+class AttentionCall:
+    """The attention of rows of one configuration in one layer.
+
+    Shapes use R rows, H key-value heads, G query heads per key-value head, Q queries and K keys;
+    the keys are the P keys of the shared prefix followed by the row's own tail.  Head h and group g
+    are query head ``h * G + g``.
+    """
+
+    def __init__(
+        self,
+        queries: Tensor,
+        cache: LayerCache,
+        rows: Sequence[int],
+        geometry: Geometry,
+        *,
+        methods: tuple[Method, ...],
+        batch: Sequence[tuple[Method, ...]],
+        sample_keys: Sequence[str],
+        scaling: float,
+        softcap: float | None,
+        shared: SharedScores,
+    ) -> None:
+        """Made by the decoder.
+
+        Args:
+            queries: (R, H, G, Q, D).
+            cache: of the layer.
+            rows: numbers of the rows in the batch.
+            geometry: positions and visibility.
+            methods: all methods of the configuration, in order.
+            batch: the same of all rows of the batch; a method may prepare for them what it
+                needs itself, but its result must not depend on them.
+            sample_keys: names of the samples of the rows.
+            scaling: factor of the products of queries and keys.
+            softcap: ``c`` where scores are ``c * tanh(products / c)``, else None.
+            shared: what the operation computes for all rows together.
+        """
+        self.queries, self.cache, self.rows, self.geometry = queries, cache, rows, geometry
+        self.methods, self.batch, self.sample_keys = methods, batch, sample_keys
+        self.scaling, self.softcap, self.layer = scaling, softcap, cache.layer
+        self._shared = shared
+
+    @property
+    def query_positions(self) -> Tensor:
+        """(Q,) int64."""
+        return self.geometry.query_positions
+
+    @property
+    def key_positions(self) -> Tensor:
+        """(K,) int64."""
+        return self.geometry.key_positions
+
+    @property
+    def visible(self) -> Tensor | None:
+        """(Q, K) bool, or None where every query sees every key."""
+        return self.geometry.visible
+
+    def resolve(self, size: int | float) -> Tensor:
+        """(Q,) int64, keys that ``size`` means for each query; see ``resolve_size``."""
+        return self.geometry.resolve(size)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int, int]:
+        """(R, H, G, Q, K)."""
+        rows, heads, group, queries, _ = self.queries.shape
+        return rows, heads, group, queries, self.key_positions.shape[0]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are."""
+        return self.queries.device
+
+    @property
+    def scores(self) -> Tensor:
+        """Attention logits, float32 (R, H, G, Q, K): scaled, soft-capped, -inf where invisible."""
+        return self._shared.scores(self.rows)
+
+    @property
+    def probabilities(self) -> Tensor:
+        """Dense attention weights, float32 (R, H, G, Q, K): softmax of ``scores``."""
+        return self._shared.probabilities(self.rows)
+
+    def dots_at(self, index: tuple[Tensor, ...]) -> Tensor:
+        """``scaling * query @ key`` at single places, reading few keys where these are few.
+
+        Args:
+            index: row, head, group, query and key, each int64 (n,); visible places only.
+
+        Returns:
+            float32 (n,).
+        """
+        rows, heads, group, queries, keys = self.shape
+        share = index[0].numel() / (rows * heads * group * queries * keys)
+        if self.softcap is None and (self._shared.known or share > SPARSE_PRODUCT_SHARE):
+            return self.scores[index]
+        row, head, _, _, key = index
+        prefix = self.cache.prefix_keys.shape[1]
+        chosen = self.cache.prefix_keys[head, key.clamp(max=prefix - 1)]
+        in_tail = key >= prefix
+        if in_tail.any():
+            own = self.cache.tail_keys(self.rows)
+            chosen[in_tail] = own[row[in_tail], head[in_tail], key[in_tail] - prefix]
+        return (self.queries[index[:4]].float() * chosen.float()).sum(-1) * self.scaling
+
+    def uniform(self, seed: int) -> Tensor:
+        """Independent uniform numbers in [0, 1), float32 (R, H, G, Q, K).
+
+        They are keyed by (seed, sample, layer, position of the query), so that they do not depend
+        on the batch, on the order of the work or on how many tokens are processed at once.
+        Keys after the query get 0.
+        """
+        return torch.cat([self._uniform(seed, sample) for sample in self.sample_keys])
+
+    def _uniform(self, seed: int, sample: str) -> Tensor:
+        key = (seed, sample)
+        if key not in self._shared.draws:
+            _, heads, group, _, keys = self.shape
+            numbers = torch.zeros(1, *self.shape[1:], device=self.device)
+            first = int(self.key_positions[0])
+            for query, position in enumerate(self.query_positions.tolist()):
+                generator = keyed_generator(self.device, seed, sample, self.layer, position)
+                seen = min(keys, position + 1 - first)
+                numbers[0, :, :, query, :seen] = torch.rand(
+                    heads, group, seen, generator=generator, device=self.device
+                )
+            self._shared.draws[key] = numbers
+        return self._shared.draws[key]
+
+    def key_features(
+        self,
+        key: Hashable,
+        fit: Callable[[Tensor], Features],
+        encode: Callable[[Features, Tensor], Features],
+        encode_prefix: Callable[[Features, Tensor], Features] | None = None,
+    ) -> tuple[Features, Features, Features]:
+        """What a method keeps about every key, computed once for the prefix and once per new key.
+
+        ``fit`` gets the prefix keys (1, H, P, D) and returns what holds for all keys (projections,
+        means, ...); ``encode`` gets that and keys (n, H, m, D) and returns tensors (n, H, ..., m)
+        with the keys in the last dimension.  ``key`` names the features among all methods.
+        ``encode_prefix`` is for a method that can have the prefix's features cheaper.
+
+        Returns:
+            The result of ``fit``, the encoded prefix (1, H, ..., P) and the encoded tails
+            (R, H, ..., K - P).
+        """
+        fitted, prefix = self.cache.prefix_features(key, fit, encode_prefix or encode)
+        return fitted, prefix, self.cache.tail_features(key, self.rows, fitted, encode)
+
+
+class SharedScores:
+    """Scores and dense attention weights of all rows of an operation, computed when asked for.
+
+    Products with the prefix are one matrix product for all rows.  ``draws`` keeps random numbers
+    that several rows use.
+    """
+
+    def __init__(
+        self,
+        queries: Tensor,
+        cache: LayerCache,
+        geometry: Geometry,
+        scaling: float,
+        softcap: float | None,
+    ) -> None:
+        self._queries, self._cache, self._geometry = queries, cache, geometry
+        self._scaling, self._softcap = scaling, softcap
+        self._scores: Tensor | None = None
+        self._probabilities: Tensor | None = None
+        self.draws: dict[Hashable, Tensor] = {}
+
+    @property
+    def known(self) -> bool:
+        """Whether the scores have been computed."""
+        return self._scores is not None
+
+    def scores(self, rows: Sequence[int]) -> Tensor:
+        """Logits of these rows, (rows, H, G, Q, K) float32, heads first in memory."""
+        if self._scores is None:
+            self._scores = self._compute()
+        return _rows_of(self._scores, rows)
+
+    def probabilities(self, rows: Sequence[int]) -> Tensor:
+        """Softmax of the scores of these rows, in the same layout; kept if these are all rows."""
+        if self._probabilities is not None:
+            return _rows_of(self._probabilities, rows)
+        probabilities = self.scores(rows).transpose(0, 1).softmax(-1).transpose(0, 1)
+        if len(rows) == self._queries.shape[0]:
+            self._probabilities = probabilities
+        return probabilities
+
+    def _compute(self) -> Tensor:
+        rows, heads, group, count, width = self._queries.shape
+        prefix_keys, tail_keys = self._cache.prefix_keys, self._cache.tail_keys(slice(None))
+        prefix, tail = prefix_keys.shape[1], tail_keys.shape[2]
+        queries = self._queries.to(prefix_keys.dtype)
+        exact = queries.dtype == torch.float32
+        if exact:  # a factor of the small queries is cheaper than one of the large scores
+            queries = queries * self._scaling
+        scores = queries.new_empty(heads, rows * group * count, prefix + tail, dtype=torch.float32)
+        flat = queries.transpose(0, 1).reshape(heads, rows * group * count, width)
+        if exact:
+            torch.bmm(flat, prefix_keys.mT, out=scores[..., :prefix])
+        else:
+            scores[..., :prefix] = product(flat, prefix_keys.mT)
+        own = queries.reshape(rows * heads, group * count, width)
+        own = product(own, tail_keys.reshape(rows * heads, tail, width).mT)
+        shaped = scores.view(heads, rows, group, count, prefix + tail).transpose(0, 1)
+        shaped[..., prefix:] = own.view(rows, heads, group, count, tail)
+        if not exact:
+            shaped.mul_(self._scaling)
+        if self._softcap is not None:
+            shaped.div_(self._softcap).tanh_().mul_(self._softcap)
+        hide(shaped, self._geometry, prefix)
+        return shaped
+
+
+def hide(scores: Tensor, geometry: Geometry, prefix: int) -> None:
+    """Write -inf where a key is invisible; ``scores`` is (R, H, G, Q, K)."""
+    if geometry.visible is None:
+        return
+    hidden = ~geometry.visible
+    # Without a window only the newest tokens can be invisible.
+    first = 0 if bool(hidden[:, :prefix].any()) else prefix
+    scores[..., first:].masked_fill_(hidden[:, first:], -torch.inf)
+
+
+def _rows_of(tensor: Tensor, rows: Sequence[int]) -> Tensor:
+    if len(rows) == tensor.shape[0]:
+        return tensor
+    if len(rows) == 1:
+        return tensor[rows[0] : rows[0] + 1]
+    return tensor[list(rows)]

@@ -1,0 +1,25 @@
+"""Methods that select at decode time, one file each."""
+
+from .adaptive_sampling import AdaptiveSampling
+from .base import Masker
+from .local import Local
+from .magic_pig import MagicPig
+from .oracle_top_k import OracleTopK
+from .random_sampling import RandomSampling
+from .sink import Sink
+
+MASKERS: dict[str, type[Masker]] = {
+    masker.name: masker
+    for masker in (Sink, Local, OracleTopK, RandomSampling, MagicPig, AdaptiveSampling)
+}
+
+__all__ = [
+    "MASKERS",
+    "AdaptiveSampling",
+    "Local",
+    "MagicPig",
+    "Masker",
+    "OracleTopK",
+    "RandomSampling",
+    "Sink",
+]

@@ -1,0 +1,100 @@
+"""vAttention: as many samples as a promised accuracy needs."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from scipy.stats import norm
+from torch import Tensor
+
+from ..attention_call import AttentionCall
+from ..method import Size, resolve_size
+from ..search import Choices
+from ..selection import Selection
+from .base import Masker
+from .sampling import Residual, log_inverse_share
+
+
+class AdaptiveSampling(Masker):
+    """Sample the residual so that the softmax denominator is right to ``epsilon`` in most cases.
+
+    Per query and head, with e_i = exp(score_i), the residual R of the n keys not read yet, and D_f
+    the denominator of the keys that are read already:
+
+    1. A pilot of ``b0 = max(2, base_rate * n)`` keys of R is read, with weight 1.  It gives the
+       standard deviation sigma and the mean of e, and of the ``m = n - b0`` keys that are left the
+       estimate ``D = D_f + sum_pilot(e) + m * mean(e)``.
+    2. For a relative error of at most epsilon with probability 1 - delta (central limit theorem,
+       two-sided), ``b = (z * m * sigma / (epsilon * D))^2`` with ``z = Phi^-1(1 - delta / 2)``;
+       drawing without replacement needs only ``b / (1 + b / m)`` of them (Cochran, 1977).
+    3. ``max(min_samples, ceil(b))`` of the keys that are left, at most all, are drawn without
+       replacement, with weight m / budget.  A budget of m is exact.
+
+    Given the pilot, the second sample has a fixed size, so that numerator and denominator are
+    unbiased.  (Weighting pilot and top-up alike by n / budget would not be: pilots that happen to
+    look varied are topped up more, and so count less.)
+
+    Reads the scores of all keys to know e_i; a kernel would read the keys of the pilot, the sample
+    and the earlier methods only.  Weak where single unread keys dominate: sigma then rests on a
+    pilot that may have missed them, so use it after a top-k method.
+
+    Source: Desai et al., vAttention: Verified Sparse Attention (2025), in the relaxation to the
+    denominator that its experiments use.  Unlike published code: only keys that are not read yet
+    are drawn, without replacement, the quantile is two-sided and the pilot is used.
+    """
+
+    name = "adaptive_sampling"
+    samples = True
+
+    base_rate: Annotated[Size, Choices(0.01, 0.02, 0.03, 0.05, 0.1)] = 0.02
+    """Keys of the pilot: a count or a share of the residual."""
+    epsilon: Annotated[float, Field(gt=0, lt=1), Choices(0.025, 0.05, 0.1, 0.2, 0.3, 0.4)] = 0.1
+    """Relative error of the denominator that is aimed at."""
+    delta: Annotated[float, Field(gt=0, lt=1), Choices(0.025, 0.05, 0.1, 0.2, 0.3, 0.4)] = 0.1
+    """Probability with which it may be larger."""
+    min_samples: Annotated[int, Field(ge=2)] = 16
+    """Smallest second sample; below about 16 the normal approximation fails."""
+    seed: int = 42
+
+    def propose(self, call: AttentionCall, prior: Selection) -> Selection:
+        """The sample with its weights."""
+        residual = Residual.of(call, prior, self.seed)
+        pilot = resolve_size(self.base_rate, residual.size).clamp(min=2).minimum(residual.size)
+        in_pilot = residual.first(pilot)
+        rest = residual.size - pilot
+        needed = self._needed(call.probabilities, prior, in_pilot, pilot, rest)
+        budget = torch.minimum(needed.clamp(min=self.min_samples), rest)
+        weight = log_inverse_share(budget, rest) * (residual.left & ~in_pilot)
+        return Selection(residual.first(pilot + budget), weight)
+
+    def _needed(
+        self, terms: Tensor, prior: Selection, in_pilot: Tensor, pilot: Tensor, rest: Tensor
+    ) -> Tensor:
+        """Samples that the accuracy needs, int64 (R, H, G, Q, 1), estimated from the pilot.
+
+        ``terms`` are e_i up to a factor per query, which cancels: all that counts are ratios.
+        """
+        drawn = terms * in_pilot
+        count = pilot.clamp(min=1).float()
+        total = drawn.sum(-1, keepdim=True)
+        mean = total / count
+        squares = torch.linalg.vector_norm(drawn, dim=-1, keepdim=True).square()
+        variance = (squares - count * mean.square()).clamp(min=0) / (count - 1).clamp(min=1)
+
+        size = rest.float()
+        denominator = (terms * prior.reads).sum(-1, keepdim=True) + total + size * mean
+        factor = normal_quantile(1 - self.delta / 2) * size / self.epsilon
+        needed = (factor / denominator).square() * variance
+        needed = needed / (1 + needed / size.clamp(min=1))
+        # Where nothing that was read has any weight, nothing is known about the rest.
+        needed = torch.where(denominator > 0, needed, size)
+        return needed.ceil().long()
+
+
+@lru_cache
+def normal_quantile(probability: float) -> float:
+    """Quantile of the standard normal distribution."""
+    return float(norm.ppf(probability))

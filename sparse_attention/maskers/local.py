@@ -1,0 +1,34 @@
+"""The newest keys of the sequence."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from ..attention_call import AttentionCall
+from ..method import Size
+from ..search import Choices
+from ..selection import Selection
+from .base import Masker
+
+
+class Local(Masker):
+    """Read the last ``window_size`` keys up to and including the query's own, with weight 1.
+
+    The query at position t reads positions t - n + 1 ... t.  Costs nothing to select.
+
+    Source: Beltagy et al., Longformer: The Long-Document Transformer (2020).
+    """
+
+    name = "local"
+    positional = True
+
+    window_size: Annotated[Size, Choices(16, 32, 64, 128, 256, 512)] = 64
+
+    def propose(self, call: AttentionCall, prior: Selection) -> Selection:
+        """Keys less than the size away."""
+        size = call.resolve(self.window_size)
+        first = (call.query_positions - size + 1)[:, None]
+        reads = (call.key_positions >= first) & (
+            call.key_positions <= call.query_positions[:, None]
+        )
+        return Selection(reads[None, None, None])

@@ -1,0 +1,181 @@
+"""MagicPIG: keys drawn by locality-sensitive hashing, with a probability that is known."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated, Literal, NamedTuple
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from ..attention_call import AttentionCall
+from ..kv_cache import Features
+from ..method import Method
+from ..search import Choices
+from ..selection import Selection
+from ..simhash import (
+    Packing,
+    count_meetings,
+    encode,
+    log_meeting_probability,
+    narrow,
+    projections,
+)
+from .base import Masker
+
+_HASH_BLOCK = 256
+"""Keys hashed at a time, to bound the memory of their projections."""
+
+
+class _Hashes(NamedTuple):
+    """Name of the hashes of a prefix."""
+
+    family: tuple[object, ...]
+    """What must be equal for hashes to be part of one another."""
+    bits: int
+    tables: int
+
+
+class MagicPig(Masker):
+    """Read the keys whose hashes meet the query's in at least ``min_hits`` of ``lsh_l`` tables.
+
+    SimHash (Charikar, 2002): bit = sign(w . x) with Gaussian w.  Query q and key k agree in one bit
+    with probability ``p = 1 - acos(cos(q, k)) / pi``, in the ``lsh_k`` bits of one table with
+    ``P = p^K``, and out of L tables in
+
+    - at least one with ``u = 1 - (1 - P)^L``,
+    - at least two with ``u = 1 - (1 - P)^L - L P (1 - P)^(L - 1)``,
+
+    so that a key that is read weighs ``1 / u`` and numerator and denominator are unbiased over
+    redraws of w.  All by ``log1p`` and ``expm1``: at K = 10, P is below 0.001 for most keys
+    and ``1 - P`` would round.  With ``center``, keys are hashed as k - mean(k), which spreads
+    them over the tables; attention does not change when all keys move by one vector.  The mean is
+    that of the prefix keys that earlier, position-only methods (sink, local) leave.
+
+    Costs L hashes of K bits per key and key-value head (``packing="int64"``: L integers of the
+    smallest type that holds K bits) and one comparison per table and key.  Fails where K is so
+    large or L so small that relevant keys never meet; a fixed draw of w errs alike at every step.
+
+    Source: Chen et al., MagicPIG: LSH Sampling for Efficient LLM Generation (2024); two hits,
+    centred keys and no lift of the keys to a sphere, as in its experiments.
+    """
+
+    name = "magic_pig"
+    samples = True
+
+    lsh_l: Annotated[int, Field(ge=1, le=1024), Choices(16, 32, 64, 100, 150, 200, 300)] = 150
+    """Tables."""
+    lsh_k: Annotated[int, Field(ge=1, le=62), Choices(4, 5, 6, 7, 8, 9, 10)] = 10
+    """Bits per table."""
+    min_hits: Annotated[Literal[1, 2], Choices(1, 2)] = 2
+    """Tables in which query and key must meet."""
+    center: Annotated[bool, Choices(True, False)] = True
+    """Hash keys relative to their mean."""
+    packing: Packing = "int64"
+    """How the bits of a table are kept and compared: as one integer, or as numbers +1 and -1.  The
+    result is the same; the latter is for checking the former."""
+    seed: int = 42
+
+    @model_validator(mode="after")
+    def _enough_tables(self) -> MagicPig:
+        if self.min_hits > self.lsh_l:
+            raise ValueError(f"lsh_l must be at least min_hits ({self.min_hits}), got {self.lsh_l}")
+        return self
+
+    def propose(self, call: AttentionCall, prior: Selection) -> Selection:
+        """The keys that were hit, weighted by ``-log(u)``."""
+        own = self._hashes(call)
+        fitted, prefix, tail = call.key_features(
+            own,
+            partial(self._fit, call, prior, own),
+            self._encode,
+            partial(self._encode_prefix, call, prior, own),
+        )
+        mean, planes = fitted
+        asked = encode(call.queries.float().flatten(2, 3), planes, self.packing)
+        asked = asked.unflatten(-1, call.queries.shape[2:4])
+        hits = [count_meetings(asked, codes[0], self.packing) for codes in (prefix, tail)]
+        met = (torch.cat(hits, -1) >= self.min_hits) & ~prior.reads
+        if call.visible is not None:
+            met &= call.visible
+        index = met.nonzero(as_tuple=True)
+        norms = torch.cat([prefix[1].expand(call.shape[0], -1, -1), tail[1]], -1)
+        weights = torch.zeros(call.shape, device=call.device)
+        weights[index] = -self._log_probability(call, index, mean, norms)
+        return Selection(met, weights)
+
+    def _earlier(self, methods: tuple[Method, ...]) -> tuple[Method, ...]:
+        return methods[: methods.index(self)]
+
+    def _family(self, methods: tuple[Method, ...]) -> tuple[object, ...]:
+        """What the mean and the random vectors depend on."""
+        return (self.name, self.center, self.packing, self.seed, self._earlier(methods))
+
+    def _hashes(self, call: AttentionCall) -> _Hashes:
+        return _Hashes(self._family(call.methods), self.lsh_k, self.lsh_l)
+
+    def _fit(self, call: AttentionCall, prior: Selection, own: _Hashes, keys: Tensor) -> Features:
+        """Mean key (1, H, D) and random vectors (K, L, D)."""
+        width, prefix = keys.shape[-1], keys.shape[2]
+        planes = projections(width, own.bits, own.tables, self.seed, call.layer).to(keys.device)
+        if not self.center:
+            return keys.new_zeros(1, keys.shape[1], width).float(), planes
+        left = torch.ones(prefix, dtype=torch.bool, device=keys.device)
+        if prior.reads.shape[:3] == (1, 1, 1):
+            unread = ~prior.reads[0, 0, 0, 0, :prefix]
+            left = unread if unread.any() else left
+        return keys.float().mul(left[:, None]).sum(2) / left.sum(), planes
+
+    def _encode(self, fitted: Features, keys: Tensor) -> Features:
+        """Codes and norms of the centred keys: (n, H, L[, K], m) and (n, H, m)."""
+        mean, planes = fitted
+        codes, norms = [], []
+        for block in keys.split(_HASH_BLOCK, dim=2):
+            centred = block.float() - mean[:, :, None]
+            norms.append(centred.norm(dim=-1))
+            codes.append(encode(centred, planes, self.packing))
+        return torch.cat(codes, -1), torch.cat(norms, -1)
+
+    def _encode_prefix(
+        self, call: AttentionCall, prior: Selection, own: _Hashes, fitted: Features, keys: Tensor
+    ) -> Features:
+        """``_encode``, or a part of the hashes for more bits and tables that others need anyway."""
+        widest = self._widest(call, own)
+        if widest == own:
+            return self._encode(fitted, keys)
+        _, (codes, norms) = call.cache.prefix_features(
+            widest, partial(self._fit, call, prior, widest), self._encode
+        )
+        return narrow(codes, self.lsh_k, self.lsh_l, self.packing), norms
+
+    def _widest(self, call: AttentionCall, own: _Hashes) -> _Hashes:
+        """Hashes that contain ``own``: known ones, or those that serve the whole batch."""
+        for known in call.cache.prefix.features:
+            if (
+                isinstance(known, _Hashes)
+                and known.family == own.family
+                and known.bits >= own.bits
+                and known.tables >= own.tables
+            ):
+                return known
+        relatives = [
+            method
+            for methods in call.batch
+            for method in methods
+            if isinstance(method, MagicPig) and method._family(methods) == own.family
+        ]
+        bits = max(method.lsh_k for method in relatives)
+        return _Hashes(own.family, bits, max(method.lsh_l for method in relatives))
+
+    def _log_probability(
+        self, call: AttentionCall, index: tuple[Tensor, ...], mean: Tensor, norms: Tensor
+    ) -> Tensor:
+        """log(u) at the places ``index``: float32 (n,)."""
+        row, head, group, query, key = index
+        queries = call.queries.float()
+        shift = torch.einsum("rhgqd,hd->rhgq", queries, mean[0])
+        dots = call.dots_at(index) / call.scaling - shift[row, head, group, query]
+        lengths = queries.norm(dim=-1)[row, head, group, query] * norms[row, head, key]
+        cosine = torch.where(lengths > 0, dots / lengths, 0.0).clamp(-1, 1)
+        return log_meeting_probability(cosine, self.lsh_k, self.lsh_l, self.min_hits)

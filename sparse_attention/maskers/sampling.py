@@ -1,0 +1,50 @@
+"""Sampling keys uniformly without replacement from what is not read yet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..attention_call import AttentionCall
+from ..numerics import count_true, largest
+from ..selection import Selection
+
+
+@dataclass(frozen=True)
+class Residual:
+    """The keys that are seen but not read yet, in a random order for every query and head.
+
+    The order is that of independent uniform numbers.  The first b keys of it are a simple random
+    sample without replacement of size b, for every b, and smaller samples are part of larger ones.
+    """
+
+    lots: Tensor
+    """(R, H, G, Q, K) float32, a random number per key, -inf outside the residual."""
+    size: Tensor
+    """int64, broadcastable to (R, H, G, Q, 1)."""
+    left: Tensor
+    """bool, broadcastable to (R, H, G, Q, K)."""
+
+    @classmethod
+    def of(cls, call: AttentionCall, prior: Selection, seed: int) -> Residual:
+        """What ``prior`` leaves; the order is drawn with ``seed``."""
+        left = ~prior.reads if call.visible is None else ~prior.reads & call.visible
+        lots = call.uniform(seed) + prior.bar
+        if call.visible is not None:
+            lots.masked_fill_(~call.visible, -torch.inf)
+        return cls(lots, count_true(left), left)
+
+    def first(self, count: Tensor) -> Tensor:
+        """The first ``count`` (R, H, G, Q, 1) keys: bool (R, H, G, Q, K)."""
+        return largest(self.lots, count)
+
+
+def log_inverse_share(drawn: Tensor, size: Tensor) -> Tensor:
+    """Horvitz-Thompson log-weight of a simple random sample of ``drawn`` out of ``size`` keys.
+
+    Each key was drawn with probability b / n, so that it weighs n / b: ``log(n) - log(b)``, exactly
+    0 where the sample is everything.  float32 in the shape of both, int64.
+    """
+    return size.clamp(min=1).float().log() - drawn.clamp(min=1).float().log()

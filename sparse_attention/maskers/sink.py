@@ -1,0 +1,33 @@
+"""The first keys of the sequence."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from ..attention_call import AttentionCall
+from ..method import Size
+from ..search import Choices
+from ..selection import Selection
+from .base import Masker
+
+
+class Sink(Masker):
+    """Read the first ``sink_size`` keys of the sequence with weight 1.
+
+    Models put attention that they have no other use for on the first tokens; without these keys
+    the softmax loses its normal scale.  Keys that a sliding window hides are not read.
+    Costs nothing to select.
+
+    Source: Xiao et al., Efficient Streaming Language Models with Attention Sinks (2023).
+    """
+
+    name = "sink"
+    positional = True
+
+    sink_size: Annotated[Size, Choices(1, 4, 16, 64, 128, 256)] = 4
+
+    def propose(self, call: AttentionCall, prior: Selection) -> Selection:
+        """Keys at positions below the size."""
+        size = call.resolve(self.sink_size)
+        reads = call.key_positions < size[:, None]
+        return Selection(reads[None, None, None])

@@ -1,0 +1,60 @@
+"""The base of all methods: validated settings, and the size of a part of the keys."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar
+
+import torch
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+from torch import Tensor
+
+
+def _check_size(value: Any) -> int | float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("must be an int (a count of keys) or a float (a share of the keys)")
+    if isinstance(value, int) and value < 1:
+        raise ValueError("a count must be at least 1")
+    if isinstance(value, float) and not 0 < value <= 1:
+        raise ValueError("a share must be above 0 and at most 1")
+    return value
+
+
+Size = Annotated[int | float, BeforeValidator(_check_size)]
+"""A number of keys: an int counts keys (1 is one key), a float is a share of the keys that a query
+sees (1.0 is all of them)."""
+
+
+def resolve_size(size: int | float, visible: Tensor) -> Tensor:
+    """Number of keys that ``size`` means where ``visible`` keys are seen.
+
+    ``min(visible, max(1, floor(size * visible)))`` for a share and ``min(visible, size)`` for a
+    count; int64 in the shape of ``visible``.
+    """
+    if isinstance(size, int):
+        return visible.clamp(max=size)
+    # The small constant keeps 0.29 * 100 at 29 instead of floor(28.999999999999996).
+    count = torch.floor(size * visible.double() + 1e-9).long()
+    return torch.minimum(visible, count.clamp(min=1))
+
+
+class Method(BaseModel):
+    """A method with its settings: immutable, hashable, validated when it is made."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    name: ClassVar[str]
+    """Name in configurations."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Name and all fields as JSON values."""
+        return {"name": self.name, **self.model_dump(mode="json")}
+
+    def describe(self) -> str:
+        """Name and the fields that differ from their defaults or have none, in one phrase."""
+        fields = type(self).model_fields
+        parts = [
+            f"{key}={value}"
+            for key, value in self
+            if fields[key].is_required() or fields[key].default != value
+        ]
+        return " ".join([self.name, *parts])

@@ -1,0 +1,58 @@
+"""Measurements while decoding: how much was read, and how far off the result is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+ERROR_EPSILON = 1e-12
+"""Added to the squared norm of the dense output, so that nothing is divided by zero."""
+
+
+@dataclass
+class Probe:
+    """What one row has read so far.
+
+    Sums stay on the device until they are asked for, so that measuring does not wait for it.
+    """
+
+    _read: list[Tensor] = field(default_factory=list)
+    _visible: int = 0
+    _errors: list[Tensor] = field(default_factory=list)
+    _outputs: int = 0
+
+    def add_reads(self, read: Tensor, visible: int) -> None:
+        """Count keys of one attention operation, over all its heads and queries.
+
+        Args:
+            read: scalar, keys that were read.
+            visible: keys that dense attention would have read.
+        """
+        self._read.append(read)
+        self._visible += visible
+
+    def add_error(self, output: Tensor, dense: Tensor) -> None:
+        """Compare outputs (heads, group, queries, head_dim) of one attention operation."""
+        difference = (output - dense).square().sum(-1)
+        error = difference / (dense.square().sum(-1) + ERROR_EPSILON)
+        self._errors.append(error.sum())
+        self._outputs += error.numel()
+
+    @property
+    def density(self) -> float:
+        """Keys read / keys that dense attention would read, over layers, heads and queries."""
+        if not self._visible:
+            return 1.0
+        return float(torch.stack(self._read).double().sum()) / self._visible
+
+    @property
+    def attention_error(self) -> float | None:
+        """Mean of ``|o - o_dense|^2 / (|o_dense|^2 + epsilon)`` over layers, heads and queries.
+
+        None where it was not measured.
+        """
+        if not self._outputs:
+            return None
+        return float(torch.stack(self._errors).double().sum()) / self._outputs

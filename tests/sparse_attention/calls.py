@@ -1,0 +1,118 @@
+"""Attention operations on random tensors, for testing methods without a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sparse_attention.attention_call import AttentionCall, Geometry, SharedScores
+from sparse_attention.config import AttentionConfig
+from sparse_attention.kv_cache import LayerCache, Prefix, PrefixLayer, SharedPrefixCache
+from sparse_attention.maskers import (
+    AdaptiveSampling,
+    Local,
+    MagicPig,
+    Masker,
+    OracleTopK,
+    RandomSampling,
+    Sink,
+)
+from sparse_attention.selection import Selection
+
+METHODS: dict[str, Masker] = {
+    "sink": Sink(sink_size=3),
+    "local": Local(window_size=5),
+    "oracle_top_k": OracleTopK(heavy_size=0.1),
+    "random_sampling": RandomSampling(sampling_rate=0.2),
+    "magic_pig": MagicPig(lsh_k=4, lsh_l=16),
+    "adaptive_sampling": AdaptiveSampling(base_rate=0.1, epsilon=0.3, delta=0.2),
+}
+"""Every method once, with settings that read a part of some hundred keys."""
+
+FULL: dict[str, Masker] = {
+    "sink": Sink(sink_size=1.0),
+    "local": Local(window_size=1.0),
+    "oracle_top_k": OracleTopK(heavy_size=1.0),
+    "random_sampling": RandomSampling(sampling_rate=1.0),
+    "magic_pig": MagicPig(lsh_k=1, lsh_l=1024),
+    "adaptive_sampling": AdaptiveSampling(base_rate=1.0),
+}
+"""Every method with settings that read everything."""
+
+HEADS = {"mha": (4, 1), "gqa": (2, 3), "mqa": (1, 4)}
+"""Key-value heads and query heads per key-value head."""
+
+
+@dataclass
+class Operation:
+    """An attention call with the tensors that it was made of."""
+
+    call: AttentionCall
+    keys: Tensor
+    """(R, H, K, D)."""
+    values: Tensor
+    """(R, H, K, D)."""
+
+    def select(self) -> Selection:
+        """What all methods of the call select together."""
+        selection = Selection.nothing(self.call.shape[-1], self.call.device)
+        for method in self.call.methods:
+            selection = method.select(self.call, selection)
+        newest = self.call.query_positions - self.call.key_positions[0]
+        return selection.or_newest_where_empty(newest)
+
+    @property
+    def invisible(self) -> Tensor:
+        """float (Q, K): -inf where a key is invisible, 0 elsewhere."""
+        _, _, _, queries, keys = self.call.shape
+        mask = torch.zeros(queries, keys)
+        return (
+            mask if self.call.visible is None else mask.masked_fill(~self.call.visible, -torch.inf)
+        )
+
+
+def make_operation(
+    *methods: Masker,
+    heads: tuple[int, int] = (2, 2),
+    rows: int = 1,
+    queries: int = 1,
+    prefix: int = 120,
+    tail: int = 8,
+    width: int = 16,
+    scale: float = 1.0,
+    window: int | None = None,
+    softcap: float | None = None,
+    seed: int = 0,
+    samples: list[str] | None = None,
+    layer: int = 0,
+) -> Operation:
+    """Random queries at the end of a prefix and tails, which hold the queries' own keys."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator)
+
+    count, group = heads
+    shared = PrefixLayer(normal(count, prefix, width), normal(count, prefix, width), start=0)
+    layers = tuple(shared for _ in range(layer + 1))
+    cache: LayerCache = SharedPrefixCache(Prefix(prefix, layers), rows).layers[layer]
+    cache.append(normal(rows, count, tail, width), normal(rows, count, tail, width))
+    states = normal(rows, count, group, queries, width) * scale
+    geometry = Geometry.of(cache, prefix, queries, window)
+    call = AttentionCall(
+        states,
+        cache,
+        range(rows),
+        geometry,
+        methods=AttentionConfig(methods).methods,
+        batch=[methods],
+        sample_keys=samples or [f"sample {row}" for row in range(rows)],
+        scaling=width**-0.5,
+        softcap=softcap,
+        shared=SharedScores(states, cache, geometry, width**-0.5, softcap),
+    )
+    keys = torch.cat([shared.keys.expand(rows, -1, -1, -1), cache.tail_keys(slice(None))], 2)
+    values = torch.cat([shared.values.expand(rows, -1, -1, -1), cache.tail_values(slice(None))], 2)
+    return Operation(call, keys, values)

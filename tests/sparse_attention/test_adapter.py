@@ -1,0 +1,183 @@
+"""Many configurations over one prefill."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+import torch
+from models import random_model, tokens, word_tokenizer
+
+from sparse_attention import (
+    CONFIG_TYPES,
+    AttentionConfig,
+    HuggingFaceAdapter,
+    Protocol,
+    UserError,
+    make_config,
+)
+
+SETTINGS = {
+    "sink_masker": {"sink_size": 5},
+    "local_masker": {"window_size": 9},
+    "sink_local": {"sink_size": 3, "window_size": 7},
+    "oracle_top_k": {"sink_size": 3, "window_size": 7, "heavy_size": 0.1},
+    "random_sampling": {"sink_size": 3, "window_size": 7, "sampling_rate": 0.2},
+    "magic_pig": {"sink_size": 3, "window_size": 7, "lsh_k": 4, "lsh_l": 20},
+    "adaptive_sampling": {"sink_size": 3, "window_size": 7, "base_rate": 0.1, "epsilon": 0.3},
+}
+CONFIGS = [make_config(name, **SETTINGS.get(name, {})) for name in CONFIG_TYPES] + [
+    make_config("magic_pig", sink_size=3, window_size=7, lsh_k=6, lsh_l=40),
+    make_config("oracle_top_k", sink_size=3, window_size=7, heavy_size=4),
+]
+
+
+@pytest.fixture(scope="module")
+def adapter() -> HuggingFaceAdapter:
+    return HuggingFaceAdapter(random_model("llama"), word_tokenizer(), "llama")
+
+
+@pytest.fixture(scope="module")
+def prefix(adapter):
+    return adapter.prefill(tokens(120, 1))
+
+
+def digest(prefix) -> str:
+    total = hashlib.sha256()
+    for layer in prefix.layers:
+        total.update(layer.keys.numpy().tobytes())
+        total.update(layer.values.numpy().tobytes())
+    return total.hexdigest()
+
+
+@pytest.mark.parametrize("sparse_from", ["question", "generation"])
+def test_a_row_alone_equals_the_row_in_a_batch(adapter, prefix, sparse_from):
+    protocol = Protocol(sparse_from=sparse_from)
+    options = {"max_new_tokens": 8, "protocol": protocol, "sample_key": "s"}
+    together = adapter.answer(prefix, tokens(6, 2), CONFIGS, **options)
+    for config, expected in zip(CONFIGS, together, strict=True):
+        (alone,) = adapter.answer(prefix, tokens(6, 2), [config], **options)
+        assert alone.token_ids == expected.token_ids
+        assert alone.density == pytest.approx(expected.density, abs=1e-4)
+        assert alone.attention_error == pytest.approx(expected.attention_error, rel=1e-3, abs=1e-9)
+
+
+def test_a_batch_of_32_rows_equals_single_rows(adapter, prefix):
+    configs = [
+        make_config("oracle_top_k", sink_size=2, window_size=4, heavy_size=1 + index)
+        for index in range(32)
+    ]
+    together = adapter.answer(prefix, tokens(4, 3), configs, max_new_tokens=4)
+    densities = [answer.density for answer in together]
+    assert densities == sorted(densities)
+    for index in (0, 13, 31):
+        (alone,) = adapter.answer(prefix, tokens(4, 3), [configs[index]], max_new_tokens=4)
+        assert alone.token_ids == together[index].token_ids
+        assert alone.density == pytest.approx(together[index].density, abs=1e-6)
+
+
+def test_the_prefix_stays_bit_identical_and_serves_several_questions(adapter, prefix):
+    before = digest(prefix)
+    first = [adapter.answer(prefix, tokens(5, s), CONFIGS, max_new_tokens=5) for s in (4, 5, 6)]
+    again = [adapter.answer(prefix, tokens(5, s), CONFIGS, max_new_tokens=5) for s in (6, 5, 4)]
+    assert first == again[::-1]
+    assert digest(prefix) == before
+    fresh = adapter.prefill(tokens(120, 1))
+    assert digest(fresh) == before
+    assert adapter.answer(fresh, tokens(5, 4), CONFIGS, max_new_tokens=5) == first[0]
+
+
+def test_rows_that_end_leave_the_batch(adapter, prefix):
+    free = adapter.answer(prefix, tokens(6, 2), CONFIGS, max_new_tokens=10)
+    stop = {answer.token_ids[2 + index % 3] for index, answer in enumerate(free)}
+    adapter._stop = frozenset(stop)
+    try:
+        stopped = adapter.answer(prefix, tokens(6, 2), CONFIGS, max_new_tokens=10)
+    finally:
+        adapter._stop = frozenset()
+    for before, after in zip(free, stopped, strict=True):
+        ends = [i for i, token in enumerate(before.token_ids) if token in stop]
+        length = ends[0] + 1 if ends else 10
+        assert after.token_ids == before.token_ids[:length]
+        assert after.finish_reason == ("stop" if ends else "length")
+    assert {answer.finish_reason for answer in stopped} == {"stop"} or any(stop)
+
+
+def test_equal_configurations_are_answered_once_and_in_order(adapter, prefix):
+    twice = [CONFIGS[2], CONFIGS[0], CONFIGS[2]]
+    answers = adapter.answer(prefix, tokens(5, 1), twice, max_new_tokens=3)
+    assert answers[0] == answers[2]
+    assert answers[1].density == 1
+
+
+def test_a_sample_has_its_own_random_draws_and_the_same_again(adapter, prefix):
+    config = [CONFIGS[list(CONFIG_TYPES).index("random_sampling")]]
+    options = {"max_new_tokens": 4}
+    one = adapter.answer(prefix, tokens(5, 1), config, sample_key="1", **options)
+    other = adapter.answer(prefix, tokens(5, 1), config, sample_key="2", **options)
+    again = adapter.answer(prefix, tokens(5, 1), config, sample_key="1", **options)
+    assert one == again
+    assert one[0].attention_error != other[0].attention_error
+
+
+def test_protocols(adapter, prefix):
+    config = [make_config("sink_local", sink_size=1, window_size=2)]
+    question = tokens(10, 9)
+    sparse, late, layers = (
+        adapter.answer(prefix, question, config, max_new_tokens=4, protocol=protocol)[0]
+        for protocol in (
+            Protocol(),
+            Protocol(sparse_from="generation"),
+            Protocol(dense_layers=(0, 1, 2, 3)),
+        )
+    )
+    (dense,) = adapter.answer(prefix, question, [AttentionConfig()], max_new_tokens=4)
+    assert late.token_ids[0] == dense.token_ids[0]
+    assert layers.token_ids == dense.token_ids
+    assert layers.density == 1
+    assert layers.attention_error == pytest.approx(0, abs=1e-9)
+    half = Protocol(dense_layers=(0, 2))
+    (mixed,) = adapter.answer(prefix, question, config, max_new_tokens=4, protocol=half)
+    assert mixed.density == pytest.approx((1 + sparse.density) / 2, rel=1e-6)
+
+
+def test_density_is_keys_read_over_keys_visible(adapter, prefix):
+    question, generated = tokens(3, 9), 4
+    config = [make_config("sink_local", sink_size=2, window_size=5)]
+    (answer,) = adapter.answer(prefix, question, config, max_new_tokens=generated)
+    visible = [120 + i + 1 for i in range(3 + generated - 1)]
+    assert answer.density == pytest.approx(7 * len(visible) / sum(visible), rel=1e-9)
+
+
+def test_half_precision_runs(adapter):
+    model = random_model("llama").to(torch.bfloat16)
+    half = HuggingFaceAdapter(model, word_tokenizer(), "half")
+    answers = half.answer(half.prefill(tokens(60, 1)), tokens(5, 2), CONFIGS, max_new_tokens=3)
+    assert answers[0].attention_error == pytest.approx(0, abs=1e-9)
+    assert all(answer.attention_error >= 0 for answer in answers)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda a, p: a.prefill([]), "at least one token"),
+        (lambda a, p: a.prefill([1] * 600), "512 positions"),
+        (lambda a, p: a.answer(p, [], CONFIGS, max_new_tokens=1), "at least one token"),
+        (lambda a, p: a.answer(p, [1], CONFIGS, max_new_tokens=0), "max_new_tokens"),
+        (lambda a, p: a.answer(p, [1], CONFIGS, max_new_tokens=400), "512 positions"),
+        (
+            lambda a, p: a.answer(
+                p, [1], CONFIGS, max_new_tokens=1, protocol=Protocol(dense_layers=(4,))
+            ),
+            "layers 0 to 3",
+        ),
+        (lambda a, p: HuggingFaceAdapter.load("no/such-model"), "no/such-model"),
+        (lambda a, p: HuggingFaceAdapter.load(".", dtype="float8"), "float32"),
+        (lambda a, p: HuggingFaceAdapter.load(".", device="tpu9"), "tpu9"),
+        (lambda a, p: HuggingFaceAdapter.load(".", device="cuda:7"), "no device"),
+    ],
+)
+def test_bad_input_is_one_clear_error(adapter, prefix, call, message, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(UserError, match=message):
+        call(adapter, prefix)
