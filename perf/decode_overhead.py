@@ -113,8 +113,8 @@ def main() -> None:
                 ours = Ours(adapter, prefix, config)
                 first.append(cpu_seconds(ours.step))
                 ours.step()
-                warm.append(cpu_seconds(lambda: [ours.step() for _ in range(options.steps)]))  # noqa: B023
-                base.append(cpu_seconds(lambda: [plain.step() for _ in range(options.steps)]))
+                warm.append(cpu_seconds(ours.step, options.steps))
+                base.append(cpu_seconds(plain.step, options.steps))
                 gc.collect()
             over = ratios(warm, base)
             measured[f"{name}@{length}"] = sorted(over)[len(over) // 2]

@@ -151,7 +151,7 @@ class HuggingFaceAdapter:
                 f"{self.layers - 1}"
             )
         self._check_length(prefix.length + len(question_ids) + max_new_tokens)
-        distinct = list(dict.fromkeys(configs))
+        distinct = sorted(dict.fromkeys(configs), key=lambda config: config.rank)
         decoder = SparseDecoder(
             SharedPrefixCache(prefix, len(distinct)),
             distinct,

@@ -109,8 +109,8 @@ def gathering_pays(call: AttentionCall, selection: Selection, sharing: int, scor
         scored: whether the scores of all keys are there already.
     """
     rows, heads, group, queries, _ = call.shape
-    if queries > 1 and selection.reads.shape[1] > 1:
-        return False  # several queries of different heads read most of the prefix together
+    if rows * queries > 1 and selection.reads.shape[1] > 1:
+        return False  # many queries of different heads read most of the prefix together
     prefix = call.cache.prefix_keys.shape[1]
     multiply = _MULTIPLY_COST * rows * group * queries
     whole = prefix * (_STREAM_COST * rows / sharing + multiply)

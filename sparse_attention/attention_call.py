@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -76,13 +76,23 @@ class Geometry:
         return self._sizes[key]
 
     @cached_property
+    def first_invisible(self) -> int:
+        """The first key that some query does not see; all keys before it are seen by all."""
+        if self.visible is None:
+            return self.key_positions.shape[0]
+        return int(self.visible.all(0).long().cumprod(0).sum())
+
+    @cached_property
     def visible_total(self) -> int:
         """Keys that all queries see, added up."""
         return int(self.visible_counts.sum())
 
 
 class AttentionCall:
-    """The attention of rows of one configuration in one layer.
+    """The attention in one layer of rows whose configurations are alike.
+
+    The rows have the same methods, with settings that differ at most in fields that the methods
+    name in ``stacked``; ``resolve`` and ``setting`` give such fields for all rows.
 
     Shapes use R rows, H key-value heads, G query heads per key-value head, Q queries and K keys;
     the keys are the P keys of the shared prefix followed by the row's own tail.  Head h and group g
@@ -96,7 +106,7 @@ class AttentionCall:
         rows: Sequence[int],
         geometry: Geometry,
         *,
-        methods: tuple[Method, ...],
+        stack: Sequence[tuple[Method, ...]],
         batch: Sequence[tuple[Method, ...]],
         sample_keys: Sequence[str],
         scaling: float,
@@ -110,8 +120,8 @@ class AttentionCall:
             cache: of the layer.
             rows: numbers of the rows in the batch.
             geometry: positions and visibility.
-            methods: all methods of the configuration, in order.
-            batch: the same of all rows of the batch; a method may prepare for them what it
+            stack: all methods of each row, in order.
+            batch: the same for all rows of the batch; a method may prepare for them what it
                 needs itself, but its result must not depend on them.
             sample_keys: names of the samples of the rows.
             scaling: factor of the products of queries and keys.
@@ -119,7 +129,8 @@ class AttentionCall:
             shared: what the operation computes for all rows together.
         """
         self.queries, self.cache, self.rows, self.geometry = queries, cache, rows, geometry
-        self.methods, self.batch, self.sample_keys = methods, batch, sample_keys
+        self.methods, self.stack, self.batch = stack[0], stack, batch
+        self.sample_keys = sample_keys
         self.scaling, self.softcap, self.layer = scaling, softcap, cache.layer
         self._shared = shared
 
@@ -138,9 +149,29 @@ class AttentionCall:
         """(Q, K) bool, or None where every query sees every key."""
         return self.geometry.visible
 
-    def resolve(self, size: int | float) -> Tensor:
-        """(Q,) int64, keys that ``size`` means for each query; see ``resolve_size``."""
-        return self.geometry.resolve(size)
+    def resolve(self, method: Method, field: str) -> Tensor:
+        """Keys that a field of type ``Size`` means for each query; see ``resolve_size``.
+
+        Returns:
+            int64 (Q, 1), or (R, 1, 1, Q, 1) where the rows differ.
+        """
+        sizes = [self.geometry.resolve(value) for value in self._values(method, field)]
+        if len(sizes) == 1:
+            return sizes[0][:, None]
+        return torch.stack(sizes)[:, None, None, :, None]
+
+    def setting(self, method: Method, field: str) -> Tensor | float:
+        """A number, or float32 (R, 1, 1, 1, 1) where the rows differ."""
+        values = self._values(method, field)
+        if len(values) == 1:
+            return values[0]
+        return torch.tensor(values, device=self.device)[:, None, None, None, None]
+
+    def _values(self, method: Method, field: str) -> list[Any]:
+        """The field in each row; only one where all rows agree."""
+        place = self.methods.index(method)
+        values = [getattr(methods[place], field) for methods in self.stack]
+        return values[:1] if all(value == values[0] for value in values) else values
 
     @property
     def shape(self) -> tuple[int, int, int, int, int]:
@@ -174,7 +205,7 @@ class AttentionCall:
         """
         rows, heads, group, queries, keys = self.shape
         share = index[0].numel() / (rows * heads * group * queries * keys)
-        if self.softcap is None and (self._shared.known or share > SPARSE_PRODUCT_SHARE):
+        if self.softcap is None and (self._shared.known(self.rows) or share > SPARSE_PRODUCT_SHARE):
             return self.scores[index]
         row, head, _, _, key = index
         prefix = self.cache.prefix_keys.shape[1]
@@ -186,12 +217,14 @@ class AttentionCall:
         return (self.queries[index[:4]].float() * chosen.float()).sum(-1) * self.scaling
 
     def uniform(self, seed: int) -> Tensor:
-        """Independent uniform numbers in [0, 1), float32 (R, H, G, Q, K).
+        """Independent uniform numbers in [0, 1), float32 (R, H, G, Q, K); R may be 1 for all rows.
 
         They are keyed by (seed, sample, layer, position of the query), so that they do not depend
         on the batch, on the order of the work or on how many tokens are processed at once.
         Keys after the query get 0.
         """
+        if len(set(self.sample_keys)) == 1:
+            return self._uniform(seed, self.sample_keys[0])
         return torch.cat([self._uniform(seed, sample) for sample in self.sample_keys])
 
     def _uniform(self, seed: int, sample: str) -> Tensor:
@@ -232,10 +265,10 @@ class AttentionCall:
 
 
 class SharedScores:
-    """Scores and dense attention weights of all rows of an operation, computed when asked for.
+    """Scores and dense attention weights of the rows of an operation, computed when asked for.
 
-    Products with the prefix are one matrix product for all rows.  ``draws`` keeps random numbers
-    that several rows use.
+    The rows come in parts; products with the prefix are one matrix product for all rows of a part.
+    ``draws`` keeps random numbers that several rows use.
     """
 
     def __init__(
@@ -245,38 +278,44 @@ class SharedScores:
         geometry: Geometry,
         scaling: float,
         softcap: float | None,
+        parts: Sequence[range],
     ) -> None:
         self._queries, self._cache, self._geometry = queries, cache, geometry
-        self._scaling, self._softcap = scaling, softcap
-        self._scores: Tensor | None = None
-        self._probabilities: Tensor | None = None
+        self._scaling, self._softcap, self._parts = scaling, softcap, parts
+        self._scores: dict[range, Tensor] = {}
+        self._probabilities: dict[range, Tensor] = {}
         self.draws: dict[Hashable, Tensor] = {}
 
-    @property
-    def known(self) -> bool:
-        """Whether the scores have been computed."""
-        return self._scores is not None
+    def known(self, rows: Sequence[int]) -> bool:
+        """Whether the scores of these rows have been computed."""
+        return self._part(rows) in self._scores
 
     def scores(self, rows: Sequence[int]) -> Tensor:
-        """Logits of these rows, (rows, H, G, Q, K) float32, heads first in memory."""
-        if self._scores is None:
-            self._scores = self._compute()
-        return _rows_of(self._scores, rows)
+        """Logits of neighbouring rows of one part, (rows, H, G, Q, K) float32, heads first."""
+        part = self._part(rows)
+        if part not in self._scores:
+            self._scores[part] = self._compute(part)
+        return self._scores[part][rows[0] - part.start : rows[-1] + 1 - part.start]
 
     def probabilities(self, rows: Sequence[int]) -> Tensor:
-        """Softmax of the scores of these rows, in the same layout; kept if these are all rows."""
-        if self._probabilities is not None:
-            return _rows_of(self._probabilities, rows)
+        """Softmax of the scores of these rows, in the same layout; kept if they are a part."""
+        part = self._part(rows)
+        if part in self._probabilities:
+            return self._probabilities[part][rows[0] - part.start : rows[-1] + 1 - part.start]
         probabilities = self.scores(rows).transpose(0, 1).softmax(-1).transpose(0, 1)
-        if len(rows) == self._queries.shape[0]:
-            self._probabilities = probabilities
+        if len(rows) == len(part):
+            self._probabilities[part] = probabilities
         return probabilities
 
-    def _compute(self) -> Tensor:
-        rows, heads, group, count, width = self._queries.shape
-        prefix_keys, tail_keys = self._cache.prefix_keys, self._cache.tail_keys(slice(None))
+    def _part(self, rows: Sequence[int]) -> range:
+        return next(part for part in self._parts if rows[0] in part)
+
+    def _compute(self, part: range) -> Tensor:
+        chosen = slice(part.start, part.stop)
+        prefix_keys, tail_keys = self._cache.prefix_keys, self._cache.tail_keys(chosen)
+        queries = self._queries[chosen].to(prefix_keys.dtype)
+        rows, heads, group, count, width = queries.shape
         prefix, tail = prefix_keys.shape[1], tail_keys.shape[2]
-        queries = self._queries.to(prefix_keys.dtype)
         exact = queries.dtype == torch.float32
         if exact:  # a factor of the small queries is cheaper than one of the large scores
             queries = queries * self._scaling
@@ -294,23 +333,12 @@ class SharedScores:
             shaped.mul_(self._scaling)
         if self._softcap is not None:
             shaped.div_(self._softcap).tanh_().mul_(self._softcap)
-        hide(shaped, self._geometry, prefix)
+        hide(shaped, self._geometry)
         return shaped
 
 
-def hide(scores: Tensor, geometry: Geometry, prefix: int) -> None:
-    """Write -inf where a key is invisible; ``scores`` is (R, H, G, Q, K)."""
-    if geometry.visible is None:
-        return
-    hidden = ~geometry.visible
-    # Without a window only the newest tokens can be invisible.
-    first = 0 if bool(hidden[:, :prefix].any()) else prefix
-    scores[..., first:].masked_fill_(hidden[:, first:], -torch.inf)
-
-
-def _rows_of(tensor: Tensor, rows: Sequence[int]) -> Tensor:
-    if len(rows) == tensor.shape[0]:
-        return tensor
-    if len(rows) == 1:
-        return tensor[rows[0] : rows[0] + 1]
-    return tensor[list(rows)]
+def hide(values: Tensor, geometry: Geometry) -> None:
+    """Write -inf to ``values`` (R, H, G, Q, K) where a key is invisible."""
+    if geometry.visible is not None:
+        first = geometry.first_invisible
+        values[..., first:].masked_fill_(~geometry.visible[:, first:], -torch.inf)

@@ -56,6 +56,16 @@ class AttentionConfig:
         """Whether every key is read."""
         return not self.methods
 
+    @property
+    def is_positional(self) -> bool:
+        """Whether positions alone decide what is read, so that no scores are needed."""
+        return bool(self.methods) and all(method.positional for method in self.methods)
+
+    @property
+    def rank(self) -> tuple[bool, tuple[str, ...]]:
+        """Sorts configurations so that those that share work in a batch are neighbours."""
+        return self.is_positional, tuple(method.name for method in self.methods)
+
     def to_json(self) -> dict[str, Any]:
         """``{"methods": [{"name": ..., field: value, ...}, ...]}``."""
         return {"methods": [method.to_json() for method in self.methods]}

@@ -38,8 +38,9 @@ class SparseDecoder:
     """The attention of a batch of rows over one prefix; one object per ``answer``.
 
     Row i of the batch has ``configs[i]``, ``sample_keys[i]`` and ``probes[i]``; ``keep_rows`` drops
-    rows that have ended.  While ``dense_phase`` is on, all rows read everything and nothing is
-    counted.
+    rows that have ended.  It is fastest if similar configurations are neighbours; those with
+    ``is_positional`` must come last (sort by ``AttentionConfig.rank``).  While ``dense_phase`` is
+    on, all rows read everything and nothing is counted.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class SparseDecoder:
         self.configs, self.sample_keys = list(configs), list(sample_keys)
         self.probes = [Probe() for _ in configs]
         self.dense_phase = False
+        self._arrange()
 
     def keep_rows(self, rows: Sequence[int]) -> None:
         """Go on with these rows of the batch only."""
@@ -62,6 +64,11 @@ class SparseDecoder:
         self.configs = [self.configs[row] for row in rows]
         self.sample_keys = [self.sample_keys[row] for row in rows]
         self.probes = [self.probes[row] for row in rows]
+        self._arrange()
+
+    def _arrange(self) -> None:
+        self.groups = _groups(self.configs)
+        self.scored = sum(not config.is_positional for config in self.configs)
 
     def attend(self, layer: int, queries: Tensor, settings: LayerSettings) -> Tensor:
         """Attention of new tokens whose keys and values are already in the cache.
@@ -77,7 +84,7 @@ class SparseDecoder:
         operation = _Operation(self, self.cache.layers[layer], queries, settings)
         if self.dense_phase:
             return operation.dense_output()
-        return operation.run(layer in self.protocol.dense_layers)
+        return operation.run()
 
 
 class _Operation:
@@ -90,8 +97,13 @@ class _Operation:
         self.geometry = Geometry.of(
             cache, decoder.cache.prefix.length, queries.shape[3], settings.sliding_window
         )
+        self.dense_layer = cache.layer in decoder.protocol.dense_layers
+        everything = decoder.measure_error or decoder.dense_phase or self.dense_layer
+        rows = queries.shape[0]
+        border = rows if everything else decoder.scored
+        self.parts = [part for part in (range(border), range(border, rows)) if part]
         self.shared = SharedScores(
-            queries, cache, self.geometry, settings.scaling, settings.softcap
+            queries, cache, self.geometry, settings.scaling, settings.softcap, self.parts
         )
         self.positional: dict[tuple[Masker, ...], Selection] = {}
 
@@ -106,56 +118,63 @@ class _Operation:
         sinks = self.settings.sink_logits
         return output if sinks is None else output * sink_share(self.shared.scores(rows), sinks)
 
-    def run(self, dense_layer: bool) -> Tensor:
+    def run(self) -> Tensor:
         """Attention of all rows, with their measurements."""
+        dense_layer = self.dense_layer
         configs, measure = self.decoder.configs, self.decoder.measure_error
-        is_dense = [dense_layer or config.is_dense for config in configs]
-        dense = self.dense_output() if measure or all(is_dense) else None
+        all_dense = dense_layer or all(config.is_dense for config in configs)
+        dense = self.dense_output() if measure or all_dense else None
         output = torch.empty_like(self.queries, dtype=torch.float32)
-        masked: list[tuple[int, Selection]] = []
-        for row, config in enumerate(configs):
-            if is_dense[row]:
-                self._count_dense(row)
+        masked: list[tuple[Sequence[int], Selection]] = []
+        for rows in [range(len(configs))] if dense_layer else self.decoder.groups:
+            if dense_layer or configs[rows[0]].is_dense:
+                keys = self.geometry.key_positions
+                selection = Selection.everything(keys.shape[0], keys.device)
+                self._count(rows, selection)
                 if dense is None:
-                    keys = self.geometry.key_positions
-                    masked.append((row, Selection.everything(keys.shape[0], keys.device)))
+                    masked.append((rows, selection))
                 else:
-                    output[row] = dense[row]
+                    output[list(rows)] = dense[list(rows)]
                 continue
-            call = self._call(row, config)
-            selection = self._select(call, config)
-            self._count(row, selection)
-            if gathering_pays(call, selection, len(configs), self.shared.known):
-                output[row] = gathered_attention(call, selection, self.settings.sink_logits)[0]
+            call = self._call(rows)
+            selection = self._select(call)
+            self._count(rows, selection)
+            if gathering_pays(call, selection, len(configs), self.shared.known(rows)):
+                result = gathered_attention(call, selection, self.settings.sink_logits)
+                output[list(rows)] = result
             else:
-                masked.append((row, selection))
-        if masked:
-            self._attend_masked(masked, output)
+                masked.append((rows, selection))
+        for part in self.parts:
+            own = [(rows, selection) for rows, selection in masked if rows[0] in part]
+            if own:
+                self._attend_masked(own, part, output)
         if measure:
             assert dense is not None
-            for probe, own, reference in zip(self.decoder.probes, output, dense, strict=True):
-                probe.add_error(own, reference)
+            for probe, ours, reference in zip(self.decoder.probes, output, dense, strict=True):
+                probe.add_error(ours, reference)
         return output
 
-    def _call(self, row: int, config: AttentionConfig) -> AttentionCall:
-        """What the methods of one row see."""
+    def _call(self, rows: Sequence[int]) -> AttentionCall:
+        """What the methods of some rows see."""
+        configs = self.decoder.configs
         return AttentionCall(
-            self.queries[row : row + 1],
+            self.queries[rows[0] : rows[-1] + 1],
             self.cache,
-            (row,),
+            rows,
             self.geometry,
-            methods=config.methods,
-            batch=[config.methods for config in self.decoder.configs],
-            sample_keys=(self.decoder.sample_keys[row],),
+            stack=[configs[row].methods for row in rows],
+            batch=[config.methods for config in configs],
+            sample_keys=[self.decoder.sample_keys[row] for row in rows],
             scaling=self.settings.scaling,
             softcap=self.settings.softcap,
             shared=self.shared,
         )
 
-    def _select(self, call: AttentionCall, config: AttentionConfig) -> Selection:
+    def _select(self, call: AttentionCall) -> Selection:
         selection = Selection.nothing(call.shape[-1], call.device)
-        for place, method in enumerate(config.methods):
-            done = config.methods[: place + 1]
+        methods = self.decoder.configs[call.rows[0]].methods
+        for place, method in enumerate(methods):
+            done = methods[: place + 1]
             if done in self.positional:
                 selection = self.positional[done]
                 continue
@@ -165,26 +184,45 @@ class _Operation:
         newest = call.query_positions - call.key_positions[0]
         return selection.or_newest_where_empty(newest)
 
-    def _attend_masked(self, masked: list[tuple[int, Selection]], output: Tensor) -> None:
-        """Fill ``output`` for rows whose selection is applied as a mask, in one product."""
-        rows = [row for row, _ in masked]
-        scores = self.shared.scores(range(output.shape[0]))
-        logits = scores.new_empty(scores.shape[1], len(rows), *scores.shape[2:]).transpose(0, 1)
-        for place, (row, selection) in enumerate(masked):
-            add_selection(scores[row : row + 1], selection, out=logits[place : place + 1])
+    def _attend_masked(
+        self, masked: list[tuple[Sequence[int], Selection]], part: range, output: Tensor
+    ) -> None:
+        """Fill ``output`` for rows of a part whose selection is applied as a mask, together."""
+        order = [row for rows, _ in masked for row in rows]
+        scores = self.shared.scores(part)
+        logits = scores.new_empty(scores.shape[1], len(order), *scores.shape[2:]).transpose(0, 1)
+        place = 0
+        for rows, selection in masked:
+            chosen = scores[rows[0] - part.start : rows[-1] + 1 - part.start]
+            add_selection(chosen, selection, out=logits[place : place + len(rows)])
+            place += len(rows)
         weights = logits.transpose(0, 1).softmax(-1).transpose(0, 1)
-        tails = self.cache.tail_values(rows)
-        part = weigh_values(weights, self.cache.prefix_values, tails)
+        result = weigh_values(weights, self.cache.prefix_values, self.cache.tail_values(order))
         sinks = self.settings.sink_logits
-        output[rows] = part if sinks is None else part * sink_share(logits, sinks)
+        output[order] = result if sinks is None else result * sink_share(logits, sinks)
 
-    def _count(self, row: int, selection: Selection) -> None:
+    def _count(self, rows: Sequence[int], selection: Selection) -> None:
         _, heads, group, queries, _ = self.queries.shape
-        repeats = heads * group * queries // selection.counts.numel()
         visible = heads * group * self.geometry.visible_total
-        self.decoder.probes[row].add_reads(selection.counts.sum() * repeats, visible)
+        if selection.reads.shape[-2] == 1 and self.geometry.visible is not None:
+            selection = selection.restricted_to(self.geometry.visible)
+        counts = selection.counts.expand(len(rows), heads, group, queries, 1).sum((1, 2, 3, 4))
+        for row, count in zip(rows, counts, strict=True):
+            self.decoder.probes[row].add_reads(count, visible)
 
-    def _count_dense(self, row: int) -> None:
-        _, heads, group, _, _ = self.queries.shape
-        visible = heads * group * self.geometry.visible_total
-        self.decoder.probes[row].add_reads(torch.tensor(visible), visible)
+
+def _groups(configs: Sequence[AttentionConfig]) -> list[range]:
+    """Neighbouring rows whose configurations can be handled together."""
+    groups: list[range] = []
+    for row, config in enumerate(configs):
+        if groups and _alike(configs[groups[-1][0]], config):
+            groups[-1] = range(groups[-1].start, row + 1)
+        else:
+            groups.append(range(row, row + 1))
+    return groups
+
+
+def _alike(one: AttentionConfig, other: AttentionConfig) -> bool:
+    return len(one.methods) == len(other.methods) and all(
+        a.stacks_with(b) for a, b in zip(one.methods, other.methods, strict=True)
+    )

@@ -44,6 +44,17 @@ class Method(BaseModel):
 
     name: ClassVar[str]
     """Name in configurations."""
+    stacked: ClassVar[frozenset[str]] = frozenset()
+    """Fields in which rows that are handled together may differ; rows that differ in others are
+    handled one after the other."""
+
+    def stacks_with(self, other: Method) -> bool:
+        """Whether the two differ at most in ``stacked`` fields."""
+        if type(self) is not type(other):
+            return False
+        return self.model_dump(exclude=set(self.stacked)) == other.model_dump(
+            exclude=set(self.stacked)
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Name and all fields as JSON values."""

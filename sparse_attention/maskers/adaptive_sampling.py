@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Annotated
 
 import torch
 from pydantic import Field
-from scipy.stats import norm
 from torch import Tensor
 
 from ..attention_call import AttentionCall
@@ -48,6 +46,7 @@ class AdaptiveSampling(Masker):
 
     name = "adaptive_sampling"
     samples = True
+    stacked = frozenset({"epsilon", "delta", "min_samples"})
 
     base_rate: Annotated[Size, Choices(0.01, 0.02, 0.03, 0.05, 0.1)] = 0.02
     """Keys of the pilot: a count or a share of the residual."""
@@ -65,18 +64,22 @@ class AdaptiveSampling(Masker):
         pilot = resolve_size(self.base_rate, residual.size).clamp(min=2).minimum(residual.size)
         in_pilot = residual.first(pilot)
         rest = residual.size - pilot
-        needed = self._needed(call.probabilities, prior, in_pilot, pilot, rest)
-        budget = torch.minimum(needed.clamp(min=self.min_samples), rest)
+        needed = self._needed(call, prior, in_pilot, pilot, rest)
+        smallest = torch.as_tensor(call.setting(self, "min_samples"), device=call.device)
+        budget = torch.minimum(torch.maximum(needed, smallest), rest)
         weight = log_inverse_share(budget, rest) * (residual.left & ~in_pilot)
         return Selection(residual.first(pilot + budget), weight)
 
     def _needed(
-        self, terms: Tensor, prior: Selection, in_pilot: Tensor, pilot: Tensor, rest: Tensor
+        self,
+        call: AttentionCall,
+        prior: Selection,
+        in_pilot: Tensor,
+        pilot: Tensor,
+        rest: Tensor,
     ) -> Tensor:
-        """Samples that the accuracy needs, int64 (R, H, G, Q, 1), estimated from the pilot.
-
-        ``terms`` are e_i up to a factor per query, which cancels: all that counts are ratios.
-        """
+        """Samples that the accuracy needs, int64 (R, H, G, Q, 1), estimated from the pilot."""
+        terms = call.probabilities  # e_i up to a factor per query; all that counts are ratios
         drawn = terms * in_pilot
         count = pilot.clamp(min=1).float()
         total = drawn.sum(-1, keepdim=True)
@@ -86,15 +89,11 @@ class AdaptiveSampling(Masker):
 
         size = rest.float()
         denominator = (terms * prior.reads).sum(-1, keepdim=True) + total + size * mean
-        factor = normal_quantile(1 - self.delta / 2) * size / self.epsilon
+        quantile = torch.as_tensor(1 - call.setting(self, "delta") / 2).double()
+        quantile = torch.special.ndtri(quantile).float()
+        factor = quantile * size / call.setting(self, "epsilon")
         needed = (factor / denominator).square() * variance
         needed = needed / (1 + needed / size.clamp(min=1))
         # Where nothing that was read has any weight, nothing is known about the rest.
         needed = torch.where(denominator > 0, needed, size)
         return needed.ceil().long()
-
-
-@lru_cache
-def normal_quantile(probability: float) -> float:
-    """Quantile of the standard normal distribution."""
-    return float(norm.ppf(probability))

@@ -27,6 +27,8 @@ class Masker(Method):
         proposal = self.propose(call, prior)
         if call.visible is not None:
             proposal = proposal.restricted_to(call.visible)
+        if proposal.weights is not None and prior.weights is None:
+            return Selection(prior.reads | proposal.reads, proposal.weights)
         return prior.union(proposal)
 
     positional: ClassVar[bool] = False
@@ -37,4 +39,5 @@ class Masker(Method):
         """The keys to add, broadcastable to ``call.shape``.
 
         Keys that ``prior`` reads keep the weight they have, and invisible ones are dropped.
+        Weights, if any, are 0 at all keys that ``prior`` reads.
         """

@@ -26,8 +26,8 @@ class Local(Masker):
 
     def propose(self, call: AttentionCall, prior: Selection) -> Selection:
         """Keys less than the size away."""
-        size = call.resolve(self.window_size)
-        first = (call.query_positions - size + 1)[:, None]
+        size = call.resolve(self, "window_size")
+        first = call.query_positions[:, None] - size + 1
         reads = (call.key_positions >= first) & (
             call.key_positions <= call.query_positions[:, None]
         )

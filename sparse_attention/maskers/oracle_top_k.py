@@ -24,6 +24,7 @@ class OracleTopK(Masker):
     """
 
     name = "oracle_top_k"
+    stacked = frozenset({"heavy_size"})
 
     heavy_size: Annotated[Size, Choices(0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2)] = (
         0.05
@@ -31,5 +32,5 @@ class OracleTopK(Masker):
 
     def propose(self, call: AttentionCall, prior: Selection) -> Selection:
         """The highest scores of each query."""
-        count = call.resolve(self.heavy_size)[:, None]
+        count = call.resolve(self, "heavy_size")
         return Selection(largest(call.scores + prior.bar, count))

@@ -27,6 +27,7 @@ class RandomSampling(Masker):
 
     name = "random_sampling"
     samples = True
+    stacked = frozenset({"sampling_rate"})
 
     sampling_rate: Annotated[
         float, Field(gt=0, le=1), Choices(0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2)
@@ -36,6 +37,6 @@ class RandomSampling(Masker):
     def propose(self, call: AttentionCall, prior: Selection) -> Selection:
         """The sample with its weights."""
         residual = Residual.of(call, prior, self.seed)
-        count = torch.minimum(call.resolve(self.sampling_rate)[:, None], residual.size)
+        count = torch.minimum(call.resolve(self, "sampling_rate"), residual.size)
         weight = log_inverse_share(count, residual.size)
         return Selection(residual.first(count), weight * residual.left)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from ..attention_call import AttentionCall
+from ..attention_call import AttentionCall, hide
 from ..numerics import count_true, largest
 from ..selection import Selection
 
@@ -21,7 +20,7 @@ class Residual:
     """
 
     lots: Tensor
-    """(R, H, G, Q, K) float32, a random number per key, -inf outside the residual."""
+    """(R or 1, H, G, Q, K) float32, a random number per key, -inf outside the residual."""
     size: Tensor
     """int64, broadcastable to (R, H, G, Q, 1)."""
     left: Tensor
@@ -32,13 +31,13 @@ class Residual:
         """What ``prior`` leaves; the order is drawn with ``seed``."""
         left = ~prior.reads if call.visible is None else ~prior.reads & call.visible
         lots = call.uniform(seed) + prior.bar
-        if call.visible is not None:
-            lots.masked_fill_(~call.visible, -torch.inf)
+        hide(lots, call.geometry)
         return cls(lots, count_true(left), left)
 
     def first(self, count: Tensor) -> Tensor:
-        """The first ``count`` (R, H, G, Q, 1) keys: bool (R, H, G, Q, K)."""
-        return largest(self.lots, count)
+        """The first ``count`` keys, (R, H, G, Q, 1) int64: bool (R, H, G, Q, K)."""
+        rows = max(self.lots.shape[0], count.shape[0] if count.ndim == 5 else 1)
+        return largest(self.lots.expand(rows, -1, -1, -1, -1), count)
 
 
 def log_inverse_share(drawn: Tensor, size: Tensor) -> Tensor:

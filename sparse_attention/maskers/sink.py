@@ -28,6 +28,6 @@ class Sink(Masker):
 
     def propose(self, call: AttentionCall, prior: Selection) -> Selection:
         """Keys at positions below the size."""
-        size = call.resolve(self.sink_size)
-        reads = call.key_positions < size[:, None]
+        size = call.resolve(self, "sink_size")
+        reads = call.key_positions < size
         return Selection(reads[None, None, None])

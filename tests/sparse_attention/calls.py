@@ -106,12 +106,12 @@ def make_operation(
         cache,
         range(rows),
         geometry,
-        methods=AttentionConfig(methods).methods,
+        stack=[AttentionConfig(methods).methods] * rows,
         batch=[methods],
         sample_keys=samples or [f"sample {row}" for row in range(rows)],
         scaling=width**-0.5,
         softcap=softcap,
-        shared=SharedScores(states, cache, geometry, width**-0.5, softcap),
+        shared=SharedScores(states, cache, geometry, width**-0.5, softcap, [range(rows)]),
     )
     keys = torch.cat([shared.keys.expand(rows, -1, -1, -1), cache.tail_keys(slice(None))], 2)
     values = torch.cat([shared.values.expand(rows, -1, -1, -1), cache.tail_values(slice(None))], 2)

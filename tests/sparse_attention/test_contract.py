@@ -117,7 +117,7 @@ def test_several_tokens_at_once_equal_one_after_the_other(name):
             cache,
             [0],
             type(call.geometry).of(cache, 120, 1, None),
-            methods=call.methods,
+            stack=[call.methods],
             batch=[call.methods],
             sample_keys=["sample 0"],
             scaling=call.scaling,
@@ -128,6 +128,7 @@ def test_several_tokens_at_once_equal_one_after_the_other(name):
                 type(call.geometry).of(cache, 120, 1, None),
                 call.scaling,
                 None,
+                [range(1)],
             ),
         )
         single.call = alone
