@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -92,11 +92,6 @@ class HuggingFaceAdapter:
             trust_remote_code=trust_remote_code,
         )
         return cls(*loaded, model)
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What results depend on, as JSON values."""
-        return hf_compat.identity(self.model, self.tokenizer, self.name)
 
     def prefill(self, context_ids: Sequence[int]) -> Prefix:
         """Read a context.

@@ -9,7 +9,6 @@ entry among the mask functions get no mask, which is what we want: visibility is
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -35,7 +34,6 @@ from .kv_cache import Prefix, PrefixLayer, SharedPrefixCache
 
 ATTENTION_NAME = "sparse_attention_selection"
 _LAYER_TYPES = {"full_attention", "sliding_attention"}
-_HASHED_WHOLE = 1 << 30
 _DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
@@ -137,52 +135,6 @@ def stop_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> f
     if ids is None:
         ids = tokenizer.eos_token_id
     return frozenset([] if ids is None else [ids] if isinstance(ids, int) else ids)
-
-
-def identity(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str
-) -> dict[str, Any]:
-    """What a result depends on: names, revision or hash of the weights, versions; JSON values."""
-    revision = getattr(model.config, "_commit_hash", None)
-    return {
-        "name": name,
-        "architecture": type(model).__name__,
-        "revision": revision,
-        "weights": None if revision else _weights_hash(Path(name)),
-        "dtype": str(model.dtype).removeprefix("torch."),
-        "tokenizer": tokenizer_hash(tokenizer),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-    }
-
-
-def tokenizer_hash(tokenizer: PreTrainedTokenizerBase) -> str:
-    """SHA-256 of vocabulary, added tokens, chat template and (where fast) the whole backend."""
-    digest = hashlib.sha256()
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is not None:
-        digest.update(backend.to_str().encode())
-    else:
-        digest.update(repr(sorted(tokenizer.get_vocab().items())).encode())
-    digest.update(repr((tokenizer.chat_template, tokenizer.special_tokens_map)).encode())
-    return digest.hexdigest()
-
-
-def _weights_hash(folder: Path) -> str:
-    """SHA-256 of the safetensors files; of large ones size, first and last MiB."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
-        size = path.stat().st_size
-        digest.update(f"{path.name} {size}".encode())
-        with path.open("rb") as file:
-            if size <= _HASHED_WHOLE:
-                while block := file.read(1 << 20):
-                    digest.update(block)
-            else:
-                digest.update(file.read(1 << 20))
-                file.seek(-(1 << 20), 2)
-                digest.update(file.read())
-    return digest.hexdigest()
 
 
 @torch.inference_mode()

@@ -1,0 +1,1 @@
+"""The harness: long-context benchmarks, tuning, the benchmark matrix and its reports."""

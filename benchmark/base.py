@@ -1,0 +1,94 @@
+"""What a benchmark is: samples to answer and a way to score the answers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One question about one context.
+
+    The model reads ``context``, then ``question``, and continues ``answer_prefix``; see
+    ``sparse_attention.prompt`` for how a chat template goes around them.
+    """
+
+    id: str
+    """Unique within its subset and stable between runs."""
+    context: str
+    question: str
+    answer_prefix: str
+    answers: tuple[str, ...]
+    """Reference answers."""
+    max_new_tokens: int
+    task: str
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """Further columns that the metrics need, JSON values only."""
+
+
+class Benchmark(ABC):
+    """A set of subsets with samples and their official metric.
+
+    An instance is made from options (keyword arguments of the class, JSON values) that select the
+    source of the data and its size.  ``samples`` is deterministic; samples that share a context
+    come one after the other, so that one prefill serves them.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    """One line for ``sparse-bench ls``."""
+    subsets: ClassVar[tuple[str, ...]]
+    """Names of the subsets, in the order of reports."""
+
+    @property
+    @abstractmethod
+    def options(self) -> dict[str, Any]:
+        """All options with their defaults filled in, as JSON values; part of a result's key."""
+
+    @abstractmethod
+    def samples(self, subset: str, tokenizer: PreTrainedTokenizerBase) -> list[Sample]:
+        """All samples of a subset; raises ``UserError`` for an unknown subset or bad data."""
+
+    @abstractmethod
+    def provenance(self, subset: str, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+        """What the samples were made from (files and their hashes, versions), as JSON values."""
+
+    @abstractmethod
+    def sample_scores(self, frame: pd.DataFrame) -> np.ndarray:
+        """Score of each row in [0, 1], float64 of shape (rows,).
+
+        ``frame`` has the columns of ``frame_of`` plus ``predicted_answer``.
+        """
+
+    @abstractmethod
+    def calculate_metrics(self, frame: pd.DataFrame) -> dict[str, Any]:
+        """The benchmark's official scores of ``frame``, in upstream's scale and rounding."""
+
+
+def frame_of(samples: list[Sample]) -> pd.DataFrame:
+    """The samples as a frame of objects with the field's usual columns.
+
+    Columns: ``id``, ``context``, ``question``, ``answer_prefix``, ``answer`` (list of str),
+    ``max_new_tokens``, ``task`` and those of ``extra``.
+    """
+    rows = [
+        {
+            "id": sample.id,
+            "context": sample.context,
+            "question": sample.question,
+            "answer_prefix": sample.answer_prefix,
+            "answer": list(sample.answers),
+            "max_new_tokens": sample.max_new_tokens,
+            "task": sample.task,
+            **sample.extra,
+        }
+        for sample in samples
+    ]
+    return pd.DataFrame(rows, dtype=object)

@@ -1,0 +1,194 @@
+"""The command line of ``sparse-bench``: its arguments and the help that explains them."""
+
+from __future__ import annotations
+
+import argparse
+
+_DESCRIPTION = """\
+Measure what sparse attention methods cost and keep: answer long-context benchmarks with one model
+under many attention configurations, from one prefill of each context.
+"""
+
+_EPILOG = """\
+examples:
+  sparse-bench run --models embedded --benchmarks ruler --configs dense sink_local oracle_top_k
+      the model that ships with the project; no network needed
+  sparse-bench run --models ./my-model --benchmarks ruler --option ruler.length=8192 \\
+      --subsets niah_single_2 vt --configs dense magic_pig --samples 50
+  sparse-bench run --models embedded --benchmarks ruler --config-file my.json --configs dense
+      my.json: {"methods": [{"name": "sink", "sink_size": 8}, {"name": "local"}]}
+            or {"small": {"methods": [...]}, "large": {"methods": [...]}}
+  sparse-bench ls methods
+  sparse-bench report results
+
+A run that was interrupted goes on when it is started again with the same settings; what is
+finished is not computed again.
+"""
+
+_RUN_EPILOG = """\
+exit codes: 0 all done; 1 some cell or sample failed; 2 bad input; 130 interrupted.
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="sparse-bench",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_run(commands)
+    listing = commands.add_parser("ls", help="list what there is to choose from")
+    listing.add_argument(
+        "kind",
+        nargs="?",
+        choices=("benchmarks", "subsets", "methods", "config-types"),
+        help="only this kind (default: all of them)",
+    )
+    report = commands.add_parser(
+        "report",
+        help="show the results in a folder, and write report.md and pictures beside them",
+    )
+    report.add_argument("results_dir", metavar="RESULTS_DIR")
+    return parser
+
+
+class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Defaults in the help, examples as they are written."""
+
+
+def _add_run(commands: argparse._SubParsersAction) -> None:
+    run = commands.add_parser(
+        "run",
+        help="answer benchmarks under attention configurations and show the comparison",
+        description="Answer benchmarks under attention configurations and show the comparison.",
+        epilog=_EPILOG + "\n" + _RUN_EPILOG,
+        formatter_class=_Formatter,
+    )
+    what = run.add_argument_group("what to run")
+    what.add_argument(
+        "--models",
+        nargs="+",
+        required=True,
+        metavar="MODEL",
+        help="'embedded' (ships with the project), a folder, or a name on the Hugging Face hub",
+    )
+    what.add_argument("--benchmarks", nargs="+", required=True, metavar="NAME")
+    what.add_argument(
+        "--subsets",
+        nargs="+",
+        metavar="NAME",
+        default=argparse.SUPPRESS,
+        help="subsets of the benchmarks (default: all; for the embedded model on ruler, those "
+        "that it can do)",
+    )
+    what.add_argument(
+        "--configs",
+        nargs="+",
+        metavar="TYPE",
+        default=argparse.SUPPRESS,
+        help="config types with their default settings; see 'sparse-bench ls config-types' "
+        "(default: dense, unless a --config-file is given)",
+    )
+    what.add_argument(
+        "--config-file",
+        action="append",
+        metavar="FILE",
+        default=argparse.SUPPRESS,
+        help="JSON file with one configuration, named after the file, or with several by name; "
+        "may be repeated",
+    )
+    what.add_argument(
+        "--option",
+        action="append",
+        metavar="BENCHMARK.NAME=VALUE",
+        default=argparse.SUPPRESS,
+        help="option of a benchmark, such as ruler.length=8192; may be repeated",
+    )
+    what.add_argument(
+        "--samples",
+        "--max-requests",
+        dest="max_requests",
+        type=int,
+        metavar="N",
+        default=argparse.SUPPRESS,
+        help="samples of each subset (default: all, or what the benchmark generates)",
+    )
+    _add_settings(run)
+
+
+def _add_settings(run: argparse.ArgumentParser) -> None:
+    how = run.add_argument_group("how to ask")
+    how.add_argument(
+        "--protocol",
+        choices=("question", "generation"),
+        default="question",
+        help="attention is sparse from the question on, or from the first generated token on",
+    )
+    how.add_argument(
+        "--dense-layers",
+        nargs="*",
+        type=int,
+        default=[],
+        metavar="LAYER",
+        help="layers that always read everything",
+    )
+    how.add_argument(
+        "--truncation",
+        metavar="POLICY",
+        default="middle",
+        help="for contexts that are too long: cut the middle, left or right; error; or skip",
+    )
+    how.add_argument(
+        "--max-prompt-tokens",
+        type=int,
+        metavar="N",
+        default=argparse.SUPPRESS,
+        help="limit of prompts in tokens (default: the model's positions)",
+    )
+    how.add_argument(
+        "--chat-template",
+        choices=("auto", "always", "never"),
+        default="auto",
+        help="put prompts into the tokenizer's chat template; auto: if it has one",
+    )
+    how.add_argument(
+        "--no-attention-error",
+        action="store_true",
+        help="do not compare attention outputs with dense ones (faster)",
+    )
+    where = run.add_argument_group("where and with what")
+    where.add_argument("--results-dir", default="results", metavar="DIR", help="results folder")
+    where.add_argument(
+        "--gpu-ids",
+        nargs="*",
+        type=int,
+        metavar="ID",
+        default=argparse.SUPPRESS,
+        help="GPUs to use, one worker each; none after it: the CPU (default: every GPU there is, "
+        "else the CPU)",
+    )
+    where.add_argument(
+        "--num-workers",
+        type=int,
+        metavar="N",
+        default=argparse.SUPPRESS,
+        help="worker processes (default: one per GPU, two on a CPU)",
+    )
+    where.add_argument(
+        "--max-rows", type=int, default=32, metavar="N", help="configurations decoded together"
+    )
+    where.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16")
+    where.add_argument(
+        "--revision",
+        default=argparse.SUPPRESS,
+        help="branch, tag or commit of a hub model (default: its main branch)",
+    )
+    where.add_argument(
+        "--trust-remote-code",
+        action="store_true",
+        help="run the code that a hub model brings along",
+    )
+    where.add_argument("--quiet", action="store_true", help="no progress, warnings only")

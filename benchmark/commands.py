@@ -1,0 +1,158 @@
+"""What the commands of ``sparse-bench`` do; each returns the exit code."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from benchmark.embedded import MODEL_NAME, SUPPORTED_TASKS
+from benchmark.executor import BenchmarkExecutor
+from benchmark.executor_config import AdapterConfig, BenchmarkConfig
+from benchmark.listing import LISTINGS
+from benchmark.registry import benchmark_class, get_benchmark
+from benchmark.report.groups import Group, read_groups
+from benchmark.report.tables import print_group
+from benchmark.report.write import write_report
+from sparse_attention.config import AttentionConfig, Protocol, make_config
+from sparse_attention.errors import UserError, unknown_name
+from sparse_attention.prompt import PromptSettings
+
+
+def run(options: argparse.Namespace) -> int:
+    """``sparse-bench run``."""
+    given = vars(options)
+    settings = AdapterConfig(
+        dtype=options.dtype,
+        revision=given.get("revision"),
+        trust_remote_code=options.trust_remote_code,
+        prompt=PromptSettings(
+            chat_template=options.chat_template,
+            truncation=options.truncation,
+            max_prompt_tokens=given.get("max_prompt_tokens"),
+        ),
+        protocol=Protocol(sparse_from=options.protocol, dense_layers=tuple(options.dense_layers)),
+        measure_error=not options.no_attention_error,
+        max_rows=options.max_rows,
+    )
+    executor = BenchmarkExecutor(
+        given.get("gpu_ids"), options.results_dir, given.get("num_workers"), quiet=options.quiet
+    )
+    result = executor.run_benchmark_matrix(
+        options.models,
+        _configs(given.get("configs"), given.get("config_file", [])),
+        _benchmarks(options.benchmarks, options.models, given),
+        settings,
+        {"max_requests": given.get("max_requests")},
+    )
+    _show(read_groups(result.results_dir, [cell.folder for cell in result.cells]))
+    for cell in result.cells:
+        if cell.status != "complete":
+            place = f"{cell.model} {cell.benchmark}/{cell.subset} {cell.config}"
+            print(f"{cell.status}: {place}: {cell.message}", file=sys.stderr)
+    return result.exit_code
+
+
+def _show(groups: Sequence[Group]) -> None:
+    console = Console()
+    if not console.is_terminal:
+        console.width = 120
+    for group in groups:
+        print_group(group, console)
+    for path in write_report(groups):
+        console.print(f"report: {path}", highlight=False, soft_wrap=True)
+
+
+def _configs(
+    names: Sequence[str] | None, files: Sequence[str]
+) -> list[tuple[str, AttentionConfig | None]]:
+    configs: list[tuple[str, AttentionConfig | None]] = [
+        (name, make_config(name)) for name in names or ([] if files else ["dense"])
+    ]
+    for file in files:
+        document = _read_json(Path(file))
+        if not isinstance(document, Mapping) or not document:
+            raise UserError(f"{file}: one configuration or several by name are expected.")
+        named = {Path(file).stem: document} if "methods" in document else document
+        for name, config in named.items():
+            try:
+                configs.append((name, AttentionConfig.from_json(config)))
+            except UserError as error:
+                raise UserError(f"{file}, configuration {name!r}: {error}") from error
+    return configs
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}.") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not JSON: {error}.") from error
+
+
+def _benchmarks(
+    names: Sequence[str], models: Sequence[str], given: Mapping[str, Any]
+) -> list[BenchmarkConfig]:
+    options = _options(given.get("option", []), names)
+    subsets = given.get("subsets")
+    classes = {name: benchmark_class(name) for name in names}
+    known = [subset for cls in classes.values() for subset in cls.subsets]
+    for subset in subsets or ():
+        if subset not in known:
+            raise unknown_name(f"subset of {' and '.join(classes)}", subset, known)
+    configs = []
+    for name, cls in classes.items():
+        chosen = None if subsets is None else [item for item in subsets if item in cls.subsets]
+        if name == "ruler" and set(models) == {MODEL_NAME}:
+            options[name] = {"lexicon": "embedded", "length": 1024, **options[name]}
+            if chosen is None and options[name]["lexicon"] == "embedded":
+                chosen = list(SUPPORTED_TASKS)
+        if chosen == []:
+            raise UserError(f"no subset of {name} is among {', '.join(subsets or ())}.")
+        count = given.get("max_requests")
+        generates = "samples" in get_benchmark(name, **options[name]).options
+        if count is not None and count > 0 and generates:
+            # More would be generated only to be left out, fewer would not do.
+            options[name].setdefault("samples", count)
+        configs.append(BenchmarkConfig(name, chosen, options[name]))
+    return configs
+
+
+def _options(texts: Sequence[str], benchmarks: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Options by benchmark from ``benchmark.name=value``; values are JSON, else text."""
+    options: dict[str, dict[str, Any]] = {name: {} for name in benchmarks}
+    for text in texts:
+        path, equals, value = text.partition("=")
+        benchmark, dot, name = path.partition(".")
+        if not (equals and dot and name):
+            raise UserError(f"option {text!r} is not of the form BENCHMARK.NAME=VALUE.")
+        if benchmark not in options:
+            raise unknown_name("benchmark (of those given)", benchmark, benchmarks)
+        try:
+            options[benchmark][name] = json.loads(value)
+        except ValueError:
+            options[benchmark][name] = value
+    return options
+
+
+def report(options: argparse.Namespace) -> int:
+    """``sparse-bench report``."""
+    groups = read_groups(Path(options.results_dir))
+    if not groups:
+        raise UserError(f"no finished results in {options.results_dir}.")
+    _show(groups)
+    return 0
+
+
+def list_choices(options: argparse.Namespace) -> int:
+    """``sparse-bench ls``."""
+    for kind, listing in LISTINGS.items():
+        if options.kind in (None, kind):
+            print("\n".join([f"{kind}:", *(f"  {line}" for line in listing())]))
+    return 0

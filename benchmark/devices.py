@@ -1,0 +1,74 @@
+"""Which devices a run uses."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from sparse_attention.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Devices:
+    """The devices of the workers, one each."""
+
+    kind: Literal["cpu", "cuda"]
+    visible: tuple[str, ...]
+    """For each worker, its value of ``CUDA_VISIBLE_DEVICES``; empty strings on a CPU."""
+
+    @property
+    def workers(self) -> int:
+        """Number of workers."""
+        return len(self.visible)
+
+    @property
+    def threads(self) -> int:
+        """CPU threads of each worker."""
+        return max(1, cpu_count() // self.workers)
+
+
+def cpu_count() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def choose_devices(gpu_ids: Sequence[int] | None, num_workers: int | None) -> Devices:
+    """Devices for ``gpu_ids``: None takes every GPU there is, an empty sequence the CPU.
+
+    GPUs that do not exist are not waited for: if none of those asked for is there, the work goes to
+    the CPU, and that is said.  ``num_workers`` counts the workers, on GPUs at most one each; the
+    default is one per GPU, and on a CPU two, because small models leave cores idle and large ones
+    fill the memory.  Raises ``UserError`` for a count or an id that makes no sense.
+    """
+    if num_workers is not None and num_workers < 1:
+        raise UserError(f"num_workers must be at least 1, got {num_workers}.")
+    if gpu_ids is not None and (
+        any(number < 0 for number in gpu_ids) or len(set(gpu_ids)) < len(gpu_ids)
+    ):
+        raise UserError(f"gpu_ids must be different numbers from 0 on, got {list(gpu_ids)}.")
+    available = _visible_gpus()
+    wanted = range(len(available)) if gpu_ids is None else gpu_ids
+    found = [available[number] for number in wanted if number < len(available)]
+    if gpu_ids and len(found) < len(gpu_ids):
+        place = f"GPUs {found}" if found else "the CPU"
+        logger.warning(
+            "GPUs %s were asked for, this machine has %d; working on %s",
+            *(list(gpu_ids), len(available), place),
+        )
+    if found:
+        return Devices("cuda", tuple(found[:num_workers]))
+    return Devices("cpu", ("",) * (num_workers or min(2, cpu_count())))
+
+
+def _visible_gpus() -> list[str]:
+    """What ``CUDA_VISIBLE_DEVICES`` calls the GPUs that this process sees."""
+    count = torch.cuda.device_count()
+    names = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    return names[:count] if len(names) >= count else [str(number) for number in range(count)]

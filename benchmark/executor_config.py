@@ -1,0 +1,68 @@
+"""Settings of a matrix run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sparse_attention.config import Protocol
+from sparse_attention.prompt import PromptSettings
+
+
+class BenchmarkConfig(BaseModel):
+    """A benchmark, which of its subsets to run (None: all), and its options.
+
+    ``BenchmarkConfig("ruler", ["vt"], {"length": 4096})``
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    benchmark_name: str
+    subsets: tuple[str, ...] | None = None
+    options: Mapping[str, Any] = Field(default_factory=dict)
+
+    def __init__(
+        self,
+        benchmark_name: str,
+        subsets: Iterable[str] | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(
+            benchmark_name=benchmark_name,
+            subsets=None if subsets is None else tuple(subsets),
+            options=dict(options or {}),
+        )
+
+
+class AdapterConfig(BaseModel):
+    """How a model is loaded, prompted and run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """``auto``: float32 on a CPU, else the checkpoint's."""
+    revision: str | None = None
+    """Branch, tag or commit of a hub model."""
+    trust_remote_code: bool = False
+    """Run the code that a hub model brings along."""
+    prompt: PromptSettings = PromptSettings()
+    protocol: Protocol = Protocol()
+    measure_error: bool = True
+    """Compare each sparse attention output with the dense one; costs a dense pass."""
+    max_rows: int = Field(default=32, ge=1)
+    """Configurations that are decoded together; halved when memory runs out.  Results do not
+    depend on it."""
+    prefill_store_bytes: int = Field(default=4 << 30, ge=0)
+    """Bound of the prefills that each worker keeps."""
+
+
+class RequestConfig(BaseModel):
+    """Which samples are asked."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_requests: int | None = Field(default=None, ge=1)
+    """Samples of each subset: whole contexts in a fixed random order, the last one cut; None for
+    all.  A smaller number gives a part of what a larger one gives."""

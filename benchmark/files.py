@@ -1,0 +1,67 @@
+"""Writing and naming files: atomic writes, canonical JSON, names that are safe in a path."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write ``content`` so that ``path`` is, at any moment, absent, as it was, or complete."""
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_if_changed(path: Path, content: bytes) -> None:
+    """``write_atomic``, leaving a file that already has this content untouched."""
+    if not path.exists() or path.read_bytes() != content:
+        write_atomic(path, content)
+
+
+def json_line(value: Any) -> bytes:
+    """One line of JSON.
+
+    Escapes all but ASCII, so that lone surrogates and NUL in a model's text survive.  Raises
+    ``ValueError`` for NaN and infinities, which are not JSON.
+    """
+    return json.dumps(value, allow_nan=False, separators=(", ", ": ")).encode() + b"\n"
+
+
+def json_document(value: Any) -> bytes:
+    """A JSON document for people to read; the same bytes for the same value."""
+    return json.dumps(value, allow_nan=False, indent=2).encode() + b"\n"
+
+
+def fingerprint(value: Any) -> str:
+    """Hex SHA-256 of a JSON value, independent of the order of its keys."""
+    text = json.dumps(value, allow_nan=False, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def safe_name(name: str) -> str:
+    """``name`` as one component of a path; not injective, so never the only key of a result."""
+    cleaned = re.sub(r"[^A-Za-z0-9._=+-]+", "-", name).strip(".-")
+    return cleaned[-80:].lstrip(".-") or "unnamed"
+
+
+def move_aside(path: Path) -> Path:
+    """Rename a file or folder that cannot be trusted to ``<name>.damaged-<n>``; the new path."""
+    number = 1
+    while (target := path.with_name(f"{path.name}.damaged-{number}")).exists():
+        number += 1
+    path.rename(target)
+    return target

@@ -1,0 +1,57 @@
+"""What there is to choose from: the lists of ``sparse-bench ls``."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Literal, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from benchmark.registry import benchmark_class, benchmark_names
+from sparse_attention.config import CONFIG_TYPES
+from sparse_attention.maskers import MASKERS
+
+
+def _benchmarks() -> Iterator[str]:
+    for name in benchmark_names():
+        yield f"{name}: {benchmark_class(name).summary}"
+
+
+def _subsets() -> Iterator[str]:
+    for name in benchmark_names():
+        yield f"{name}: {' '.join(benchmark_class(name).subsets)}"
+
+
+def _methods() -> Iterator[str]:
+    for name, method in MASKERS.items():
+        yield f"{name}: {(inspect.getdoc(method) or name).splitlines()[0]}"
+        for field, info in method.model_fields.items():
+            default = "required" if info.is_required() else f"default {info.default!r}"
+            yield f"    {field}: {default}{_range(info)}"
+
+
+def _range(info: FieldInfo) -> str:
+    if get_origin(info.annotation) is Literal:
+        return f", one of {', '.join(map(repr, get_args(info.annotation)))}"
+    signs = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
+    limits = [
+        f"{sign} {getattr(limit, name)}"
+        for limit in info.metadata
+        for name, sign in signs.items()
+        if hasattr(limit, name)
+    ]
+    return f", {' and '.join(limits)}" if limits else ""
+
+
+def _config_types() -> Iterator[str]:
+    for name, kind in CONFIG_TYPES.items():
+        yield f"{name}: {kind.summary} ({kind.make().describe()})"
+
+
+LISTINGS: dict[str, Callable[[], Iterator[str]]] = {
+    "benchmarks": _benchmarks,
+    "subsets": _subsets,
+    "methods": _methods,
+    "config-types": _config_types,
+}

@@ -1,0 +1,1 @@
+"""Reports: what result files say, as tables and pictures.  Reads files only."""

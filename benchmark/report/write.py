@@ -1,0 +1,48 @@
+"""Report files beside the results: ``report.md`` and a picture for each group."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmark.files import fingerprint, write_if_changed
+from benchmark.report.groups import Group
+from benchmark.report.picture import write_picture
+from benchmark.report.tables import markdown, notes, subset_table, summary_table
+
+
+def write_report(groups: Sequence[Group]) -> list[Path]:
+    """Write the report of each folder ``<results>/<model>/<benchmark>``; the Markdown files.
+
+    A folder with one group has ``scores.png``; with several, each picture has its group's hash.
+    """
+    folders: dict[Path, list[Group]] = {}
+    for group in groups:
+        folders.setdefault(group.folder, []).append(group)
+    written = []
+    for folder, members in folders.items():
+        sections = []
+        for group in members:
+            suffix = "" if len(members) == 1 else f"-{fingerprint(group.shared)[:8]}"
+            picture = folder / f"scores{suffix}.png"
+            write_picture(group, picture)
+            sections.append(_section(group, picture.name))
+        report = folder / "report.md"
+        write_if_changed(report, "\n".join(sections).encode("utf-8", "replace"))
+        written.append(report)
+    return written
+
+
+def _section(group: Group, picture: str) -> str:
+    parts = [
+        f"# {group.title}",
+        markdown(summary_table(group)),
+        f"![score against density]({picture})",
+    ]
+    if len(group.subsets) > 1:
+        parts.append(markdown(subset_table(group)))
+    parts.append("\n".join(f"- {note}" for note in notes(group)))
+    settings = json.dumps(group.shared, indent=2)
+    parts.append(f"What all of these results depend on:\n\n```json\n{settings}\n```")
+    return "\n\n".join(parts) + "\n"

@@ -1,0 +1,109 @@
+"""Write generated RULER samples as a prepared dataset, one folder of parquet for each length.
+
+Run ``python -m benchmark.ruler.create_huggingface_dataset --help``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from benchmark.base import Sample
+from benchmark.embedded import MODEL_NAME, MODEL_PATH
+from benchmark.files import write_atomic
+from benchmark.ruler.benchmark import Ruler
+from benchmark.ruler.prepared import to_table
+from sparse_attention.errors import UserError
+
+FILE_NAME = "test-00000-of-00001.parquet"
+
+
+def write_dataset(
+    folder: Path, ruler: Ruler, tasks: Sequence[str], tokenizer: PreTrainedTokenizerBase
+) -> Path:
+    """Write ``folder/<length>/test-00000-of-00001.parquet`` with ``provenance.json`` beside it.
+
+    All tasks are generated before anything is written.  Returns the parquet file's path.
+    """
+    samples: list[Sample] = []
+    provenance: dict[str, Any] = {}
+    for task in tasks:
+        samples += ruler.samples(task, tokenizer)
+        provenance[task] = ruler.provenance(task, tokenizer)
+    target = folder / str(ruler.options["length"])
+    content = io.BytesIO()
+    pq.write_table(to_table(samples), content)
+    record = json.dumps({"options": ruler.options, "tasks": provenance}, indent=2)
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        write_atomic(target / "provenance.json", record.encode())
+        write_atomic(target / FILE_NAME, content.getvalue())
+    except OSError as error:
+        raise UserError(f"cannot write to {target}: {error.strerror}.") from error
+    return target / FILE_NAME
+
+
+def _load_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    try:
+        return AutoTokenizer.from_pretrained(MODEL_PATH if name == MODEL_NAME else name)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"cannot load the tokenizer {name!r} ({str(error).splitlines()[0]}). Valid are "
+            f"'{MODEL_NAME}', a model folder, and a hub name where there is network."
+        ) from error
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmark.ruler.create_huggingface_dataset",
+        description="Generate RULER samples for a tokenizer and write them as parquet.",
+    )
+    add = parser.add_argument
+    add("--tokenizer", required=True, help=f"'{MODEL_NAME}', a model folder or a hub name")
+    add("--lengths", required=True, type=int, nargs="+", help="tokens of prompt and answer")
+    add("--output", required=True, type=Path, help="folder that gets one folder for each length")
+    add("--tasks", nargs="+", help="tasks to write; all that the lexicon serves without")
+    add("--samples", type=int, default=100, help="samples of each task (%(default)s)")
+    add("--seed", type=int, default=42, help="(%(default)s)")
+    add("--lexicon", help="wonderwords or embedded; follows the tokenizer without")
+    add("--haystack", help="file with prose for the haystacks; own prose without")
+    add("--shuffle", default="per_sample", help="per_sample or upstream (%(default)s)")
+    add("--prompts", help="file with another wording")
+    add("--squad-file", help="SQuAD's dev-v2.0.json, for qa_1")
+    add("--hotpotqa-file", help="HotpotQA's hotpot_dev_distractor_v1.json, for qa_2")
+    add(
+        "--one-shot",
+        action=argparse.BooleanOptionalAction,
+        help="solved example in vt and cwe; by default with wonderwords from 2048 tokens on",
+    )
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit code is 2 for bad input."""
+    given = vars(_parser().parse_args(arguments))
+    lengths, output, tasks = given.pop("lengths"), given.pop("output"), given.pop("tasks")
+    name = given.pop("tokenizer")
+    if given["lexicon"] is None:
+        given["lexicon"] = "embedded" if name == MODEL_NAME else "wonderwords"
+    try:
+        rulers = [Ruler(length=length, **given) for length in lengths]
+        tokenizer = _load_tokenizer(name)
+        for ruler in rulers:
+            print(write_dataset(output, ruler, tasks or ruler.supported_subsets, tokenizer))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,142 @@
+"""The options of the RULER benchmark and what they name, loaded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from benchmark.ruler.haystack import FileHaystack, FillerHaystack, Haystack
+from benchmark.ruler.lexicon import Lexicon, load_lexicon
+from benchmark.ruler.prompts import Prompts, load_prompts
+from benchmark.ruler.qa_data import QuestionSet, load_questions
+from benchmark.ruler.sampling import ShuffleMode
+from benchmark.ruler.tasks import TASKS, Task
+from sparse_attention.errors import UserError, unknown_name
+
+GENERATE = "generate"
+SHORT = 2048
+"""Below this length there is no solved example by default, and answers get fewer tokens."""
+
+
+class RulerOptions(BaseModel):
+    """Options of ``Ruler``; see its docstring."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    length: int = Field(default=4096, ge=64, le=2**24)
+    """Tokens of prompt and answer together."""
+    samples: int = Field(default=100, ge=1, le=100_000)
+    """Samples of each task."""
+    seed: int = Field(default=42, ge=0)
+    lexicon: Literal["wonderwords", "embedded"] = "wonderwords"
+    haystack: str | None = None
+    """File with prose; None for the project's own."""
+    shuffle: ShuffleMode = "per_sample"
+    prompts: str | None = None
+    """File with the wording; None for the project's own."""
+    squad_file: str | None = None
+    hotpotqa_file: str | None = None
+    source: str = Field(default=GENERATE, min_length=1)
+    """``generate``, a parquet file or folder, or the hub name of a prepared dataset."""
+    one_shot: bool | None = None
+    """Solved example in vt and cwe; None for the default of the lexicon and length."""
+    cache_dir: str | None = None
+    """Folder of generated samples; None for ``$SPARSE_BENCH_CACHE/ruler`` or the user's cache."""
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> RulerOptions:
+        """Options from keyword arguments; ``UserError`` names a wrong one and what is valid."""
+        for name in values:
+            if name not in cls.model_fields:
+                raise unknown_name("option of the benchmark ruler", name, cls.model_fields)
+        plain = {
+            name: str(value) if isinstance(value, Path) else value for name, value in values.items()
+        }
+        try:
+            return cls.model_validate(plain)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise UserError(
+                f"option {'.'.join(map(str, first['loc'][:1]))!r} of the benchmark ruler: "
+                f"{first['msg']}, got {first['input']!r}."
+            ) from error
+
+    def with_example(self, length: int) -> bool:
+        """Whether samples of ``length`` tokens start with a solved example."""
+        if self.one_shot is not None:
+            return self.one_shot
+        return self.lexicon == "wonderwords" and length >= SHORT
+
+    @property
+    def cache_folder(self) -> Path:
+        """Where generated samples are kept."""
+        if self.cache_dir is not None:
+            return Path(self.cache_dir)
+        root = os.environ.get("SPARSE_BENCH_CACHE") or "~/.cache/sparse-bench"
+        return Path(root).expanduser() / "ruler"
+
+
+class Sources:
+    """The files and words that options name, each read when it is first needed."""
+
+    def __init__(self, options: RulerOptions) -> None:
+        self.options = options
+        self._questions: dict[str, QuestionSet] = {}
+
+    @cached_property
+    def prompts(self) -> Prompts:
+        """The wording."""
+        return load_prompts(self.options.prompts)
+
+    @cached_property
+    def lexicon(self) -> Lexicon:
+        """The words."""
+        return load_lexicon(self.options.lexicon)
+
+    @cached_property
+    def haystack(self) -> Haystack:
+        """The prose."""
+        if self.options.haystack is not None:
+            return FileHaystack(self.options.haystack)
+        return FillerHaystack(self.lexicon.filler_sentence, self.lexicon.name)
+
+    def questions(self, task: Task) -> QuestionSet:
+        """Return the questions of a task that needs them."""
+        if task.name not in self._questions:
+            files = {"qa_1": self.options.squad_file, "qa_2": self.options.hotpotqa_file}
+            self._questions[task.name] = load_questions(task.name, files[task.name])
+        return self._questions[task.name]
+
+    def provenance(self, task: Task) -> dict[str, Any]:
+        """Return what the samples of ``task`` are made from, as JSON values."""
+        record: dict[str, Any] = {
+            "prompts_version": self.prompts.version,
+            "prompts_sha256": self.prompts.sha256,
+            "lexicon": self.lexicon.name,
+            "lexicon_version": self.lexicon.version,
+            "lexicon_sha256": self.lexicon.fingerprint(),
+        }
+        if task.needs == "prose":
+            record |= self.haystack.provenance()
+        if task.needs == "questions":
+            questions = self.questions(task)
+            record |= {"questions": questions.source, "questions_sha256": questions.sha256}
+        return record
+
+
+def task_named(name: str, lexicon: Lexicon | None = None) -> Task:
+    """Return the task ``name``; ``UserError`` if there is none or ``lexicon`` cannot serve it."""
+    if name not in TASKS:
+        raise unknown_name("subset of ruler", name, TASKS)
+    if lexicon is not None and lexicon.tasks is not None and name not in lexicon.tasks:
+        valid = ", ".join(task for task in TASKS if task in lexicon.tasks)
+        raise UserError(
+            f"the lexicon {lexicon.name!r} has no words for the task {name}. It serves {valid}; "
+            "for the others choose the lexicon 'wonderwords'."
+        )
+    return TASKS[name]

@@ -1,0 +1,40 @@
+"""A pool that works in this process: for tests of what the executor writes, not of Ray."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from benchmark.workers import EvaluationWorker, Outcome, Request
+
+
+class LocalPool:
+    """Stands in for ``WorkerPool``; counts the requests."""
+
+    requests = 0
+
+    def __init__(self, devices: Any, settings: Any) -> None:
+        threads = torch.get_num_threads()
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        self._worker = EvaluationWorker(settings, "", threads)
+        if visible is None:
+            os.environ.pop("CUDA_VISIBLE_DEVICES", None)
+        else:
+            os.environ["CUDA_VISIBLE_DEVICES"] = visible
+        self._pause = float(os.environ.get("TOY_PAUSE", "0"))
+
+    def __enter__(self) -> LocalPool:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        return None
+
+    def run(self, requests: Iterator[Request]) -> Iterator[tuple[Request, Outcome]]:
+        for request in requests:
+            time.sleep(self._pause)
+            type(self).requests += 1
+            yield request, self._worker.evaluate(request)

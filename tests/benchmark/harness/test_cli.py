@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from local_pool import LocalPool
+
+from benchmark import executor
+from benchmark.cli import main
+from benchmark.commands import _benchmarks
+from benchmark.embedded import SUPPORTED_TASKS
+from benchmark.report.groups import read_groups
+
+
+@pytest.fixture(autouse=True)
+def _in_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(executor, "WorkerPool", LocalPool)
+    monkeypatch.chdir(tmp_path)
+
+
+def run(model: Path, *arguments: str) -> int:
+    start = ["run", "--quiet", "--gpu-ids", "--models", str(model), "--benchmarks", "toy"]
+    return main([*start, *arguments])
+
+
+def test_run_and_report(
+    tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("mine.json").write_text('{"methods": [{"name": "sink", "sink_size": 3}]}')
+    arguments = ["--subsets", "first", "second", "--configs", "dense", "sink_local"]
+    arguments += ["--config-file", "mine.json", "--option", "toy.words=90", "--samples", "4"]
+    assert run(tiny_model, *arguments) == 0
+    shown = capsys.readouterr().out
+    assert "mean of 2 subsets, 8 samples" in shown
+    for label in ("dense", "sink_local", "mine"):
+        assert label in shown
+    folder = next(Path("results").glob("*/toy"))
+    report = (folder / "report.md").read_text()
+    assert "| mine |" in report
+    assert '"words": 90' in report
+    assert (folder / "scores.png").read_bytes().startswith(b"\x89PNG")
+    (group,) = read_groups(Path("results"))
+    assert group.subsets == ["first", "second"]
+    assert [row.label for row in group.rows.values()] == ["dense", "mine", "sink_local"]
+    picture = (folder / "scores.png").read_bytes()
+    assert main(["report", "results"]) == 0
+    assert "mean of 2 subsets" in capsys.readouterr().out
+    assert len((folder / "scores.png").read_bytes()) == pytest.approx(len(picture), rel=0.1)
+
+
+def test_protocols_have_their_own_tables(
+    tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for protocol in ("question", "generation"):
+        assert run(tiny_model, "--subsets", "first", "--protocol", protocol) == 0
+    capsys.readouterr()
+    assert main(["report", "results"]) == 0
+    shown = capsys.readouterr().out
+    assert "sparse from the question on" in shown
+    assert "sparse from the generation on" in shown
+    assert len(read_groups(Path("results"))) == 2
+    assert len(list(Path("results").glob("*/toy/scores-*.png"))) == 2
+
+
+def test_damaged_results_are_left_out_of_the_report(
+    tiny_model: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert run(tiny_model, "--subsets", "first", "--configs", "dense", "sink_masker") == 0
+    next(Path("results").glob("*/*/*/sink*/metrics.json")).write_text('{"model": "x"}')
+    (group,) = read_groups(Path("results"))
+    assert [row.label for row in group.rows.values()] == ["dense"]
+    assert "left out" in caplog.text
+
+
+def test_a_failure_gives_exit_code_1(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tiny_model, "--subsets", "broken") == 1
+    assert "no metric for broken" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--configs", "magic_pigg"], "Did you mean 'magic_pig'"),
+        (["--subsets", "frist"], "Did you mean 'first'"),
+        (["--option", "toy.word=1"], "Did you mean 'words'"),
+        (["--option", "tory.words=1"], "Did you mean 'toy'"),
+        (["--option", "words=1"], "BENCHMARK.NAME=VALUE"),
+        (["--truncation", "center"], "truncation"),
+        (["--max-rows", "0"], "max_rows"),
+        (["--samples", "0"], "max_requests"),
+        (["--config-file", "absent.json"], "cannot be read"),
+        (["--config-file", "bad.json"], "is not JSON"),
+        (["--config-file", "field.json"], "Did you mean 'sink_size'"),
+        (["--config-file", "size.json"], "sink_size"),
+        (["--dtype", "float15", "--subsets", "first"], "float15"),
+        (["--dense-layers", "7", "--subsets", "first"], "layers 0 to 1"),
+        (["--results-dir", "thesis"], "not a results folder"),
+        (["--benchmarks", "tory"], "Did you mean 'toy'"),
+        (["--models", "./nowhere"], "not a folder"),
+    ],
+)
+def test_bad_input_is_one_message(
+    tiny_model: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("bad.json").write_text("{")
+    Path("field.json").write_text('{"methods": [{"name": "sink", "sink_sise": 3}]}')
+    Path("size.json").write_text('{"methods": [{"name": "sink", "sink_size": 0}]}')
+    Path("thesis").mkdir()
+    Path("thesis/thesis.tex").write_text("x")
+    assert run(tiny_model, *arguments) == 2
+    errors = capsys.readouterr().err
+    assert message in errors
+    assert "Traceback" not in errors
+    assert errors.startswith("sparse-bench: error: ")
+    assert not list(Path().rglob("predictions.jsonl"))
+
+
+@pytest.mark.parametrize("kind", ["benchmarks", "subsets", "methods", "config-types"])
+def test_ls(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ls", kind]) == 0
+    shown = capsys.readouterr().out
+    expected = {
+        "benchmarks": "ruler: ",
+        "subsets": "niah_single_2",
+        "methods": "lsh_k: default 10, >= 1 and <= 62",
+        "config-types": "sink_local: ",
+    }
+    assert expected[kind] in shown
+
+
+def test_report_of_something_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", "nowhere"]) == 2
+    assert main(["report", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.count("sparse-bench: error: ") == 2
+
+
+def python(program: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **variables}
+    command = [sys.executable, "-c", program, *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_help_is_quick_and_teaches() -> None:
+    shown = python(
+        "import atexit, sys; from benchmark.cli import main; "
+        "atexit.register(lambda: print('torch' in sys.modules)); main(['run', '--help'])"
+    )
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.endswith("False\n")
+    for words in ("examples:", "exit codes:", "(default: results)", "sparse-bench ls"):
+        assert words in shown.stdout
+
+
+def test_an_embedded_model_gets_the_tasks_that_it_can_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    (config,) = _benchmarks(["ruler"], ["embedded"], {"max_requests": 5})
+    assert config.subsets == SUPPORTED_TASKS
+    assert config.options == {"lexicon": "embedded", "length": 1024, "samples": 5}
+    (config,) = _benchmarks(
+        ["ruler"], ["embedded"], {"subsets": ["vt"], "option": ["ruler.length=512"]}
+    )
+    assert config.subsets == ("vt",)
+    assert config.options == {"lexicon": "embedded", "length": 512}
+
+
+def test_an_unknown_model_name() -> None:
+    done = python(
+        "from benchmark.cli import main; import sys; sys.exit(main(sys.argv[1:]))",
+        *("run", "--models", "nobody/nothing", "--benchmarks", "ruler"),
+        HF_HUB_OFFLINE="1",
+    )
+    assert done.returncode == 2
+    assert "unknown model 'nobody/nothing'" in done.stderr
+    assert "Traceback" not in done.stderr

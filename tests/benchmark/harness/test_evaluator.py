@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from toy_benchmark import Toy
+
+from benchmark.base import Sample
+from benchmark.evaluator import Evaluator
+from benchmark.executor_config import AdapterConfig
+from sparse_attention.adapter import Answer, HuggingFaceAdapter, Prefix
+from sparse_attention.config import AttentionConfig, make_config
+from sparse_attention.prompt import PromptSettings
+
+CONFIGS = {
+    "dense": make_config("dense"),
+    "edges": make_config("sink_local", sink_size=2, window_size=4),
+    "sampling": make_config("random_sampling", sampling_rate=0.2),
+    "oracle": make_config("oracle_top_k", heavy_size=0.1),
+}
+
+
+class LimitedAdapter:
+    """A real adapter whose memory takes ``max_rows`` rows, and which one configuration breaks."""
+
+    def __init__(
+        self,
+        adapter: HuggingFaceAdapter,
+        max_rows: int = 100,
+        broken: AttentionConfig | None = None,
+        failing_prefills: int = 0,
+    ) -> None:
+        self._adapter = adapter
+        self._max_rows = max_rows
+        self._broken = broken
+        self._failing_prefills = failing_prefills
+        self.tokenizer = adapter.tokenizer
+        self.max_positions = adapter.max_positions
+        self.prefills = 0
+        self.batches: list[int] = []
+
+    def prefill(self, context_ids: Sequence[int]) -> Prefix:
+        self.prefills += 1
+        if self.prefills <= self._failing_prefills:
+            raise torch.OutOfMemoryError("no room for the prefill")
+        return self._adapter.prefill(context_ids)
+
+    def answer(
+        self, prefix: Prefix, question_ids: Sequence[int], configs: Any, **settings: Any
+    ) -> list[Answer]:
+        self.batches.append(len(configs))
+        if len(configs) > self._max_rows:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        if self._broken in configs:
+            raise ZeroDivisionError("a bug in bloom")
+        return self._adapter.answer(prefix, question_ids, configs, **settings)
+
+
+@pytest.fixture
+def samples(adapter: HuggingFaceAdapter) -> list[Sample]:
+    return Toy(contexts=1, questions=3).samples("first", adapter.tokenizer)
+
+
+def test_one_prefill_serves_all_questions_and_configurations(
+    adapter: HuggingFaceAdapter, samples: list[Sample]
+) -> None:
+    limited = LimitedAdapter(adapter)
+    result = Evaluator(limited, AdapterConfig()).evaluate(samples, CONFIGS, "toy")
+    assert limited.prefills == 1
+    assert limited.batches == [4, 4, 4]
+    for label, predictions in result.predictions.items():
+        assert [found.id for found in predictions] == [sample.id for sample in samples]
+        assert all(found.status == "ok" for found in predictions)
+        assert [cost.prefill_seconds > 0 for cost in result.costs[label]] == [True, False, False]
+    assert all(found.density == 1 for found in result.predictions["dense"])
+    assert all(found.attention_error == 0 for found in result.predictions["dense"])
+    assert all(0 < (found.density or 0) < 0.6 for found in result.predictions["edges"])
+
+
+@pytest.mark.parametrize("max_rows", [1, 2, 3])
+def test_rows_do_not_depend_on_the_batch(
+    adapter: HuggingFaceAdapter, samples: list[Sample], max_rows: int
+) -> None:
+    whole = Evaluator(adapter, AdapterConfig()).evaluate(samples, CONFIGS, "toy")
+    parts = Evaluator(adapter, AdapterConfig(max_rows=max_rows)).evaluate(samples, CONFIGS, "toy")
+    for label in CONFIGS:
+        for one, other in zip(whole.predictions[label], parts.predictions[label], strict=True):
+            assert one.predicted_answer == other.predicted_answer
+            assert one.density == other.density
+            assert one.attention_error == pytest.approx(other.attention_error, rel=1e-4)
+    assert {cost.rows for costs in parts.costs.values() for cost in costs} <= {1, 2, 3}
+
+
+def test_out_of_memory_halves_the_rows_and_stays_so(
+    adapter: HuggingFaceAdapter, samples: list[Sample]
+) -> None:
+    limited = LimitedAdapter(adapter, max_rows=1)
+    result = Evaluator(limited, AdapterConfig()).evaluate(samples, CONFIGS)
+    assert limited.batches == [4, 2, 1, 1, 1, 1] + [1] * 8
+    assert all(found.status == "ok" for row in result.predictions.values() for found in row)
+
+
+def test_out_of_memory_of_a_single_row_is_a_failure(
+    adapter: HuggingFaceAdapter, samples: list[Sample]
+) -> None:
+    limited = LimitedAdapter(adapter, max_rows=0)
+    result = Evaluator(limited, AdapterConfig()).evaluate(samples[:1], CONFIGS)
+    for found in (row[0] for row in result.predictions.values()):
+        assert (found.status, found.reason) == ("failed", "out_of_memory")
+        assert found.predicted_answer is None
+        assert found.density is None
+
+
+@pytest.mark.parametrize(("failing", "status"), [(1, "ok"), (2, "failed")])
+def test_out_of_memory_of_the_prefill(
+    adapter: HuggingFaceAdapter, samples: list[Sample], failing: int, status: str
+) -> None:
+    limited = LimitedAdapter(adapter, failing_prefills=failing)
+    result = Evaluator(limited, AdapterConfig()).evaluate(samples[:1], CONFIGS)
+    assert {row[0].status for row in result.predictions.values()} == {status}
+
+
+def test_a_configuration_that_breaks_fails_alone(
+    adapter: HuggingFaceAdapter, samples: list[Sample]
+) -> None:
+    limited = LimitedAdapter(adapter, broken=CONFIGS["sampling"])
+    result = Evaluator(limited, AdapterConfig()).evaluate(samples, CONFIGS)
+    for label, row in result.predictions.items():
+        assert {found.status for found in row} == {"failed" if label == "sampling" else "ok"}
+    failed = result.predictions["sampling"][0]
+    assert (failed.reason, failed.detail) == ("error", "ZeroDivisionError: a bug in bloom")
+    assert "Traceback" in result.tracebacks[0]
+
+
+@pytest.mark.parametrize(
+    ("policy", "status", "reason"),
+    [
+        ("middle", "truncated", ""),
+        ("skip", "skipped", "prompt_too_long"),
+        ("error", "failed", "prompt_too_long"),
+    ],
+)
+def test_prompts_that_are_too_long(
+    adapter: HuggingFaceAdapter, samples: list[Sample], policy: Any, status: str, reason: str
+) -> None:
+    long = replace(samples[0], context=" ".join(["5"] * 1000))
+    settings = AdapterConfig(prompt=PromptSettings(truncation=policy))
+    result = Evaluator(adapter, settings).evaluate([long, samples[1]], CONFIGS)
+    for first, second in result.predictions.values():
+        assert (first.status, first.reason) == (status, reason)
+        assert (first.removed_tokens > 0) == (policy == "middle")
+        assert first.answered == (policy == "middle")
+        assert second.status == "ok", "the next sample goes on"
+
+
+def test_configurations_without_samples(adapter: HuggingFaceAdapter) -> None:
+    result = Evaluator(adapter, AdapterConfig()).evaluate([], CONFIGS)
+    assert result.predictions == {label: [] for label in CONFIGS}

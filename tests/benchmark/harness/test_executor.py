@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import ray
+from local_pool import LocalPool
+
+from benchmark import executor
+from benchmark.executor import BenchmarkExecutor, MatrixResult
+from benchmark.executor_config import AdapterConfig, BenchmarkConfig
+from benchmark.workers import ModelFailure, Outcome, Request, WorkerDeath, WorkerPool
+from sparse_attention.config import AttentionConfig, Protocol, make_config
+from sparse_attention.errors import UserError
+
+EDGES = make_config("sink_local", sink_size=2, window_size=4)
+CONFIGS: list[tuple[str, AttentionConfig | None]] = [("dense", None), ("edges", EDGES)]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tiny_model: Path, tmp_path: Path):
+    monkeypatch.setattr(executor, "WorkerPool", LocalPool)
+
+    def run_matrix(
+        configs=CONFIGS,
+        subsets: tuple[str, ...] = ("first",),
+        models: tuple[str, ...] = (str(tiny_model),),
+        settings: AdapterConfig | None = None,
+        **requests: Any,
+    ) -> MatrixResult:
+        return BenchmarkExecutor([], tmp_path / "results", quiet=True).run_benchmark_matrix(
+            list(models), configs, [BenchmarkConfig("toy", subsets)], settings, requests
+        )
+
+    return run_matrix
+
+
+def pool_that(monkeypatch: pytest.MonkeyPatch, change) -> None:
+    """Put a pool in place whose outcomes ``change(request, outcome)`` replaces."""
+
+    class Changed(LocalPool):
+        def run(self, requests: Iterator[Request]):
+            for request, outcome in super().run(requests):
+                yield request, change(request, outcome)
+
+    monkeypatch.setattr(executor, "WorkerPool", Changed)
+
+
+def test_a_finished_cell(run) -> None:
+    result = run()
+    assert result.exit_code == 0
+    dense, edges = result.cells
+    assert (dense.status, edges.status) == ("complete", "complete")
+    names = {path.name for path in edges.folder.iterdir()}
+    assert names == {"key.json", "predictions.jsonl", "costs.jsonl", "metrics.json"}
+    metrics = json.loads((edges.folder / "metrics.json").read_bytes())
+    assert metrics == edges.metrics
+    lines = [json.loads(line) for line in (edges.folder / "predictions.jsonl").open()]
+    assert [line["id"] for line in lines] == [f"first-{c}-{q}" for c in range(4) for q in range(2)]
+    assert metrics["score"]["mean"] == sum(line["score"] for line in lines) / 8
+    assert metrics["score"]["contexts"] == 4
+    assert dense.metrics["dense_difference"] is None
+    difference = metrics["score"]["mean"] - dense.metrics["score"]["mean"]
+    assert metrics["dense_difference"]["mean"] == pytest.approx(difference)
+    assert 0 < metrics["density"] < 0.5
+    assert dense.metrics["density"] == 1
+    assert metrics["counts"] == {
+        "samples": 8,
+        "contexts": 4,
+        "ok": 8,
+        "truncated": 0,
+        "skipped": 0,
+        "failed": 0,
+        "missing": 0,
+    }
+    assert metrics["costs"]["decode_seconds"] > 0
+    assert metrics["costs"]["peak_memory_bytes"] > 1 << 20
+
+
+def test_only_what_is_new_is_computed(run, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="benchmark")
+    first = run([("edges", EDGES)])
+    assert first.cells[0].metrics["dense_difference"] is None
+    before = LocalPool.requests
+    second = run([("dense", None)], max_requests=8)
+    assert "benchmark.max_requests" in caplog.text or second.cells[0].folder.exists()
+    third = run([("dense", None), ("edges", EDGES)])
+    assert LocalPool.requests == before + 8, "dense twice, edges not again"
+    assert third.cells[1].metrics["dense_difference"]["samples"] == 8
+    fourth = run([("edges", EDGES)])
+    assert fourth.cells[0].metrics == third.cells[1].metrics, "dense is found on disk"
+    assert LocalPool.requests == before + 8
+
+
+def test_another_protocol_is_another_result(run, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="benchmark")
+    first = run()
+    second = run(settings=AdapterConfig(protocol=Protocol(sparse_from="generation")))
+    assert {cell.folder for cell in first.cells}.isdisjoint(cell.folder for cell in second.cells)
+    assert "protocol.sparse_from: 'question' there, 'generation' now" in caplog.text
+    assert all(cell.folder.exists() for cell in first.cells)
+
+
+def test_metrics_are_derived_again_from_the_files(run) -> None:
+    result = run()
+    before = LocalPool.requests
+    path = result.cells[1].folder / "metrics.json"
+    content = path.read_bytes()
+    for damage in (None, b"{"):
+        path.unlink() if damage is None else path.write_bytes(damage)
+        run()
+        assert path.read_bytes() == content
+    assert LocalPool.requests == before
+
+
+def test_failures_are_holes_and_are_tried_again(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool_that(
+        monkeypatch,
+        lambda request, outcome: (
+            WorkerDeath("SIGKILL") if request.samples[0].id == "first-1-0" else outcome
+        ),
+    )
+    result = run()
+    assert result.exit_code == 1
+    cell = result.cells[1]
+    assert cell.status == "incomplete"
+    assert cell.metrics["counts"]["failed"] == 2
+    assert cell.metrics["failures"] == {"worker_died": 2}
+    assert cell.metrics["score"]["samples"] == 6
+    assert "2 failed (worker_died)" in cell.message
+    monkeypatch.setattr(executor, "WorkerPool", LocalPool)
+    before = LocalPool.requests
+    again = run()
+    assert again.exit_code == 0
+    assert LocalPool.requests == before + 1
+    assert again.cells[1].metrics["score"]["samples"] == 8
+
+
+def test_a_benchmark_that_cannot_score_does_not_stop_the_others(run, tmp_path: Path) -> None:
+    result = run(subsets=("broken", "second"))
+    assert [cell.status for cell in result.cells] == ["failed", "failed", "complete", "complete"]
+    assert result.exit_code == 1
+    assert "no metric for broken" in result.cells[0].message
+    assert "Traceback" in (tmp_path / "results" / "errors.log").read_text()
+
+
+def test_a_model_that_cannot_be_loaded(
+    run, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = tmp_path / "good"
+    good.symlink_to(tiny_model)
+    bad = tmp_path / "bad"
+    shutil.copytree(tiny_model, bad)
+
+    def change(request: Request, outcome: Outcome) -> Outcome:
+        return ModelFailure("odd layers", by_user=True) if "bad" in request.model else outcome
+
+    pool_that(monkeypatch, change)
+    result = run(models=(str(bad), str(good)))
+    assert [cell.status for cell in result.cells] == ["failed"] * 2 + ["complete"] * 2
+    assert result.cells[0].message == "odd layers"
+    with pytest.raises(UserError, match="odd layers"):
+        run(models=(str(bad),))
+
+
+def test_bad_input_touches_nothing(run, tmp_path: Path) -> None:
+    for arguments, message in (
+        ({"models": ()}, "at least one"),
+        ({"subsets": ("firsd",)}, "Did you mean 'first'"),
+        ({"max_requests": 0}, "max_requests"),
+        ({"max_request": 1}, "max_request"),
+        ({"configs": []}, "at least one"),
+    ):
+        with pytest.raises(UserError, match=message):
+            run(**arguments)
+    assert not (tmp_path / "results").exists()
+
+
+def test_on_ray(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two real workers; one is killed while it works, and its samples are answered all the same."""
+    killed: list[int] = []
+
+    class KillsOne(WorkerPool):
+        def run(self, requests):
+            for request, outcome in super().run(requests):
+                if not killed:
+                    worker = next(
+                        child
+                        for child in psutil.Process().children(recursive=True)
+                        if "EvaluationWorker" in " ".join(child.cmdline())
+                    )
+                    worker.kill()
+                    killed.append(worker.pid)
+                yield request, outcome
+
+    monkeypatch.setattr(executor, "WorkerPool", KillsOne)
+    # A folder from which the packages cannot be imported by accident.
+    monkeypatch.chdir(tmp_path)
+    benchmark = BenchmarkConfig("toy", ["first", "second"], {"contexts": 12})
+    matrix = [str(tiny_model)], CONFIGS, [benchmark]
+    result = BenchmarkExecutor([], tmp_path / "ray", 2, quiet=True).run_benchmark_matrix(*matrix)
+    assert killed
+    assert result.exit_code == 0
+    assert not ray.is_initialized()
+    monkeypatch.setattr(executor, "WorkerPool", LocalPool)
+    local = BenchmarkExecutor([], tmp_path / "local", quiet=True).run_benchmark_matrix(*matrix)
+    for one, other in zip(result.cells, local.cells, strict=True):
+        predictions = (cell.folder / "predictions.jsonl" for cell in (one, other))
+        assert len({path.read_bytes() for path in predictions}) == 1

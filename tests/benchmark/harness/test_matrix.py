@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import toy_benchmark
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmark import registry
+from benchmark.base import Sample
+from benchmark.devices import choose_devices
+from benchmark.executor_config import AdapterConfig, BenchmarkConfig, RequestConfig
+from benchmark.matrix import Job, by_context, named_configs, plan_jobs, select_samples
+from benchmark.models import find_model
+from benchmark.registry import benchmark_names, get_benchmark, register_benchmark
+from sparse_attention.config import AttentionConfig, Protocol, make_config
+from sparse_attention.errors import UserError
+from sparse_attention.prompt import PromptSettings
+
+
+def plan(model: Path, folder: Path, **changes: Any) -> list[Job]:
+    return plan_jobs(
+        [find_model(str(model))],
+        changes.get("configs", {"dense": AttentionConfig()}),
+        [changes.get("benchmark", BenchmarkConfig("toy", ["first"]))],
+        changes.get("settings", AdapterConfig()),
+        changes.get("requests", RequestConfig()),
+        changes.get("device", "cpu"),
+        folder,
+    )
+
+
+def samples_of(contexts: list[int]) -> list[Sample]:
+    return [
+        Sample(str(number), f"context {context}", "?", "", (), 1, "task")
+        for number, context in enumerate(sorted(contexts))
+    ]
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=30), st.data())
+def test_selections_are_nested_and_ordered(contexts: list[int], data: st.DataObject) -> None:
+    samples = samples_of(contexts)
+    large = data.draw(st.integers(1, len(samples)))
+    small = data.draw(st.integers(1, large))
+    chosen = select_samples(samples, large, "s")
+    assert len(chosen) == large
+    assert [s.id for s in chosen] == sorted((s.id for s in chosen), key=int)
+    assert {s.id for s in select_samples(samples, small, "s")} <= {s.id for s in chosen}
+    cut = [
+        group
+        for group in by_context(chosen)
+        if len(group) < sum(s.context == group[0].context for s in samples)
+    ]
+    assert len(cut) <= 1, "contexts are whole but for one"
+    assert select_samples(samples, None, "s") == samples
+
+
+def test_a_selection_is_not_the_head() -> None:
+    samples = samples_of(list(range(100)))
+    chosen = [int(sample.id) for sample in select_samples(samples, 10, "s")]
+    assert max(chosen) > 40
+    assert chosen != [int(sample.id) for sample in select_samples(samples, 10, "t")]
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"settings": AdapterConfig(protocol=Protocol(sparse_from="generation"))}, "protocol"),
+        ({"settings": AdapterConfig(prompt=PromptSettings(truncation="left"))}, "prompt"),
+        ({"settings": AdapterConfig(dtype="float32")}, "model"),
+        ({"benchmark": BenchmarkConfig("toy", ["first"], {"words": 41})}, "benchmark"),
+        ({"requests": RequestConfig(max_requests=3)}, "benchmark"),
+        ({"configs": {"dense": make_config("sink_masker")}}, "config"),
+        ({"device": "cuda"}, "device_type"),
+    ],
+)
+def test_every_setting_is_in_the_key(
+    tiny_model: Path, tmp_path: Path, change: dict, field: str
+) -> None:
+    (before,) = plan(tiny_model, tmp_path)
+    (after,) = plan(tiny_model, tmp_path, **change)
+    old, new = before.cells[0].files, after.cells[0].files
+    assert old.key_hash != new.key_hash
+    assert old.key[field] != new.key[field]
+    assert plan(tiny_model, tmp_path)[0].cells[0].files.key == old.key
+
+
+def test_rows_and_memory_are_not_in_the_key(tiny_model: Path, tmp_path: Path) -> None:
+    (one,) = plan(tiny_model, tmp_path)
+    (other,) = plan(tiny_model, tmp_path, settings=AdapterConfig(max_rows=1, prefill_store_bytes=5))
+    assert one.cells[0].files.key == other.cells[0].files.key
+
+
+def test_a_changed_model_is_another_one(tmp_path: Path) -> None:
+    toy_benchmark.save_tiny_model(tmp_path / "m")
+    before = plan(tmp_path / "m", tmp_path)[0].key
+    weights = tmp_path / "m" / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    assert plan(tmp_path / "m", tmp_path)[0].key["model"] != before["model"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"benchmark": BenchmarkConfig("toi")}, "Did you mean 'toy'"),
+        ({"benchmark": BenchmarkConfig("toy", ["frist"])}, "Did you mean 'first'"),
+        ({"benchmark": BenchmarkConfig("toy", None, {"word": 3})}, "Did you mean 'words'"),
+        ({"benchmark": BenchmarkConfig("toy", ["first"], {"contexts": 0})}, "at least 1"),
+        ({"benchmark": BenchmarkConfig("toy", ["first"], {"questions": 0})}, "no samples"),
+        (
+            {
+                "settings": AdapterConfig(prompt=PromptSettings(truncation="error")),
+                "benchmark": BenchmarkConfig("toy", ["first"], {"words": 1000}),
+            },
+            "sample first-0-0",
+        ),
+    ],
+)
+def test_bad_input(tiny_model: Path, tmp_path: Path, change: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        plan(tiny_model, tmp_path / "results", **change)
+    assert not (tmp_path / "results").exists()
+
+
+def test_models_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match=r"no config\.json"):
+        find_model(str(tmp_path))
+    with pytest.raises(UserError, match="not a folder"):
+        find_model("./nowhere")
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(UserError, match="cannot be read"):
+        find_model(str(tmp_path))
+
+
+def test_configurations_need_different_labels() -> None:
+    assert named_configs([("a", None), ("b", None)])["a"] == AttentionConfig()
+    with pytest.raises(UserError, match="twice"):
+        named_configs([("a", None), ("a", None)])
+    with pytest.raises(UserError, match="at least one"):
+        named_configs([])
+
+
+@pytest.fixture
+def clean_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_REGISTERED", dict(registry._REGISTERED))
+    return
+
+
+@pytest.mark.usefixtures("clean_registry")
+def test_registry() -> None:
+    assert {"ruler", "toy"} <= set(benchmark_names())
+    assert get_benchmark("toy", words=5).options["words"] == 5
+    assert register_benchmark(toy_benchmark.Toy) is toy_benchmark.Toy
+    other = type("Other", (toy_benchmark.Toy,), {"name": "toy"})
+    with pytest.raises(UserError, match="exists already"):
+        register_benchmark(other)
+    other.name = "ruler"
+    with pytest.raises(UserError, match="exists already"):
+        register_benchmark(other)
+
+
+def test_benchmark_config_is_made_by_position() -> None:
+    config = BenchmarkConfig("loogle", ["shortdep_qa"])
+    assert (config.benchmark_name, config.subsets, config.options) == (
+        "loogle",
+        ("shortdep_qa",),
+        {},
+    )
+
+
+def test_devices(caplog: pytest.LogCaptureFixture) -> None:
+    assert choose_devices([], 3).visible == ("", "", "")
+    with pytest.raises(UserError, match="num_workers"):
+        choose_devices(None, 0)
+    with pytest.raises(UserError, match="different numbers"):
+        choose_devices([0, 0], None)
+    assert choose_devices([98, 99], None).kind == "cpu"
+    assert caplog.text.count("were asked for") == 1

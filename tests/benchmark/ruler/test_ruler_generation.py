@@ -1,0 +1,344 @@
+"""RULER's samples: lengths, answers, randomness, sources."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from benchmark.embedded import MODEL_PATH, SUPPORTED_TASKS
+from benchmark.ruler.benchmark import Ruler
+from benchmark.ruler.calculate_metrics import calculate_metrics
+from sparse_attention.errors import UserError
+
+
+def word_tokenizer() -> PreTrainedTokenizerFast:
+    """Counts words and punctuation marks."""
+    backend = Tokenizer(models.WordLevel({"x": 0}, unk_token="x"))
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    return PreTrainedTokenizerFast(tokenizer_object=backend)
+
+
+WORDS = word_tokenizer()
+EMBEDDED = AutoTokenizer.from_pretrained(MODEL_PATH)
+
+
+@pytest.fixture(scope="module")
+def qa_files(tmp_path_factory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("qa")
+    squad = {
+        "data": [
+            {
+                "paragraphs": [
+                    {
+                        "context": f"Thing {10 * town + i} stands in Town{town} by the river.",
+                        "qas": [
+                            {
+                                "question": f"Where is thing {10 * town + i}?",
+                                "is_impossible": False,
+                                "answers": [{"text": f"Town{town}"}],
+                            },
+                            {"question": "None?", "is_impossible": True, "answers": []},
+                        ],
+                    }
+                    for i in range(10)
+                ]
+            }
+            for town in range(40)
+        ]
+    }
+    hotpot = [
+        {
+            "question": f"Who made item {i}?",
+            "answer": f"Maker{i}",
+            "context": [
+                [f"Item {i} {k}", [f"Maker{i if k == 0 else -k} was here."]] for k in range(9)
+            ],
+        }
+        for i in range(60)
+    ]
+    (folder / "squad.json").write_text(json.dumps(squad))
+    (folder / "hotpot.json").write_text(json.dumps(hotpot))
+    return {
+        "squad_file": str(folder / "squad.json"),
+        "hotpotqa_file": str(folder / "hotpot.json"),
+    }
+
+
+@pytest.mark.parametrize("length", [256, 700, 4096])
+@pytest.mark.parametrize("task", Ruler.subsets)
+def test_every_task_fills_its_length_and_holds_its_answers(task, length, qa_files, tmp_path):
+    ruler = Ruler(length=length, samples=3, cache_dir=str(tmp_path), **qa_files)
+    samples = ruler.samples(task, WORDS)
+    assert len({sample.id for sample in samples}) == 3
+    for sample in samples:
+        text = f"{sample.context}{sample.question}\n{sample.answer_prefix}"
+        used = len(WORDS.encode(text, add_special_tokens=False)) + sample.max_new_tokens
+        assert used <= length
+        if task not in ("qa_1", "qa_2"):
+            assert used >= 0.85 * length
+        assert sample.task == task
+        assert sample.answers
+        found = [answer in sample.context for answer in sample.answers]
+        assert all(found) if task not in ("qa_1", "qa_2") else any(found)
+        assert not sample.question.endswith("\n")
+        assert not sample.answer_prefix.startswith(" ")
+        json.dumps(dict(sample.extra))
+
+
+@pytest.mark.parametrize("task", SUPPORTED_TASKS)
+@pytest.mark.parametrize("length", [256, 1024, 4096])
+def test_the_embedded_lexicon_is_made_of_whole_tokens(task, length, tmp_path):
+    ruler = Ruler(length=length, samples=2, lexicon="embedded", cache_dir=str(tmp_path))
+    words = {token for token in EMBEDDED.get_vocab() if len(token) > 1}
+    for sample in ruler.samples(task, EMBEDDED):
+        text = f"{sample.context}{sample.question}\n{sample.answer_prefix}"
+        tokens = EMBEDDED.tokenize(text)
+        letters = {token for token in tokens if token not in words and token.isalnum()}
+        assert letters <= {"A", "Ċ"}  # the article and the newline
+        assert len(tokens) + sample.max_new_tokens + 1 <= length
+
+
+@pytest.mark.parametrize("task", ["niah_multikey_1", "niah_multikey_2", "niah_multiquery"])
+def test_the_asked_keys_are_unique(task, tmp_path):
+    ruler = Ruler(length=4096, samples=4, lexicon="embedded", cache_dir=str(tmp_path))
+    for sample in ruler.samples(task, EMBEDDED):
+        asked = sample.question.split(" for ")[1].rstrip("?").replace(",", " ").split()
+        for key in (word for word in asked if word != "and"):
+            assert sample.context.count(f"The magic number for {key} is ") == 1
+
+
+def test_answers_of_the_needles_are_in_the_order_of_the_question(tmp_path):
+    ruler = Ruler(length=1024, samples=4, lexicon="embedded", cache_dir=str(tmp_path))
+    for sample in ruler.samples("niah_multiquery", EMBEDDED):
+        asked = sample.question.split(" for ")[1].rstrip("?").replace(",", " ").split()
+        keys = [word for word in asked if word != "and"]
+        for key, value in zip(keys, sample.answers, strict=True):
+            assert f"The magic number for {key} is {value}." in sample.context
+
+
+def test_variables_form_a_chain_from_the_value(tmp_path):
+    ruler = Ruler(length=1024, samples=4, lexicon="embedded", cache_dir=str(tmp_path))
+    for sample in ruler.samples("vt", EMBEDDED):
+        value = sample.question.rstrip("?").split()[-1]
+        chain = sample.answers
+        places = [sample.context.index(f"Store {value} in {chain[0]}.")]
+        for source, target in itertools.pairwise(chain):
+            places.append(sample.context.index(f"Copy {source} to {target}."))
+        assert places == sorted(places)
+
+
+def listed_words(context: str) -> list[str]:
+    """The words of the last numbered list of a context."""
+    return re.findall(r"\d+\. (.+?)(?= \d+\. |\n)", context.rsplit("List: ", 1)[1])
+
+
+def test_upstreams_fixed_shuffle_and_the_better_default(tmp_path):
+    options = {"length": 2048, "samples": 6, "cache_dir": str(tmp_path)}
+    fixed = Ruler(**options, shuffle="upstream")
+    free = Ruler(**options)
+    orders = {}
+    for name, ruler in (("fixed", fixed), ("free", free)):
+        samples = ruler.samples("cwe", WORDS)
+        positions = set()
+        for sample in samples:
+            entries = listed_words(sample.context)
+            common = set(sample.answers)
+            positions.add(tuple(i for i, word in enumerate(entries) if word in common))
+        orders[name] = len(positions)
+        assert ruler.provenance("cwe", WORDS)["shuffle"] == ruler.options["shuffle"]
+    assert orders["fixed"] == 1
+    assert orders["free"] == 6
+
+
+def test_cwe_repeats_words_more_where_the_vocabulary_ends(tmp_path):
+    ruler = Ruler(length=131072, samples=1, cache_dir=str(tmp_path))
+    (sample,) = ruler.samples("cwe", WORDS)
+    entries = listed_words(sample.context)
+    counts = {word: entries.count(word) for word in sample.answers}
+    assert len(set(counts.values())) == 1
+    assert next(iter(counts.values())) > 30
+    assert sample.extra["length_tokens"] > 0.9 * 131072
+
+
+PRINT_HASH = """
+import hashlib, sys
+from test_ruler_generation import WORDS
+from benchmark.ruler.benchmark import Ruler
+ruler = Ruler(length=600, samples=3, cache_dir=sys.argv[1])
+tasks = ("niah_single_2", "vt", "cwe", "fwe")
+texts = [repr(sample) for task in tasks for sample in ruler.samples(task, WORDS)]
+print(hashlib.sha256("".join(texts).encode()).hexdigest())
+"""
+
+
+def test_samples_do_not_depend_on_the_process(tmp_path):
+    root = Path(__file__).resolve().parents[3]
+    digests = set()
+    for seed in ("0", "1234"):
+        environment = os.environ | {
+            "PYTHONHASHSEED": seed,
+            "PYTHONPATH": f"{root}{os.pathsep}{Path(__file__).parent}",
+        }
+        command = [sys.executable, "-c", PRINT_HASH, str(tmp_path / seed)]
+        digests.add(subprocess.check_output(command, env=environment, text=True).strip())
+    assert len(digests) == 1
+
+
+def test_seed_length_and_index_give_other_samples(tmp_path):
+    contexts = {
+        sample.context
+        for seed in (1, 2)
+        for length in (500, 501)
+        for sample in Ruler(length=length, samples=2, seed=seed, cache_dir=str(tmp_path)).samples(
+            "niah_single_2", WORDS
+        )
+    }
+    assert len(contexts) == 8
+
+
+def test_samples_are_kept_and_damaged_files_made_again(tmp_path):
+    options = {"length": 400, "samples": 2, "cache_dir": str(tmp_path)}
+    first = Ruler(**options).samples("vt", WORDS)
+    (file,) = tmp_path.iterdir()
+    content = file.read_bytes()
+    assert Ruler(**options).samples("vt", WORDS) == first
+    for damaged in (content[:-30], b"not json\n", b"", content.replace(b"Store", b"Stare", 1)):
+        file.write_bytes(damaged)
+        with pytest.warns(UserWarning, match=file.name):
+            assert Ruler(**options).samples("vt", WORDS) == first
+        assert file.read_bytes() == content
+
+
+def test_a_haystack_of_ones_own(tmp_path):
+    text = tmp_path / "prose.txt"
+    text.write_text(
+        " ".join(f"Sentence number {i} is here. Dr. No said 3.5 times." for i in range(900))
+    )
+    ruler = Ruler(length=800, samples=2, haystack=str(text), cache_dir=str(tmp_path / "c"))
+    for sample in ruler.samples("niah_single_2", WORDS):
+        assert "Sentence number" in sample.context
+    record = ruler.provenance("niah_single_2", WORDS)
+    assert "haystack" in json.dumps(record)
+
+
+def test_another_wording(tmp_path):
+    own = json.loads((Path("benchmark/ruler/prompts.json")).read_text())
+    own["niah"]["needle"] = "One of the special {type} for {key} is: {value}."
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps(own))
+    options = {"length": 400, "samples": 1, "cache_dir": str(tmp_path / "c")}
+    mine = Ruler(**options, prompts=str(path))
+    (sample,) = mine.samples("niah_single_2", WORDS)
+    assert "One of the special number for" in sample.context
+    records = [r.provenance("niah_single_2", WORDS) for r in (mine, Ruler(**options))]
+    assert records[0] != records[1]
+    own["niah"]["needle"] = "no placeholders"
+    path.write_text(json.dumps(own))
+    with pytest.raises(UserError, match=r"niah\.needle"):
+        Ruler(**options, prompts=str(path)).samples("niah_single_2", WORDS)
+
+
+@pytest.mark.parametrize(
+    ("options", "task", "message"),
+    [
+        ({"length": 100}, "niah_multiquery", "smallest feasible length"),
+        ({"length": "long"}, "vt", "length"),
+        ({"lenght": 512}, "vt", "length"),
+        ({"samples": 0}, "vt", "samples"),
+        ({"lexicon": "klingon"}, "vt", "wonderwords"),
+        ({"shuffle": "never"}, "vt", "per_sample"),
+        ({"haystack": "/no/such/file"}, "niah_single_2", "no/such/file"),
+        ({"prompts": "/no/such/file"}, "vt", "no/such/file"),
+        ({"squad_file": "/no/such/file"}, "qa_1", "no/such/file"),
+        ({"source": "/no/such/folder.parquet"}, "vt", "no/such"),
+        ({}, "niah_single", "niah_single_1"),
+        ({"lexicon": "embedded"}, "cwe", "vt"),
+    ],
+)
+def test_bad_input_is_one_clear_error(options, task, message, tmp_path):
+    with pytest.raises(UserError, match=message):
+        Ruler(**{"length": 400, "samples": 2, "cache_dir": str(tmp_path)} | options).samples(
+            task, WORDS
+        )
+
+
+@pytest.mark.parametrize("content", ["{", '{"data": 3}', "[]", '{"data": [{"paragraphs": [{}]}]}'])
+def test_malformed_question_files(content, tmp_path):
+    path = tmp_path / "squad.json"
+    path.write_text(content)
+    with pytest.raises(UserError, match=r"squad\.json"):
+        Ruler(length=400, squad_file=str(path), cache_dir=str(tmp_path)).samples("qa_1", WORDS)
+
+
+def test_dataset_round_trip(tmp_path):
+    command = [
+        *(sys.executable, "-m", "benchmark.ruler.create_huggingface_dataset"),
+        *("--tokenizer", "embedded", "--lengths", "512", "--output", str(tmp_path / "out")),
+        *("--samples", "2", "--tasks", "vt", "niah_single_1"),
+    ]
+    subprocess.run(command, check=True, capture_output=True)
+    again = Ruler(source=str(tmp_path / "out"), length=512)
+    made = Ruler(length=512, samples=2, lexicon="embedded", cache_dir=str(tmp_path / "c"))
+    for task in ("vt", "niah_single_1"):
+        read, fresh = again.samples(task, EMBEDDED), made.samples(task, EMBEDDED)
+        assert [(s.context, s.question, s.answers) for s in read] == [
+            (s.context, s.question, s.answers) for s in fresh
+        ]
+        assert {s.max_new_tokens for s in read} == {s.max_new_tokens for s in fresh}
+
+
+def test_the_dataset_command_explains_bad_input(tmp_path):
+    command = [
+        *(sys.executable, "-m", "benchmark.ruler.create_huggingface_dataset"),
+        *("--tokenizer", "embedded", "--lengths", "64", "--output", str(tmp_path)),
+    ]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "length" in done.stderr
+
+
+def frame(*rows):
+    import pandas as pd
+
+    return pd.DataFrame(rows, columns=["task", "answer", "predicted_answer"], dtype=object)
+
+
+def test_metric_counts_references_in_the_prediction():
+    scores = calculate_metrics(
+        frame(
+            ("vt", ["AB", "CD", "EF", "GH"], "ab and gh"),
+            ("vt", ["XX"], "none"),
+            ("qa_1", ["Paris", "paris, France"], "It is PARIS."),
+            ("qa_1", ["Rome", "Roma"], "Milan"),
+            ("niah_single_1", ["12345"], "12\n345"),
+            ("niah_single_1", ["12345"], "\x0012345\x00 "),
+        )
+    )
+    assert scores["vt"]["string_match"] == 25.0
+    assert scores["qa_1"]["string_match"] == 50.0
+    assert scores["niah_single_1"]["string_match"] == 50.0
+
+
+@pytest.mark.parametrize("prediction", ["", None, float("nan"), "x" * 1_000_000, "\ud800", "\0"])
+def test_metric_of_absurd_predictions_is_zero(prediction):
+    scores = calculate_metrics(frame(("vt", ["AB"], prediction)))
+    assert scores["vt"]["string_match"] == 0
+
+
+def test_metric_does_not_depend_on_the_order_and_takes_arrays():
+    import numpy as np
+
+    rows = [("vt", np.array(["a", "b"], dtype=object), text) for text in ("a", "b a", "")]
+    assert calculate_metrics(frame(*rows)) == calculate_metrics(frame(*rows[::-1]))
+    assert calculate_metrics(frame(*rows))["vt"]["string_match"] == 50.0
+    assert calculate_metrics(frame()) is not None
