@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 from transformers import PreTrainedTokenizerBase
 
+from sparse_attention.prompt import PromptSettings
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -46,6 +48,8 @@ class Benchmark(ABC):
     """One line for ``sparse-bench ls``."""
     subsets: ClassVar[tuple[str, ...]]
     """Names of the subsets, in the order of reports."""
+    prompt: ClassVar[PromptSettings] = PromptSettings()
+    """How prompts are made unless a run says otherwise: the benchmark's own policy."""
 
     @property
     @abstractmethod

@@ -138,8 +138,9 @@ def _add_settings(run: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--truncation",
         metavar="POLICY",
-        default="middle",
-        help="for contexts that are too long: cut the middle, left or right; error; or skip",
+        default=argparse.SUPPRESS,
+        help="for contexts that are too long: cut the middle, left or right; error; or skip "
+        "(default: the benchmark's own policy; error for ruler)",
     )
     how.add_argument(
         "--max-prompt-tokens",
@@ -151,8 +152,9 @@ def _add_settings(run: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--chat-template",
         choices=("auto", "always", "never"),
-        default="auto",
-        help="put prompts into the tokenizer's chat template; auto: if it has one",
+        default=argparse.SUPPRESS,
+        help="put prompts into the tokenizer's chat template; auto: if it has one (default: the "
+        "benchmark's own policy, auto for ruler)",
     )
     how.add_argument(
         "--no-attention-error",

@@ -32,9 +32,11 @@ def run(options: argparse.Namespace) -> int:
         revision=given.get("revision"),
         trust_remote_code=options.trust_remote_code,
         prompt=PromptSettings(
-            chat_template=options.chat_template,
-            truncation=options.truncation,
-            max_prompt_tokens=given.get("max_prompt_tokens"),
+            **{
+                name: given[name]
+                for name in ("chat_template", "truncation", "max_prompt_tokens")
+                if name in given
+            }
         ),
         protocol=Protocol(sparse_from=options.protocol, dense_layers=tuple(options.dense_layers)),
         measure_error=not options.no_attention_error,

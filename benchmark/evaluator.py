@@ -19,7 +19,13 @@ from benchmark.provenance import context_fingerprint
 from benchmark.records import Cost, Prediction, Reason, six_digits
 from sparse_attention.adapter import Answer, HuggingFaceAdapter, Prefix
 from sparse_attention.config import AttentionConfig
-from sparse_attention.prompt import EncodedPrompt, PromptSkipped, PromptTooLong, encode_prompt
+from sparse_attention.prompt import (
+    EncodedPrompt,
+    PromptSettings,
+    PromptSkipped,
+    PromptTooLong,
+    encode_prompt,
+)
 
 _CPU_OUT_OF_MEMORY = ("not enough memory: you tried to allocate", "can't allocate memory")
 
@@ -70,21 +76,24 @@ class Evaluator:
         self,
         samples: Sequence[Sample],
         configs: Mapping[str, AttentionConfig],
+        prompt: PromptSettings,
         scope: str = "",
     ) -> ContextResult:
         """Answer ``samples``, best those of one context, under all ``configs`` (by label).
 
-        ``scope`` and a sample's id together key the random draws of sampling methods.
+        ``prompt`` says how the samples become prompts.  ``scope`` and a sample's id together key
+        the random draws of sampling methods.
         """
         result = ContextResult({label: [] for label in configs}, {label: [] for label in configs})
         for sample in samples:
-            self._evaluate_sample(sample, configs, scope, result)
+            self._evaluate_sample(sample, configs, prompt, scope, result)
         return result
 
     def _evaluate_sample(
         self,
         sample: Sample,
         configs: Mapping[str, AttentionConfig],
+        settings: PromptSettings,
         scope: str,
         result: ContextResult,
     ) -> None:
@@ -95,7 +104,7 @@ class Evaluator:
         prefill_seconds = 0.0
         outcomes: list[_Row | _Failure]
         try:
-            prompt = self._encode(sample)
+            prompt = self._encode(sample, settings)
             blank = _with_prompt(blank, prompt)
             prefix, prefill_seconds = self._prefill(prompt.context_ids)
         except PromptSkipped as skipped:
@@ -116,13 +125,13 @@ class Evaluator:
             result.predictions[label].append(_prediction(blank, outcome))
             result.costs[label].append(self._cost(sample, prefill_seconds, decode_seconds, rows))
 
-    def _encode(self, sample: Sample) -> EncodedPrompt:
+    def _encode(self, sample: Sample, settings: PromptSettings) -> EncodedPrompt:
         return encode_prompt(
             self._adapter.tokenizer,
             sample.context,
             sample.question,
             sample.answer_prefix,
-            settings=self._settings.prompt,
+            settings=settings,
             max_new_tokens=sample.max_new_tokens,
             max_positions=self._adapter.max_positions,
         )

@@ -192,6 +192,7 @@ class _Run:
                     job.model.revision,
                     tuple(context),
                     configs,
+                    job.prompt,
                     f"{job.benchmark.name}/{job.subset}",
                 )
                 # Holds the request too: an id is only unique while its object lives.

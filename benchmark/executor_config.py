@@ -48,6 +48,7 @@ class AdapterConfig(BaseModel):
     trust_remote_code: bool = False
     """Run the code that a hub model brings along."""
     prompt: PromptSettings = PromptSettings()
+    """What is set here replaces the benchmark's own policy (``prompt_for``)."""
     protocol: Protocol = Protocol()
     measure_error: bool = True
     """Compare each sparse attention output with the dense one; costs a dense pass."""
@@ -56,6 +57,11 @@ class AdapterConfig(BaseModel):
     depend on it."""
     prefill_store_bytes: int = Field(default=4 << 30, ge=0)
     """Bound of the prefills that each worker keeps."""
+
+    def prompt_for(self, own: PromptSettings) -> PromptSettings:
+        """A benchmark's ``own`` prompt settings with those that were set explicitly here."""
+        given = {name: getattr(self.prompt, name) for name in self.prompt.model_fields_set}
+        return own.model_copy(update=given)
 
 
 class RequestConfig(BaseModel):

@@ -24,7 +24,7 @@ from benchmark.registry import get_benchmark
 from benchmark.results import CellFiles, subset_folder
 from sparse_attention.config import AttentionConfig
 from sparse_attention.errors import UserError, unknown_name
-from sparse_attention.prompt import encode_prompt
+from sparse_attention.prompt import PromptSettings, encode_prompt
 
 DENSE = AttentionConfig()
 
@@ -77,6 +77,7 @@ class Job:
     benchmark: Benchmark
     subset: str
     samples: list[Sample]
+    prompt: PromptSettings
     key: dict[str, Any]
     """The key of its cells, but for the configuration."""
     cells: list[Cell] = field(default_factory=list)
@@ -170,15 +171,17 @@ def plan_jobs(
                 everything = benchmark.samples(subset, model.tokenizer)
                 samples = select_samples(everything, requests.max_requests, subset)
                 _check_samples(benchmark, subset, samples)
-                _check_lengths(model, samples, settings)
+                prompt = settings.prompt_for(benchmark.prompt)
+                _check_lengths(model, samples, prompt)
                 key = _shared_key(model, benchmark, subset, samples, settings, requests)
+                key["prompt"] = prompt.model_dump(mode="json")
                 key["device_type"] = device_type
                 folder = subset_folder(results, model.name, benchmark.name, subset)
                 cells = [
                     Cell(label, config, CellFiles(folder, label, config_key(key, config)))
                     for label, config in configs.items()
                 ]
-                jobs.append(Job(model, benchmark, subset, samples, key, cells))
+                jobs.append(Job(model, benchmark, subset, samples, prompt, key, cells))
     return jobs
 
 
@@ -211,7 +214,6 @@ def _shared_key(
             "source": benchmark.provenance(subset, model.tokenizer),
         },
         "protocol": settings.protocol.model_dump(mode="json"),
-        "prompt": settings.prompt.model_dump(mode="json"),
         "generation": {"decoding": "greedy", "measure_error": settings.measure_error},
         "methods_sha256": method_sources_fingerprint(),
         "libraries": library_versions(),
@@ -236,9 +238,9 @@ def _check_layers(model: ModelSource, settings: AdapterConfig) -> None:
         )
 
 
-def _check_lengths(model: ModelSource, samples: Sequence[Sample], settings: AdapterConfig) -> None:
+def _check_lengths(model: ModelSource, samples: Sequence[Sample], prompt: PromptSettings) -> None:
     """With the policy ``error``, let a prompt that is too long stop the run before it starts."""
-    if settings.prompt.truncation != "error" or model.max_positions is None:
+    if prompt.truncation != "error" or model.max_positions is None:
         return
     for sample in samples:
         try:
@@ -247,7 +249,7 @@ def _check_lengths(model: ModelSource, samples: Sequence[Sample], settings: Adap
                 sample.context,
                 sample.question,
                 sample.answer_prefix,
-                settings=settings.prompt,
+                settings=prompt,
                 max_new_tokens=sample.max_new_tokens,
                 max_positions=model.max_positions,
             )

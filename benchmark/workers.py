@@ -18,6 +18,7 @@ from benchmark.executor_config import AdapterConfig
 from sparse_attention.adapter import HuggingFaceAdapter
 from sparse_attention.config import AttentionConfig
 from sparse_attention.errors import UserError
+from sparse_attention.prompt import PromptSettings
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ class Request:
     revision: str | None
     samples: tuple[Sample, ...]
     configs: Mapping[str, AttentionConfig]
+    prompt: PromptSettings
     scope: str
     """Names the subset; keys random draws together with the sample's id."""
 
@@ -86,7 +88,9 @@ class EvaluationWorker:
             except Exception as error:
                 return ModelFailure(describe_error(error), by_user=False)
             self._loaded = wanted
-        return self._evaluator.evaluate(request.samples, request.configs, request.scope)
+        return self._evaluator.evaluate(
+            request.samples, request.configs, request.prompt, request.scope
+        )
 
     def _load(self, request: Request) -> Evaluator:
         adapter = HuggingFaceAdapter.load(

@@ -16,6 +16,7 @@ from benchmark.ruler.options import GENERATE, RulerOptions, Sources, task_named
 from benchmark.ruler.prepared import read_prepared
 from benchmark.ruler.sample_cache import SampleCache, data_fingerprint
 from benchmark.ruler.tasks import TASKS, Task
+from sparse_attention.prompt import PromptSettings
 
 
 class Ruler(Benchmark):
@@ -34,6 +35,7 @@ class Ruler(Benchmark):
     name = "ruler"
     summary = "RULER: 13 synthetic retrieval, tracing, aggregation and QA tasks of any length"
     subsets = tuple(TASKS)
+    prompt = PromptSettings(truncation="error")  # a cut context may have lost its needle
 
     def __init__(self, **options: Any) -> None:
         self._options = RulerOptions.parse(options)

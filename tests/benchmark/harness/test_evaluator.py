@@ -15,6 +15,7 @@ from sparse_attention.adapter import Answer, HuggingFaceAdapter, Prefix
 from sparse_attention.config import AttentionConfig, make_config
 from sparse_attention.prompt import PromptSettings
 
+PROMPT = PromptSettings()
 CONFIGS = {
     "dense": make_config("dense"),
     "edges": make_config("sink_local", sink_size=2, window_size=4),
@@ -68,7 +69,7 @@ def test_one_prefill_serves_all_questions_and_configurations(
     adapter: HuggingFaceAdapter, samples: list[Sample]
 ) -> None:
     limited = LimitedAdapter(adapter)
-    result = Evaluator(limited, AdapterConfig()).evaluate(samples, CONFIGS, "toy")
+    result = Evaluator(limited, AdapterConfig()).evaluate(samples, CONFIGS, PROMPT, "toy")
     assert limited.prefills == 1
     assert limited.batches == [4, 4, 4]
     for label, predictions in result.predictions.items():
@@ -84,8 +85,10 @@ def test_one_prefill_serves_all_questions_and_configurations(
 def test_rows_do_not_depend_on_the_batch(
     adapter: HuggingFaceAdapter, samples: list[Sample], max_rows: int
 ) -> None:
-    whole = Evaluator(adapter, AdapterConfig()).evaluate(samples, CONFIGS, "toy")
-    parts = Evaluator(adapter, AdapterConfig(max_rows=max_rows)).evaluate(samples, CONFIGS, "toy")
+    whole = Evaluator(adapter, AdapterConfig()).evaluate(samples, CONFIGS, PROMPT, "toy")
+    parts = Evaluator(adapter, AdapterConfig(max_rows=max_rows)).evaluate(
+        samples, CONFIGS, PROMPT, "toy"
+    )
     for label in CONFIGS:
         for one, other in zip(whole.predictions[label], parts.predictions[label], strict=True):
             assert one.predicted_answer == other.predicted_answer
@@ -98,7 +101,7 @@ def test_out_of_memory_halves_the_rows_and_stays_so(
     adapter: HuggingFaceAdapter, samples: list[Sample]
 ) -> None:
     limited = LimitedAdapter(adapter, max_rows=1)
-    result = Evaluator(limited, AdapterConfig()).evaluate(samples, CONFIGS)
+    result = Evaluator(limited, AdapterConfig()).evaluate(samples, CONFIGS, PROMPT)
     assert limited.batches == [4, 2, 1, 1, 1, 1] + [1] * 8
     assert all(found.status == "ok" for row in result.predictions.values() for found in row)
 
@@ -107,7 +110,7 @@ def test_out_of_memory_of_a_single_row_is_a_failure(
     adapter: HuggingFaceAdapter, samples: list[Sample]
 ) -> None:
     limited = LimitedAdapter(adapter, max_rows=0)
-    result = Evaluator(limited, AdapterConfig()).evaluate(samples[:1], CONFIGS)
+    result = Evaluator(limited, AdapterConfig()).evaluate(samples[:1], CONFIGS, PROMPT)
     for found in (row[0] for row in result.predictions.values()):
         assert (found.status, found.reason) == ("failed", "out_of_memory")
         assert found.predicted_answer is None
@@ -119,7 +122,7 @@ def test_out_of_memory_of_the_prefill(
     adapter: HuggingFaceAdapter, samples: list[Sample], failing: int, status: str
 ) -> None:
     limited = LimitedAdapter(adapter, failing_prefills=failing)
-    result = Evaluator(limited, AdapterConfig()).evaluate(samples[:1], CONFIGS)
+    result = Evaluator(limited, AdapterConfig()).evaluate(samples[:1], CONFIGS, PROMPT)
     assert {row[0].status for row in result.predictions.values()} == {status}
 
 
@@ -127,7 +130,7 @@ def test_a_configuration_that_breaks_fails_alone(
     adapter: HuggingFaceAdapter, samples: list[Sample]
 ) -> None:
     limited = LimitedAdapter(adapter, broken=CONFIGS["sampling"])
-    result = Evaluator(limited, AdapterConfig()).evaluate(samples, CONFIGS)
+    result = Evaluator(limited, AdapterConfig()).evaluate(samples, CONFIGS, PROMPT)
     for label, row in result.predictions.items():
         assert {found.status for found in row} == {"failed" if label == "sampling" else "ok"}
     failed = result.predictions["sampling"][0]
@@ -147,8 +150,8 @@ def test_prompts_that_are_too_long(
     adapter: HuggingFaceAdapter, samples: list[Sample], policy: Any, status: str, reason: str
 ) -> None:
     long = replace(samples[0], context=" ".join(["5"] * 1000))
-    settings = AdapterConfig(prompt=PromptSettings(truncation=policy))
-    result = Evaluator(adapter, settings).evaluate([long, samples[1]], CONFIGS)
+    prompt = PromptSettings(truncation=policy)
+    result = Evaluator(adapter, AdapterConfig()).evaluate([long, samples[1]], CONFIGS, prompt)
     for first, second in result.predictions.values():
         assert (first.status, first.reason) == (status, reason)
         assert (first.removed_tokens > 0) == (policy == "middle")
@@ -157,5 +160,5 @@ def test_prompts_that_are_too_long(
 
 
 def test_configurations_without_samples(adapter: HuggingFaceAdapter) -> None:
-    result = Evaluator(adapter, AdapterConfig()).evaluate([], CONFIGS)
+    result = Evaluator(adapter, AdapterConfig()).evaluate([], CONFIGS, PROMPT)
     assert result.predictions == {label: [] for label in CONFIGS}
