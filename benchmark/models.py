@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -44,13 +45,16 @@ class ModelSource:
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The model's tokenizer; raises ``UserError`` if there is none."""
         try:
-            return AutoTokenizer.from_pretrained(
+            tokenizer = AutoTokenizer.from_pretrained(
                 self.location, revision=self.revision, trust_remote_code=self.trust_remote_code
             )
         except (OSError, ValueError, KeyError) as error:
             raise UserError(
                 f"no tokenizer for model {self.name!r}: {_first_line(error)}"
             ) from error
+        # Benchmarks count tokens of whole documents; lengths are checked where prompts are made.
+        tokenizer.model_max_length = sys.maxsize
+        return tokenizer
 
     @property
     def max_positions(self) -> int | None:

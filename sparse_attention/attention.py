@@ -19,12 +19,14 @@ from .selection import Selection
 # perf/attention_paths.py; only their ratios matter.
 _STREAM_COST = 0.4
 """To read it once, in order."""
-_GATHER_COST = 1.2
+_GATHER_COST = 2.0
 """To collect it from somewhere and to read it back."""
-_MULTIPLY_COST = 0.05
+_MULTIPLY_COST = 0.025
 """To multiply and add it for one query head."""
 _GATHER_START = 100_000
-"""To gather at all."""
+"""To gather at all, in nanoseconds."""
+_SEARCH_COST = 1.5
+"""To find what is read, in nanoseconds for each entry of a selection."""
 
 _NEVER = 3e38
 """Subtracted from the logits of keys that are not read; their weights are then exactly 0."""
@@ -118,7 +120,8 @@ def gathering_pays(call: AttentionCall, selection: Selection, sharing: int, scor
     gathered = read * (_GATHER_COST + multiply)
     elements = heads * call.queries.shape[-1]
     passes = 1 if scored else 2  # over values alone, or over keys and values
-    return _GATHER_START + 2 * gathered * elements < passes * whole * elements
+    start = _GATHER_START + _SEARCH_COST * selection.reads.numel()
+    return start + 2 * gathered * elements < passes * whole * elements
 
 
 def gathered_attention(
