@@ -22,16 +22,19 @@ class Devices:
     kind: Literal["cpu", "cuda"]
     visible: tuple[str, ...]
     """For each worker, its value of ``CUDA_VISIBLE_DEVICES``; empty strings on a CPU."""
+    threads: int
+    """CPU threads of each worker.  Sums in another number of threads round differently, so a run
+    that needs fewer workers for what is left must not give them more threads."""
+
+    @classmethod
+    def of(cls, kind: Literal["cpu", "cuda"], visible: tuple[str, ...]) -> Devices:
+        """These devices, with the cores of this machine spread over them."""
+        return cls(kind, visible, max(1, cpu_count() // len(visible)))
 
     @property
     def workers(self) -> int:
         """Number of workers."""
         return len(self.visible)
-
-    @property
-    def threads(self) -> int:
-        """CPU threads of each worker."""
-        return max(1, cpu_count() // self.workers)
 
 
 def cpu_count() -> int:
@@ -63,8 +66,8 @@ def choose_devices(gpu_ids: Sequence[int] | None, num_workers: int | None) -> De
             *(list(gpu_ids), len(available), place),
         )
     if found:
-        return Devices("cuda", tuple(found[:num_workers]))
-    return Devices("cpu", ("",) * (num_workers or min(2, cpu_count())))
+        return Devices.of("cuda", tuple(found[:num_workers]))
+    return Devices.of("cpu", ("",) * (num_workers or min(2, cpu_count())))
 
 
 def _visible_gpus() -> list[str]:

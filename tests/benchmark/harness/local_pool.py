@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 
+from benchmark.devices import Devices
+from benchmark.executor_config import AdapterConfig
 from benchmark.workers import EvaluationWorker, Outcome, Request
 
 
@@ -17,10 +18,10 @@ class LocalPool:
 
     requests = 0
 
-    def __init__(self, devices: Any, settings: Any) -> None:
-        threads = torch.get_num_threads()
+    def __init__(self, devices: Devices, settings: AdapterConfig) -> None:
+        self._threads = torch.get_num_threads()
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-        self._worker = EvaluationWorker(settings, "", threads)
+        self._worker = EvaluationWorker(settings, "", devices.threads)
         if visible is None:
             os.environ.pop("CUDA_VISIBLE_DEVICES", None)
         else:
@@ -31,7 +32,7 @@ class LocalPool:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        return None
+        torch.set_num_threads(self._threads)
 
     def run(self, requests: Iterator[Request]) -> Iterator[tuple[Request, Outcome]]:
         for request in requests:

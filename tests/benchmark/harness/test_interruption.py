@@ -97,3 +97,24 @@ def test_another_order_of_completion_gives_the_same_files(
     monkeypatch.setattr(executor, "WorkerPool", Backwards)
     run(tmp_path / "other")
     assert contents(tmp_path / "one") == contents(tmp_path / "other")
+
+
+def test_what_is_left_is_computed_with_the_same_threads(
+    tmp_path: Path, run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    class Recording(LocalPool):
+        def __init__(self, devices, settings):
+            seen.append(devices)
+            super().__init__(devices, settings)
+
+    monkeypatch.setattr(executor, "WorkerPool", Recording)
+    run(tmp_path)
+    for path in tmp_path.rglob("predictions.jsonl"):
+        if path.parent.parent.name == "second":
+            path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-2]))
+            (path.parent / "metrics.json").unlink()
+    run(tmp_path)
+    assert seen[1].workers == 1 < seen[0].workers
+    assert seen[1].threads == seen[0].threads
