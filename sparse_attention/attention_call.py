@@ -248,6 +248,7 @@ class AttentionCall:
         fit: Callable[[Tensor], Features],
         encode: Callable[[Features, Tensor], Features],
         encode_prefix: Callable[[Features, Tensor], Features] | None = None,
+        block: int = 1,
     ) -> tuple[Features, Features, Features]:
         """What a method keeps about every key, computed once for the prefix and once per new key.
 
@@ -256,12 +257,16 @@ class AttentionCall:
         with the keys in the last dimension.  ``key`` names the features among all methods.
         ``encode_prefix`` is for a method that can have the prefix's features cheaper.
 
+        With ``block``, ``encode`` makes one entry of so many neighbouring keys, or of fewer at the
+        end.  The prefix then has its complete blocks only; the keys after them belong to the first
+        blocks of the tails.
+
         Returns:
             The result of ``fit``, the encoded prefix (1, H, ..., P) and the encoded tails
-            (R, H, ..., K - P).
+            (R, H, ..., K - P); with blocks P // block and the other entries.
         """
-        fitted, prefix = self.cache.prefix_features(key, fit, encode_prefix or encode)
-        return fitted, prefix, self.cache.tail_features(key, self.rows, fitted, encode)
+        fitted, prefix = self.cache.prefix_features(key, fit, encode_prefix or encode, block)
+        return fitted, prefix, self.cache.tail_features(key, self.rows, fitted, encode, block)
 
 
 class SharedScores:
@@ -331,10 +336,13 @@ class SharedScores:
         shaped[..., prefix:] = own.view(rows, heads, group, count, tail)
         if not exact:
             shaped.mul_(self._scaling)
-        if self._softcap is not None:
-            shaped.div_(self._softcap).tanh_().mul_(self._softcap)
-        hide(shaped, self._geometry)
+        hide(soft_cap(shaped, self._softcap), self._geometry)
         return shaped
+
+
+def soft_cap(scores: Tensor, cap: float | None) -> Tensor:
+    """``cap * tanh(scores / cap)``, in place; the scores themselves where there is no cap."""
+    return scores if cap is None else scores.div_(cap).tanh_().mul_(cap)
 
 
 def hide(values: Tensor, geometry: Geometry) -> None:

@@ -16,6 +16,8 @@ from .maskers import (
     MagicPig,
     Masker,
     OracleTopK,
+    OracleTopP,
+    Quest,
     RandomSampling,
     Sink,
 )
@@ -166,6 +168,12 @@ CONFIG_TYPES: Mapping[str, ConfigType] = {
         ConfigType(
             "oracle_top_k", "sink, local and the highest true scores", (*_EDGES, OracleTopK())
         ),
+        ConfigType(
+            "oracle_top_p",
+            "sink, local and the fewest keys that hold a share of the attention",
+            (*_EDGES, OracleTopP()),
+        ),
+        ConfigType("quest", "sink, local and pages by bounds of their scores", (*_EDGES, Quest())),
         ConfigType(
             "random_sampling", "sink, local and a uniform sample", (*_EDGES, RandomSampling())
         ),

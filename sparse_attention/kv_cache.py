@@ -68,6 +68,8 @@ class LayerCache:
         self._keys: Tensor | None = None
         self._values: Tensor | None = None
         self._features: dict[tuple[Hashable, int], Features] = {}
+        self._encoded: dict[tuple[Hashable, int], int] = {}
+        """Keys of a tail that its features cover."""
 
     @property
     def prefix_keys(self) -> Tensor:
@@ -109,13 +111,17 @@ class LayerCache:
         key: Hashable,
         fit: Callable[[Tensor], Features],
         encode: Callable[[Features, Tensor], Features],
+        block: int = 1,
     ) -> tuple[Features, Features]:
-        """What ``fit`` and ``encode`` make of the prefix, computed when first asked for."""
+        """What ``fit`` and ``encode`` make of the prefix, computed when first asked for.
+
+        Only complete blocks of keys are encoded.
+        """
         known = self.prefix.features
         if key not in known:
             keys = self.prefix.keys[None]
             fitted = fit(keys)
-            encoded = encode(fitted, keys)
+            encoded = encode(fitted, keys[:, :, : keys.shape[2] // block * block])
             known[key] = fitted, encoded
         return known[key]
 
@@ -125,19 +131,36 @@ class LayerCache:
         rows: Sequence[int],
         fitted: Features,
         encode: Callable[[Features, Tensor], Features],
+        block: int = 1,
     ) -> Features:
-        """What ``encode`` makes of the tails of ``rows``; only new keys are encoded."""
+        """What ``encode`` makes of the tails of ``rows``; only new keys are encoded.
+
+        The keys after the last complete block of the prefix come before the tail.  A block that
+        was not complete is encoded again when keys are added to it.
+        """
         names = [(key, self.row_ids[row]) for row in rows]
-        known = self._features[names[0]][0].shape[-1] if names[0] in self._features else 0
+        known = self._encoded.get(names[0], 0)
         if known < self.tail_length:
-            new = encode(fitted, self.tail_keys(rows)[:, :, known:])
+            left_over = self.prefix.keys.shape[1] % block
+            complete = (left_over + known) // block
+            new = encode(fitted, self._newest_keys(rows, complete * block - left_over))
             for index, name in enumerate(names):
                 own = tuple(tensor[index : index + 1] for tensor in new)
-                if known:
-                    own = _join(self._features[name], own)
+                if complete:
+                    kept = tuple(tensor[..., :complete] for tensor in self._features[name])
+                    own = _join(kept, own)
                 self._features[name] = own
-        kept = [self._features[name] for name in names]
-        return tuple(torch.cat(tensors) for tensors in zip(*kept, strict=True))
+                self._encoded[name] = self.tail_length
+        found = [self._features[name] for name in names]
+        return tuple(torch.cat(tensors) for tensors in zip(*found, strict=True))
+
+    def _newest_keys(self, rows: Sequence[int], start: int) -> Tensor:
+        """Keys of the tails from ``start`` on; below 0 they begin with the last of the prefix."""
+        tail = self.tail_keys(rows)
+        if start >= 0:
+            return tail[:, :, start:]
+        prefix = self.prefix.keys[None, :, start:].expand(len(rows), -1, -1, -1)
+        return torch.cat([prefix, tail], 2)
 
 
 class SharedPrefixCache:

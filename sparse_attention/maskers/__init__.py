@@ -5,12 +5,23 @@ from .base import Masker
 from .local import Local
 from .magic_pig import MagicPig
 from .oracle_top_k import OracleTopK
+from .oracle_top_p import OracleTopP
+from .quest import Quest
 from .random_sampling import RandomSampling
 from .sink import Sink
 
 MASKERS: dict[str, type[Masker]] = {
     masker.name: masker
-    for masker in (Sink, Local, OracleTopK, RandomSampling, MagicPig, AdaptiveSampling)
+    for masker in (
+        Sink,
+        Local,
+        OracleTopK,
+        OracleTopP,
+        Quest,
+        RandomSampling,
+        MagicPig,
+        AdaptiveSampling,
+    )
 }
 
 __all__ = [
@@ -20,6 +31,8 @@ __all__ = [
     "MagicPig",
     "Masker",
     "OracleTopK",
+    "OracleTopP",
+    "Quest",
     "RandomSampling",
     "Sink",
 ]
