@@ -278,4 +278,6 @@ def _prediction(blank: Prediction, outcome: _Row | _Failure) -> Prediction:
         finish_reason=answer.finish_reason,
         density=six_digits(answer.density),
         attention_error=six_digits(answer.attention_error),
+        union_density=six_digits(answer.union_density),
+        selection_share=six_digits(answer.selection_share),
     )

@@ -15,6 +15,7 @@ from benchmark.files import json_document
 from benchmark.models import ModelSource, tokenizer_fingerprint
 from benchmark.provenance import (
     FORMAT,
+    file_sha256,
     library_versions,
     method_sources_fingerprint,
     samples_fingerprint,
@@ -24,6 +25,7 @@ from benchmark.registry import get_benchmark
 from benchmark.results import CellFiles, subset_folder
 from sparse_attention.config import AttentionConfig
 from sparse_attention.errors import UserError, unknown_name
+from sparse_attention.hf_compat import model_profile
 from sparse_attention.prompt import PromptSettings, encode_prompt
 
 DENSE = AttentionConfig()
@@ -165,6 +167,7 @@ def plan_jobs(
     jobs = []
     for model in models:
         _check_layers(model, settings)
+        _check_methods(model, configs)
         for config, benchmark in instances:
             usable = getattr(benchmark, "supported_subsets", benchmark.subsets)
             for subset in dict.fromkeys(usable if config.subsets is None else config.subsets):
@@ -186,8 +189,15 @@ def plan_jobs(
 
 
 def config_key(shared: Mapping[str, Any], config: AttentionConfig) -> dict[str, Any]:
-    """The key of a cell, as it reads back from JSON."""
-    return json.loads(json_document({**shared, "config": config.to_json()}))
+    """The key of a cell, as it reads back from JSON.
+
+    Files that a method names are part of it by their content.
+    """
+    document = config.to_json()
+    files = [name for method in config.methods for name in method.files]
+    if files:
+        document["files_sha256"] = {name: file_sha256(Path(name)) for name in files}
+    return json.loads(json_document({**shared, "config": document}))
 
 
 def _shared_key(
@@ -236,6 +246,16 @@ def _check_layers(model: ModelSource, settings: AdapterConfig) -> None:
             f"dense_layers {list(settings.protocol.dense_layers)}: model {model.name!r} has layers "
             f"0 to {layers - 1}."
         )
+
+
+def _check_methods(model: ModelSource, configs: Mapping[str, AttentionConfig]) -> None:
+    """Let a configuration that cannot run on the model stop the run before it starts."""
+    profile = model_profile(model.name, model.config)
+    for label, config in configs.items():
+        try:
+            config.for_model(profile)
+        except UserError as error:
+            raise UserError(f"configuration {label!r}: {error}") from error
 
 
 def _check_lengths(model: ModelSource, samples: Sequence[Sample], prompt: PromptSettings) -> None:

@@ -69,6 +69,8 @@ def metrics_document(
         "dense_difference": _estimate(_difference(scored, dense)),
         "density": _mean([p.density for p in scored]),
         "attention_error": _mean([p.attention_error for p in scored]),
+        "union_density": _mean([p.union_density for p in scored]),
+        "selection_share": _mean([p.selection_share for p in scored]),
         "official": dict(official),
         "counts": {
             "samples": len(samples),

@@ -17,7 +17,7 @@ import sparse_attention
 from benchmark.base import Sample
 from benchmark.files import fingerprint
 
-FORMAT = 1
+FORMAT = 2
 """Version of the layout of result files; part of every key."""
 
 _LIBRARIES = ("torch", "transformers", "tokenizers")
@@ -38,6 +38,12 @@ def method_sources_fingerprint() -> str:
 def library_versions() -> dict[str, str]:
     """Versions of Python and of the libraries that can change a model's output."""
     return {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}}
+
+
+def file_sha256(path: Path) -> str:
+    """Hex SHA-256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def context_fingerprint(context: str) -> str:

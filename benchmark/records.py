@@ -35,6 +35,10 @@ class Prediction:
     """Keys read / keys visible, 6 significant digits."""
     attention_error: float | None = None
     """Relative squared error against dense attention, 6 significant digits."""
+    union_density: float | None = None
+    """The density by key-value head: a key counts once for all query heads that read it."""
+    selection_share: float | None = None
+    """Bytes read to choose keys / bytes of all keys and values."""
     prompt_tokens: int = 0
     removed_tokens: int = 0
     score: float | None = None

@@ -31,6 +31,10 @@ class Answer:
     """Keys read / keys that dense attention would read; see ``Probe``."""
     attention_error: float | None
     """Relative squared error of the attention outputs; see ``Probe``.  None if not measured."""
+    union_density: float
+    """Keys read by any query head of their key-value head / keys there; see ``Probe``."""
+    selection_share: float
+    """Bytes read to choose keys / bytes of all keys and values; see ``Probe``."""
 
 
 class HuggingFaceAdapter:
@@ -60,6 +64,7 @@ class HuggingFaceAdapter:
         self.prefill_chunk = prefill_chunk
         self.max_positions = hf_compat.max_positions(model)
         self.layers = hf_compat.layer_count(model)
+        self.profile = hf_compat.model_profile(name, model.config, model)
         self._stop = hf_compat.stop_tokens(model, tokenizer)
 
     @classmethod
@@ -131,8 +136,8 @@ class HuggingFaceAdapter:
             One answer per configuration, in their order.
 
         Raises:
-            UserError: if the question is empty, a dense layer does not exist or the sequence would
-                be longer than the model's positions.
+            UserError: if the question is empty, a method cannot run on the model, a dense layer
+                does not exist or the sequence would be longer than the model's positions.
         """
         if not question_ids:
             raise UserError("a question needs at least one token")
@@ -149,7 +154,7 @@ class HuggingFaceAdapter:
         distinct = sorted(dict.fromkeys(configs), key=lambda config: config.rank)
         decoder = SparseDecoder(
             SharedPrefixCache(prefix, len(distinct)),
-            distinct,
+            [config.for_model(self.profile) for config in distinct],
             [sample_key] * len(distinct),
             protocol,
             measure_error=measure_error,
@@ -212,4 +217,6 @@ class HuggingFaceAdapter:
             finish_reason="stop" if stopped else "length",
             density=probe.density,
             attention_error=probe.attention_error,
+            union_density=probe.union_density,
+            selection_share=probe.selection_share,
         )

@@ -12,16 +12,20 @@ from .errors import UserError, unknown_name
 from .maskers import (
     MASKERS,
     AdaptiveSampling,
+    DoubleSparsity,
+    HashAttention,
     Local,
     MagicPig,
     Masker,
     OracleTopK,
     OracleTopP,
+    PQCache,
     Quest,
     RandomSampling,
     Sink,
 )
 from .method import Method
+from .model_profile import ModelProfile
 
 MethodType = TypeVar("MethodType", bound=Method)
 
@@ -67,6 +71,14 @@ class AttentionConfig:
     def rank(self) -> tuple[bool, tuple[str, ...]]:
         """Sorts configurations so that those that share work in a batch are neighbours."""
         return self.is_positional, tuple(method.name for method in self.methods)
+
+    def for_model(self, profile: ModelProfile) -> AttentionConfig:
+        """The configuration as it runs on a model; see ``Method.for_model``.
+
+        Raises:
+            UserError: if a method cannot run on the model, with the reason.
+        """
+        return AttentionConfig(tuple(method.for_model(profile) for method in self.methods))
 
     def to_json(self) -> dict[str, Any]:
         """``{"methods": [{"name": ..., field: value, ...}, ...]}``."""
@@ -174,6 +186,21 @@ CONFIG_TYPES: Mapping[str, ConfigType] = {
             (*_EDGES, OracleTopP()),
         ),
         ConfigType("quest", "sink, local and pages by bounds of their scores", (*_EDGES, Quest())),
+        ConfigType(
+            "double_sparsity",
+            "sink, local and the highest scores over a few channels",
+            (*_EDGES, DoubleSparsity()),
+        ),
+        ConfigType(
+            "pq_cache",
+            "sink, local and the highest scores of quantised keys",
+            (*_EDGES, PQCache()),
+        ),
+        ConfigType(
+            "hash_attention",
+            "sink, local and the keys whose learned bits agree most",
+            (*_EDGES, HashAttention()),
+        ),
         ConfigType(
             "random_sampling", "sink, local and a uniform sample", (*_EDGES, RandomSampling())
         ),

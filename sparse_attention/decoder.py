@@ -130,7 +130,7 @@ class _Operation:
             if dense_layer or configs[rows[0]].is_dense:
                 keys = self.geometry.key_positions
                 selection = Selection.everything(keys.shape[0], keys.device)
-                self._count(rows, selection)
+                self._count(rows, selection, None)
                 if dense is None:
                     masked.append((rows, selection))
                 else:
@@ -138,7 +138,7 @@ class _Operation:
                 continue
             call = self._call(rows)
             selection = self._select(call)
-            self._count(rows, selection)
+            self._count(rows, selection, call)
             if gathering_pays(call, selection, len(configs), self.shared.known(rows)):
                 result = gathered_attention(call, selection, self.settings.sink_logits)
                 output[list(rows)] = result
@@ -201,14 +201,21 @@ class _Operation:
         sinks = self.settings.sink_logits
         output[order] = result if sinks is None else result * sink_share(logits, sinks)
 
-    def _count(self, rows: Sequence[int], selection: Selection) -> None:
+    def _count(self, rows: Sequence[int], selection: Selection, call: AttentionCall | None) -> None:
+        """Record what ``rows`` read, and what the methods of ``call`` read to choose it."""
         _, heads, group, queries, _ = self.queries.shape
         visible = heads * group * self.geometry.visible_total
         if selection.reads.shape[-2] == 1 and self.geometry.visible is not None:
             selection = selection.restricted_to(self.geometry.visible)
         counts = selection.counts.expand(len(rows), heads, group, queries, 1).sum((1, 2, 3, 4))
-        for row, count in zip(rows, counts, strict=True):
-            self.decoder.probes[row].add_reads(count, visible)
+        united = selection.united_counts.expand(len(rows), heads, 1, queries, 1).sum((1, 2, 3, 4))
+        for row, count, union in zip(rows, counts, united, strict=True):
+            selecting = 0.0
+            if call is not None:
+                methods = self.decoder.configs[row].methods
+                selecting = sum(method.selection_bytes(call) for method in methods)
+            share = selecting / self.cache.prefix.bytes_per_key
+            self.decoder.probes[row].add_reads(count, union, visible, group, share)
 
 
 def _groups(configs: Sequence[AttentionConfig]) -> list[range]:

@@ -34,6 +34,12 @@ class PrefixLayer:
     features: dict[Hashable, tuple[Features, Features]] = field(default_factory=dict)
     """Per method: what holds for all keys, and what was computed for each key."""
 
+    @property
+    def bytes_per_key(self) -> int:
+        """Bytes of a key and its value in one key-value head."""
+        tensors = (self.keys, self.values)
+        return sum(tensor.shape[-1] * tensor.element_size() for tensor in tensors)
+
 
 @dataclass(frozen=True)
 class Prefix:

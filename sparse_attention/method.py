@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import torch
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from .model_profile import ModelProfile
 
 
 def _check_size(value: Any) -> int | float:
@@ -55,6 +58,19 @@ class Method(BaseModel):
         return self.model_dump(exclude=set(self.stacked)) == other.model_dump(
             exclude=set(self.stacked)
         )
+
+    def for_model(self, profile: ModelProfile) -> Self:
+        """This method as it runs on a model: files that it needs are found and checked.
+
+        Raises:
+            UserError: if it cannot run on the model, with the reason.
+        """
+        return self
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Files that its results depend on."""
+        return ()
 
     def to_json(self) -> dict[str, Any]:
         """Name and all fields as JSON values."""

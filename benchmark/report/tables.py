@@ -57,6 +57,16 @@ def subset_table(group: Group) -> TextTable:
     )
 
 
+def budget_table(group: Group) -> TextTable:
+    """What each configuration was measured to read, mean over the subsets."""
+    columns = ("config", "keys, by query head", "by key-value head", "to choose", "bytes")
+    return TextTable(
+        f"{group.title}: what is read, as shares of dense attention",
+        columns,
+        tuple(_budget_row(group, row) for row in group.rows.values()),
+    )
+
+
 def notes(group: Group) -> Iterator[str]:
     """What a reader must know beside the numbers."""
     yield (
@@ -119,6 +129,14 @@ def _summary_row(group: Group, row: Row) -> tuple[str, ...]:
         NONE if error is None else f"{error:.3g}",
         f"{row.total_cost('decode_seconds'):.1f}",
     )
+
+
+def _budget_row(group: Group, row: Row) -> tuple[str, ...]:
+    names = ("density", "union_density", "selection_share")
+    shares = [row.mean(name, group.subsets) for name in names]
+    _, united, selecting = shares
+    total = None if united is None or selecting is None else united + selecting
+    return row.label, *(NONE if share is None else f"{share:.3f}" for share in (*shares, total))
 
 
 def _interval(estimate: Interval | None, *, signed: bool = False) -> str:

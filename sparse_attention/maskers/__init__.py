@@ -2,10 +2,13 @@
 
 from .adaptive_sampling import AdaptiveSampling
 from .base import Masker
+from .double_sparsity import DoubleSparsity
+from .hash_attention import HashAttention
 from .local import Local
 from .magic_pig import MagicPig
 from .oracle_top_k import OracleTopK
 from .oracle_top_p import OracleTopP
+from .pq_cache import PQCache
 from .quest import Quest
 from .random_sampling import RandomSampling
 from .sink import Sink
@@ -18,6 +21,9 @@ MASKERS: dict[str, type[Masker]] = {
         OracleTopK,
         OracleTopP,
         Quest,
+        DoubleSparsity,
+        PQCache,
+        HashAttention,
         RandomSampling,
         MagicPig,
         AdaptiveSampling,
@@ -27,11 +33,14 @@ MASKERS: dict[str, type[Masker]] = {
 __all__ = [
     "MASKERS",
     "AdaptiveSampling",
+    "DoubleSparsity",
+    "HashAttention",
     "Local",
     "MagicPig",
     "Masker",
     "OracleTopK",
     "OracleTopP",
+    "PQCache",
     "Quest",
     "RandomSampling",
     "Sink",

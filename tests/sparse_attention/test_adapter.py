@@ -6,6 +6,7 @@ import hashlib
 
 import pytest
 import torch
+from calls import calibrated_model
 from models import random_model, tokens, word_tokenizer
 
 from sparse_attention import (
@@ -22,6 +23,11 @@ SETTINGS = {
     "local_masker": {"window_size": 9},
     "sink_local": {"sink_size": 3, "window_size": 7},
     "oracle_top_k": {"sink_size": 3, "window_size": 7, "heavy_size": 0.1},
+    "oracle_top_p": {"sink_size": 3, "window_size": 7, "top_p": 0.5},
+    "quest": {"sink_size": 3, "window_size": 7, "heavy_size": 0.2, "page_size": 8},
+    "double_sparsity": {"sink_size": 3, "window_size": 7, "heavy_size": 0.1},
+    "pq_cache": {"sink_size": 3, "window_size": 7, "heavy_size": 0.1, "pq_bits": 4},
+    "hash_attention": {"sink_size": 3, "window_size": 7, "heavy_size": 0.1},
     "random_sampling": {"sink_size": 3, "window_size": 7, "sampling_rate": 0.2},
     "magic_pig": {"sink_size": 3, "window_size": 7, "lsh_k": 4, "lsh_l": 20},
     "adaptive_sampling": {"sink_size": 3, "window_size": 7, "base_rate": 0.1, "epsilon": 0.3},
@@ -29,12 +35,16 @@ SETTINGS = {
 CONFIGS = [make_config(name, **SETTINGS.get(name, {})) for name in CONFIG_TYPES] + [
     make_config("magic_pig", sink_size=3, window_size=7, lsh_k=6, lsh_l=40),
     make_config("oracle_top_k", sink_size=3, window_size=7, heavy_size=4),
+    make_config("oracle_top_k", sink_size=3, window_size=7, heavy_size=4, group_scores="mean"),
+    make_config("quest", sink_size=3, window_size=7, page_size=8, group_scores="max"),
 ]
 
 
 @pytest.fixture(scope="module")
 def adapter() -> HuggingFaceAdapter:
-    return HuggingFaceAdapter(random_model("llama"), word_tokenizer(), "llama")
+    adapter = HuggingFaceAdapter(random_model("llama"), word_tokenizer(), "llama")
+    adapter.profile = calibrated_model((2, 2), layers=4)  # files for the methods that need some
+    return adapter
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +162,7 @@ def test_density_is_keys_read_over_keys_visible(adapter, prefix):
 def test_half_precision_runs(adapter):
     model = random_model("llama").to(torch.bfloat16)
     half = HuggingFaceAdapter(model, word_tokenizer(), "half")
+    half.profile = adapter.profile
     answers = half.answer(half.prefill(tokens(60, 1)), tokens(5, 2), CONFIGS, max_new_tokens=3)
     assert answers[0].attention_error == pytest.approx(0, abs=1e-9)
     assert all(answer.attention_error >= 0 for answer in answers)

@@ -12,7 +12,14 @@ from benchmark import registry
 from benchmark.base import Sample
 from benchmark.devices import choose_devices
 from benchmark.executor_config import AdapterConfig, BenchmarkConfig, RequestConfig
-from benchmark.matrix import Job, by_context, named_configs, plan_jobs, select_samples
+from benchmark.matrix import (
+    Job,
+    by_context,
+    config_key,
+    named_configs,
+    plan_jobs,
+    select_samples,
+)
 from benchmark.models import find_model
 from benchmark.registry import benchmark_names, get_benchmark, register_benchmark
 from sparse_attention.config import AttentionConfig, Protocol, make_config
@@ -180,3 +187,22 @@ def test_devices(caplog: pytest.LogCaptureFixture) -> None:
         choose_devices([0, 0], None)
     assert choose_devices([98, 99], None).kind == "cpu"
     assert caplog.text.count("were asked for") == 1
+
+
+def test_a_method_that_cannot_run_on_the_model_stops_the_run(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    configs = {"hashes": make_config("hash_attention")}
+    with pytest.raises(UserError, match=r"configuration 'hashes': hash_attention needs a file"):
+        plan(tiny_model, tmp_path, configs=configs)
+
+
+def test_files_of_a_method_are_in_the_key_by_their_content(tmp_path: Path) -> None:
+    path = tmp_path / "channels.json"
+    config = make_config("double_sparsity", channel_file=str(path))
+    keys = []
+    for content in ("{}", "[]", "{}"):
+        path.write_text(content)
+        keys.append(config_key({}, config))
+    assert keys[0] == keys[2] != keys[1]
+    assert "files_sha256" not in config_key({}, make_config("sink_local"))["config"]
