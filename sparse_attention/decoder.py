@@ -208,7 +208,11 @@ class _Operation:
         if selection.reads.shape[-2] == 1 and self.geometry.visible is not None:
             selection = selection.restricted_to(self.geometry.visible)
         counts = selection.counts.expand(len(rows), heads, group, queries, 1).sum((1, 2, 3, 4))
-        united = selection.united_counts.expand(len(rows), heads, 1, queries, 1).sum((1, 2, 3, 4))
+        if selection.reads.shape[2] == 1:  # all query heads of a group read the same
+            united = counts // group
+        else:
+            united = selection.united_counts.expand(len(rows), heads, 1, queries, 1)
+            united = united.sum((1, 2, 3, 4))
         for row, count, union in zip(rows, counts, united, strict=True):
             selecting = 0.0
             if call is not None:

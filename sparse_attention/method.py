@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    Self,
+    get_args,
+    get_origin,
+)
 
 import torch
 from pydantic import BaseModel, BeforeValidator, ConfigDict
@@ -43,13 +52,34 @@ def resolve_size(size: int | float, visible: Tensor) -> Tensor:
 class Method(BaseModel):
     """A method with its settings: immutable, hashable, validated when it is made."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
     name: ClassVar[str]
     """Name in configurations."""
     stacked: ClassVar[frozenset[str]] = frozenset()
     """Fields in which rows that are handled together may differ; rows that differ in others are
     handled one after the other."""
+
+    @classmethod
+    def valid_values(cls, field: str) -> str:
+        """The values that a field may have, in words."""
+        info = cls.model_fields[field]
+        if any(getattr(mark, "func", None) is _check_size for mark in info.metadata):
+            return "a count of at least 1, or a share above 0 and at most 1"
+        if get_origin(info.annotation) is Literal:
+            return f"one of {', '.join(map(repr, get_args(info.annotation)))}"
+        kind = {bool: "true or false", int: "an integer", float: "a number"}
+        signs = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
+        limits = [
+            f"{sign} {getattr(limit, name)}"
+            for limit in info.metadata
+            for name, sign in signs.items()
+            if hasattr(limit, name)
+        ]
+        words = kind.get(info.annotation, "the name of a file, or none")  # type: ignore[arg-type]
+        return f"{words} {' and '.join(limits)}".strip()
 
     def stacks_with(self, other: Method) -> bool:
         """Whether the two differ at most in ``stacked`` fields."""

@@ -104,6 +104,14 @@ def _nth_largest(values: Tensor, count: Tensor, least: int, most: int) -> Tensor
     return torch.from_numpy(np.take_along_axis(ordered, place, axis=-1))
 
 
+def sort_falling(values: Tensor) -> Tensor:
+    """The values of each row, largest first; float32 (..., n)."""
+    if values.is_cuda:
+        return values.sort(-1, descending=True).values
+    ordered = np.sort(values.numpy(), axis=-1)
+    return torch.from_numpy(ordered).flip(-1)
+
+
 def count_true(mask: Tensor) -> Tensor:
     """True entries of each row of a bool tensor (..., n): int64 (..., 1)."""
     if mask.is_cuda:

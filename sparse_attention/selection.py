@@ -54,8 +54,6 @@ class Selection:
     @cached_property
     def united_counts(self) -> Tensor:
         """int64 (..., 1, queries, 1): keys that any query head of a key-value head reads."""
-        if self.reads.shape[2] == 1:
-            return self.counts
         # The maximum of bytes is several times faster than ``any``.
         return count_true(self.reads.view(torch.uint8).amax(2, keepdim=True).view(torch.bool))
 

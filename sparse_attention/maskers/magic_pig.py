@@ -79,6 +79,7 @@ class MagicPig(Masker):
     """How the bits of a table are kept and compared: as one integer, or as numbers +1 and -1.  The
     result is the same; the latter is for checking the former."""
     seed: int = 42
+    """Of the random vectors, with the layer."""
 
     @model_validator(mode="after")
     def _enough_tables(self) -> MagicPig:

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from ..attention_call import AttentionCall
-from ..numerics import largest
+from ..numerics import largest, sort_falling
 from ..search import Choices
 from ..selection import Selection
 from .base import Masker
@@ -52,7 +52,7 @@ class OracleTopP(Masker):
         read = pool_prior(prior, self.group_scores).reads
         left = weights.masked_fill(read, 0.0)
         missing = call.setting(self, "top_p") - (weights * read).sum(-1, keepdim=True)
-        falling = left.sort(-1, descending=True).values.cumsum(-1, dtype=torch.float64)
+        falling = sort_falling(left).cumsum(-1, dtype=torch.float64)
         # One more than those that do not suffice; where nothing is missing, none.
         count = (falling < missing).sum(-1, keepdim=True) + 1
         count = torch.where(missing > 0, count, 0)

@@ -56,7 +56,7 @@ def pool_scores(scores: Tensor, group_scores: str) -> Tensor:
     Together: the logarithm of the maximum, or of the sum, which ranks as the mean does, of
     ``softmax(scores)`` over the query heads; the logarithm keeps apart what would underflow.
     """
-    if group_scores == "separate":
+    if group_scores == "separate" or scores.shape[2] == 1:
         return scores
     total = scores.logsumexp(-1, keepdim=True).clamp(min=torch.finfo(torch.float32).min)
     log_weights = scores - total
