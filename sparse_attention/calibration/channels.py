@@ -42,6 +42,7 @@ def load_channels(path: Path, kind: str, layer: int) -> Tensor:
     return tensors[name].long()
 
 
+@lru_cache(maxsize=64)
 def check_channels(path: Path, kind: str, profile: ModelProfile) -> None:
     """Check that a file fits a model in all layers.
 

@@ -1,7 +1,8 @@
 """Calibration files: tensors in safetensors, with the model that they belong to.
 
 A file lies beside the model (in its folder, under the method's default name) or is named in the
-method's settings.  Only safetensors and JSON are read: a pickle can run code when it is opened.
+method's settings.  A process reads and checks a file once.  Only safetensors and JSON are read: a
+pickle can run code when it is opened.
 """
 
 from __future__ import annotations

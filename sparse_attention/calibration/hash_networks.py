@@ -22,6 +22,7 @@ from .files import check_model, read_file
 
 METHOD = "hash_attention"
 DEFAULT_NAME = "hash_attention.safetensors"
+_CPU = torch.device("cpu")
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
     "silu": F.silu,
@@ -57,8 +58,9 @@ def load_activation(path: Path) -> str:
     return str(activation)
 
 
-def load_networks(path: Path, layer: int) -> tuple[Network, Network]:
-    """Networks for the queries and for the keys of a layer, float32.
+@lru_cache(maxsize=1024)
+def load_networks(path: Path, layer: int, device: torch.device = _CPU) -> tuple[Network, Network]:
+    """Networks for the queries and for the keys of a layer, float32 on a device.
 
     Raises:
         UserError: if the file is not one or lacks the layer.
@@ -70,20 +72,21 @@ def load_networks(path: Path, layer: int) -> tuple[Network, Network]:
         while (start := f"layers.{layer}.{side}.{len(pairs)}") + ".weight" in tensors:
             if start + ".bias" not in tensors:
                 raise UserError(f"{METHOD}: {path} has no {start}.bias")
-            pairs.append((tensors[start + ".weight"].float(), tensors[start + ".bias"].float()))
+            weight, bias = tensors[start + ".weight"], tensors[start + ".bias"]
+            pairs.append((weight.to(device, torch.float32), bias.to(device, torch.float32)))
         if not pairs:
             raise UserError(f"{METHOD}: {path} has no {side} network of layer {layer}")
         networks.append(tuple(pairs))
     return networks[0], networks[1]
 
 
-@lru_cache(maxsize=1024)
 def key_code_shape(path: Path, layer: int) -> tuple[int, int]:
     """Networks for the keys of a layer, and bits of their codes."""
     bias = load_networks(path, layer)[1][-1][1]
     return bias.shape[0], bias.shape[1]
 
 
+@lru_cache(maxsize=64)
 def check_networks(path: Path, profile: ModelProfile) -> None:
     """Check that a file fits a model in all layers.
 

@@ -27,6 +27,9 @@ from ..kv_cache import Features
 from ..model_profile import ModelProfile
 from .top_k import TopK
 
+_BLOCK = 4096
+"""Keys that go through the networks at a time, to bound the memory."""
+
 
 class HashAttention(TopK):
     """Read the keys whose learned bits agree most with those of the query.
@@ -76,16 +79,17 @@ class HashAttention(TopK):
         """Bits that agree, less those that do not."""
         path = self._path
         activation = load_activation(path)
-        networks, (prefix,), (tail,) = call.key_features(
+        query_network, key_network = load_networks(path, call.layer, call.device)
+        _, (prefix,), (tail,) = call.key_features(
             (self.name, self.weight_file),
-            partial(self._load, call.layer),
-            partial(self._codes, activation),
+            lambda keys: (),
+            partial(self._codes, key_network, activation),
         )
         rows, heads, group, queries, _ = call.shape
         asked = (
             call.queries.float().permute(1, 2, 0, 3, 4).reshape(heads * group, rows * queries, -1)
         )
-        asked = apply_network(_pairs(networks[: len(networks) // 2]), asked, activation)
+        asked = apply_network(query_network, asked, activation)
         bits = asked.shape[-1]
         asked = pack_signs(asked).view(heads, group, rows, queries, -1).permute(2, 0, 1, 3, 4)
         distances = torch.cat([hamming(asked, prefix), hamming(asked, tail)], -1)
@@ -104,20 +108,13 @@ class HashAttention(TopK):
             raise UserError("hash_attention has no weight_file, and for_model was not asked")
         return Path(self.weight_file)
 
-    def _load(self, layer: int, keys: Tensor) -> Features:
-        """Weights and biases of the network for queries, then of that for keys."""
-        query, key = load_networks(self._path, layer)
-        return tuple(tensor.to(keys.device) for pair in (*query, *key) for tensor in pair)
-
-    def _codes(self, activation: str, networks: Features, keys: Tensor) -> Features:
+    def _codes(self, network: Network, activation: str, _: Features, keys: Tensor) -> Features:
         """Codes of keys, int32 (n, H, networks per key-value head, W, m)."""
-        count, heads, length, _ = keys.shape
-        network = _pairs(networks[len(networks) // 2 :])
-        group = network[0][0].shape[0] // heads
-        inputs = keys.float().transpose(0, 1).flatten(1, 2).repeat_interleave(group, 0)
-        codes = pack_signs(apply_network(network, inputs, activation))
-        return (codes.view(heads, group, count, length, -1).permute(2, 0, 1, 4, 3),)
-
-
-def _pairs(tensors: Features) -> Network:
-    return tuple(zip(tensors[::2], tensors[1::2], strict=True))
+        codes = []
+        for block in keys.split(_BLOCK, dim=2):
+            count, heads, length, _ = block.shape
+            group = network[0][0].shape[0] // heads
+            inputs = block.float().transpose(0, 1).flatten(1, 2).repeat_interleave(group, 0)
+            packed = pack_signs(apply_network(network, inputs, activation))
+            codes.append(packed.view(heads, group, count, length, -1).permute(2, 0, 1, 4, 3))
+        return (torch.cat(codes, -1),)

@@ -46,8 +46,12 @@ METHODS: dict[str, Masker] = {
     "random_sampling": RandomSampling(sampling_rate=0.2),
     "magic_pig": MagicPig(lsh_k=4, lsh_l=16),
     "adaptive_sampling": AdaptiveSampling(base_rate=0.1, epsilon=0.3, delta=0.2),
+    "oracle_top_k together": OracleTopK(heavy_size=0.1, group_scores="mean"),
+    "oracle_top_p together": OracleTopP(top_p=0.4, group_scores="max"),
+    "quest together": Quest(heavy_size=0.1, page_size=4, group_scores="max"),
+    "hash_attention together": HashAttention(heavy_size=0.1, group_scores="mean"),
 }
-"""Every method once, with settings that read a part of some hundred keys."""
+"""Every method, with settings that read a part of some hundred keys."""
 
 FULL: dict[str, Masker] = {
     "sink": Sink(sink_size=1.0),
@@ -61,6 +65,10 @@ FULL: dict[str, Masker] = {
     "random_sampling": RandomSampling(sampling_rate=1.0),
     "magic_pig": MagicPig(lsh_k=1, lsh_l=1024),
     "adaptive_sampling": AdaptiveSampling(base_rate=1.0),
+    "oracle_top_k together": OracleTopK(heavy_size=1.0, group_scores="max"),
+    "oracle_top_p together": OracleTopP(top_p=1.0, group_scores="mean"),
+    "quest together": Quest(heavy_size=1.0, page_size=5, group_scores="mean"),
+    "hash_attention together": HashAttention(heavy_size=1.0, group_scores="max"),
 }
 """Every method with settings that read everything."""
 

@@ -68,14 +68,15 @@ def test_codes_extended_step_by_step_equal_recomputed_ones():
     operation = make_operation(HashAttention(), tail=12)
     call, cache = operation.call, operation.call.cache
     (method,) = call.methods
+    _, network = load_networks(Path(method.weight_file), 0)
+
+    def encode(_, keys):
+        return method._codes(network, "silu", (), keys)
+
     for length in (1, 2, 7, 12):
         cache.tail_length = length
-        networks, (prefix,), (tail,) = call.key_features(
-            "codes",
-            lambda keys: method._load(0, keys),
-            lambda n, keys: method._codes("silu", n, keys),
-        )
-        (fresh,) = method._codes("silu", networks, operation.keys[:, :, : 120 + length])
+        _, (prefix,), (tail,) = call.key_features("codes", lambda keys: (), encode)
+        (fresh,) = encode((), operation.keys[:, :, : 120 + length])
         assert torch.equal(torch.cat([prefix, tail], -1), fresh)
 
 

@@ -40,6 +40,8 @@ def test_run_and_report(
     folder = next(Path("results").glob("*/toy"))
     report = (folder / "report.md").read_text()
     assert "| mine |" in report
+    assert "| config | keys, by query head | by key-value head | to choose | bytes |" in report
+    assert "| dense | 1.000 | 1.000 | 0.000 | 1.000 |" in report
     assert '"words": 90' in report
     assert (folder / "scores.png").read_bytes().startswith(b"\x89PNG")
     (group,) = read_groups(Path("results"))
@@ -125,7 +127,7 @@ def test_ls(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     expected = {
         "benchmarks": "ruler: ",
         "subsets": "niah_single_2",
-        "methods": "lsh_k: default 10, >= 1 and <= 62",
+        "methods": "lsh_k: default 10, an integer >= 1 and <= 62",
         "config-types": "sink_local: ",
     }
     assert expected[kind] in shown
