@@ -100,6 +100,7 @@ def test_a_failure_gives_exit_code_1(tiny_model: Path, capsys: pytest.CaptureFix
         (["--results-dir", "thesis"], "not a results folder"),
         (["--benchmarks", "tory"], "Did you mean 'toy'"),
         (["--models", "./nowhere"], "not a folder"),
+        (["--models", "embeded"], "Did you mean 'embedded'"),
     ],
 )
 def test_bad_input_is_one_message(
