@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,17 +29,37 @@ from sparse_attention.prompt import PromptSettings, encode_prompt
 DENSE = AttentionConfig()
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """A configuration of a cell, and how it was chosen."""
+
+    config: AttentionConfig
+    tuned_on: frozenset[str] = frozenset()
+    """Ids of the samples on which its settings were searched; its score on them flatters."""
+    tuning: Mapping[str, Any] | None = None
+    """Of a search: what tells its results from those of other searches, for reports."""
+
+
+Choice = Callable[[str, str, str], Mapping[str, Chosen]]
+"""From model, benchmark and subset to the configurations by label."""
+
+
 @dataclass
 class Cell:
     """One configuration of a job, with what is known of it."""
 
     label: str
-    config: AttentionConfig
+    chosen: Chosen
     files: CellFiles
     predictions: dict[str, Prediction] = field(default_factory=dict)
     costs: dict[str, Cost] = field(default_factory=dict)
     finished: bool = False
     """Whether it was complete, with its metrics, before this run."""
+
+    @property
+    def config(self) -> AttentionConfig:
+        """What is read."""
+        return self.chosen.config
 
     def load(self, ids: Sequence[str]) -> None:
         """Read what is on disk; failed samples are forgotten, to be tried again."""
@@ -144,7 +164,7 @@ def named_configs(
 
 def plan_jobs(
     models: Sequence[ModelSource],
-    configs: Mapping[str, AttentionConfig],
+    choose: Choice,
     benchmarks: Sequence[BenchmarkConfig],
     settings: AdapterConfig,
     requests: RequestConfig,
@@ -177,9 +197,10 @@ def plan_jobs(
                 key["prompt"] = prompt.model_dump(mode="json")
                 key["device_type"] = device_type
                 folder = subset_folder(results, model.name, benchmark.name, subset)
+                chosen = choose(model.name, benchmark.name, subset)
                 cells = [
-                    Cell(label, config, CellFiles(folder, label, config_key(key, config)))
-                    for label, config in configs.items()
+                    Cell(label, one, CellFiles(folder, label, config_key(key, one.config)))
+                    for label, one in chosen.items()
                 ]
                 jobs.append(Job(model, benchmark, subset, samples, prompt, key, cells))
     return jobs

@@ -12,7 +12,6 @@ Labels are for people; only the key decides whether a result is the one that is 
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
@@ -27,6 +26,7 @@ from benchmark.files import (
     json_document,
     move_aside,
     safe_name,
+    try_lock,
     write_atomic,
     write_if_changed,
 )
@@ -112,15 +112,12 @@ class CellFiles:
         """
         self.subset_folder.mkdir(parents=True, exist_ok=True)
         # Beside the folder, not in it: a damaged folder is moved aside while it is locked.
-        lock = (self.subset_folder / f".{self.folder.name}.lock").open("ab")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            lock.close()
+        lock = try_lock(self.subset_folder / f".{self.folder.name}.lock")
+        if lock is None:
             raise UserError(
                 f"another process is working on {self.folder}; wait for it, "
                 "or name another results folder."
-            ) from error
+            )
         self._lock = lock
 
     def unlock(self) -> None:

@@ -12,7 +12,7 @@ from benchmark import registry
 from benchmark.base import Sample
 from benchmark.devices import choose_devices
 from benchmark.executor_config import AdapterConfig, BenchmarkConfig, RequestConfig
-from benchmark.matrix import Job, by_context, named_configs, plan_jobs, select_samples
+from benchmark.matrix import Chosen, Job, by_context, named_configs, plan_jobs, select_samples
 from benchmark.models import find_model
 from benchmark.registry import benchmark_names, get_benchmark, register_benchmark
 from sparse_attention.config import AttentionConfig, Protocol, make_config
@@ -21,9 +21,11 @@ from sparse_attention.prompt import PromptSettings
 
 
 def plan(model: Path, folder: Path, **changes: Any) -> list[Job]:
+    configs = changes.get("configs", {"dense": AttentionConfig()})
+    chosen = {label: Chosen(config) for label, config in configs.items()}
     return plan_jobs(
         [find_model(str(model))],
-        changes.get("configs", {"dense": AttentionConfig()}),
+        lambda *_: chosen,
         [changes.get("benchmark", BenchmarkConfig("toy", ["first"]))],
         changes.get("settings", AdapterConfig()),
         changes.get("requests", RequestConfig()),
