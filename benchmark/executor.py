@@ -30,7 +30,7 @@ from benchmark.metrics_document import metrics_document, score_predictions
 from benchmark.models import find_model
 from benchmark.progress import MatrixProgress
 from benchmark.records import Cost, Prediction
-from benchmark.results import find_result, open_results
+from benchmark.results import find_results, open_results
 from benchmark.workers import ModelFailure, Outcome, Request, WorkerPool
 from sparse_attention.config import AttentionConfig, explain
 from sparse_attention.errors import UserError
@@ -144,6 +144,7 @@ class BenchmarkExecutor:
         jobs = plan_jobs(
             models, choose, benchmark_configs, settings, requests, devices.kind, folder
         )
+        jobs = [job for job in jobs if job.cells]
         return _Run(open_results(folder), jobs, devices, settings, self._quiet).execute()
 
 
@@ -259,10 +260,10 @@ class _Run:
                 predictions = cell.predictions
                 break
         else:
-            files = find_result(job.cells[0].files.subset_folder, config_key(job.key, DENSE))
-            if files is None:
+            files = find_results(job.cells[0].files.subset_folder, config_key(job.key, DENSE))
+            if not files:
                 return None
-            predictions, _ = files.read(job.ids)
+            predictions, _ = files[0].read(job.ids)
         try:
             return score_predictions(job.benchmark, job.samples, predictions)[0]
         except Exception:

@@ -21,7 +21,7 @@ from benchmark.provenance import (
 )
 from benchmark.records import Cost, Prediction
 from benchmark.registry import get_benchmark
-from benchmark.results import CellFiles, subset_folder
+from benchmark.results import CellFiles, find_results, subset_folder
 from sparse_attention.config import AttentionConfig
 from sparse_attention.errors import UserError, unknown_name
 from sparse_attention.prompt import PromptSettings, encode_prompt
@@ -37,7 +37,14 @@ class Chosen:
     tuned_on: frozenset[str] = frozenset()
     """Ids of the samples on which its settings were searched; its score on them flatters."""
     tuning: Mapping[str, Any] | None = None
-    """Of a search: what tells its results from those of other searches, for reports."""
+    """Of a search: ``mode``, ``search`` (its hash) and ``description``, which tell its results from
+    those of other searches."""
+
+    def file_label(self, label: str) -> str:
+        """Label of the cell's folder: two searches may find the same configuration."""
+        if self.tuning is None:
+            return label
+        return f"{label}-{self.tuning['mode']}-{self.tuning['search']}"
 
 
 Choice = Callable[[str, str, str], Mapping[str, Chosen]]
@@ -65,6 +72,8 @@ class Cell:
         """Read what is on disk; failed samples are forgotten, to be tried again."""
         self.files.prepare()
         self.predictions, self.costs = self.files.read(ids)
+        if not self.predictions:
+            self._take_over(ids)
         failed = {name for name, found in self.predictions.items() if found.status == "failed"}
         if failed:
             for name in failed:
@@ -77,6 +86,14 @@ class Cell:
             and metrics.get("status") == "complete"
             and len(self.predictions) == len(ids)
         )
+
+    def _take_over(self, ids: Sequence[str]) -> None:
+        """Copy the answers of the same configuration under another label, if there are any."""
+        for other in find_results(self.files.subset_folder, self.files.key):
+            if other.folder != self.files.folder:
+                self.predictions, self.costs = other.read(ids)
+                self.files.rewrite(ids, self.predictions, self.costs)
+                return
 
     def add(self, predictions: Sequence[Prediction], costs: Sequence[Cost]) -> None:
         """Record new samples, on disk first; those that are known already stay as they are."""
@@ -199,7 +216,11 @@ def plan_jobs(
                 folder = subset_folder(results, model.name, benchmark.name, subset)
                 chosen = choose(model.name, benchmark.name, subset)
                 cells = [
-                    Cell(label, one, CellFiles(folder, label, config_key(key, one.config)))
+                    Cell(
+                        label,
+                        one,
+                        CellFiles(folder, one.file_label(label), config_key(key, one.config)),
+                    )
                     for label, one in chosen.items()
                 ]
                 jobs.append(Job(model, benchmark, subset, samples, prompt, key, cells))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,29 @@ _TRIALS = "sparse_bench_trial"
 """Ray resource of which a trial's process takes one, so that there are few of them."""
 
 
-def start_ray() -> bool:
-    """Start Ray on this machine unless it runs; whether it was started here.
+_holders = 0
+_started = False
 
-    ``RAY_ADDRESS`` names a cluster to join instead.
-    """
+
+@contextmanager
+def hold_ray() -> Iterator[None]:
+    """Keep a Ray that ``start_ray`` starts inside until the outermost of these blocks ends."""
+    global _holders, _started
+    _holders += 1
+    try:
+        yield
+    finally:
+        _holders -= 1
+        if _started and not _holders:
+            import ray
+
+            _started = False
+            ray.shutdown()
+
+
+def start_ray() -> None:
+    """Start Ray on this machine unless it runs; ``RAY_ADDRESS`` names a cluster to join instead."""
+    global _started
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Else Ray hides the GPUs from actors that ask it for none.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -26,7 +46,7 @@ def start_ray() -> bool:
     import ray
 
     if ray.is_initialized():
-        return False
+        return
     common: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if os.environ.get("RAY_ADDRESS"):
         ray.init(**common)
@@ -41,7 +61,7 @@ def start_ray() -> bool:
             object_store_memory=256 << 20,
             **common,
         )
-    return True
+    _started = True
 
 
 def trial_resources() -> dict[str, float]:

@@ -196,12 +196,11 @@ class CellFiles:
         write_if_changed(self.metrics_path, json_document(metrics))
 
 
-def find_result(subset_folder: Path, key: Mapping[str, Any]) -> CellFiles | None:
-    """A cell on disk with this key, under whichever label."""
-    for path in sorted(subset_folder.glob(f"*-{fingerprint(key)[:8]}/key.json")):
-        if _read_json(path) == key:
-            return CellFiles(subset_folder, path.parent.name[:-9], key)
-    return None
+def find_results(subset_folder: Path, key: Mapping[str, Any]) -> list[CellFiles]:
+    """Cells on disk with this key, under whichever labels."""
+    paths = sorted(subset_folder.glob(f"*-{fingerprint(key)[:8]}/key.json"))
+    found = [path.parent.name[:-9] for path in paths if _read_json(path) == key]
+    return [CellFiles(subset_folder, label, key) for label in found]
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:

@@ -6,7 +6,7 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -15,7 +15,7 @@ from benchmark.devices import Devices
 from benchmark.evaluator import ContextResult, Evaluator, describe_error
 from benchmark.executor_config import AdapterConfig
 from benchmark.provenance import context_fingerprint
-from benchmark.ray_session import python_path, start_ray
+from benchmark.ray_session import hold_ray, python_path, start_ray
 from benchmark.records import Prediction
 from sparse_attention.adapter import HuggingFaceAdapter
 from sparse_attention.config import AttentionConfig
@@ -130,10 +130,11 @@ class WorkerPool:
         self._devices = devices
         self._settings = settings
         self._actors: dict[int, Any] = {}
-        self._started_ray = False
+        self._ray = ExitStack()
 
     def __enter__(self) -> Self:
-        self._started_ray = start_ray()
+        self._ray.enter_context(hold_ray())
+        start_ray()
         for worker in range(self._devices.workers):
             self._spawn(worker)
         return self
@@ -144,8 +145,7 @@ class WorkerPool:
         for actor in self._actors.values():
             with suppress(Exception):
                 ray.kill(actor)
-        if self._started_ray:
-            ray.shutdown()
+        self._ray.close()
 
     def _spawn(self, worker: int) -> None:
         import ray

@@ -18,9 +18,11 @@ from benchmark.hyperparameter_optimization import (
     optimize,
 )
 from benchmark.matrix import Chosen
+from benchmark.ray_session import hold_ray
 from benchmark.results import open_results
 from benchmark.tuning.cache import CachedResult
 from sparse_attention.config import AttentionConfig, make_config
+from sparse_attention.errors import UserError
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +63,23 @@ class OptimizedBenchmarkExecutor:
         Raises:
             UserError: for bad input, before anything is computed.
         """
+        with hold_ray():
+            return self._run(
+                model_names,
+                sparse_attention_configs,
+                benchmark_configs,
+                adapter_config,
+                request_kwargs,
+            )
+
+    def _run(
+        self,
+        model_names: Sequence[str],
+        sparse_attention_configs: Sequence[tuple[str, AttentionConfig | None]],
+        benchmark_configs: Sequence[BenchmarkConfig],
+        adapter_config: AdapterConfig | None,
+        request_kwargs: Mapping[str, Any] | None,
+    ) -> MatrixResult:
         fixed, searched = self._sort(sparse_attention_configs)
         tuned: dict[str, dict[str, OptimizedSparseConfig]] = {}
         if searched:
@@ -101,6 +120,8 @@ class OptimizedBenchmarkExecutor:
         fixed: dict[str, AttentionConfig] = {}
         searched: list[str] = []
         for label, config in configs:
+            if label in fixed or label in searched:
+                raise UserError(f"configuration {label!r} is given twice; labels must differ.")
             if config is not None:
                 fixed[label] = config
             elif self._settings.enabled and is_tunable(label):
@@ -114,7 +135,7 @@ class OptimizedBenchmarkExecutor:
         # What a per-task search depends on besides its task is the same for all of them.
         search = {name: value for name, value in result.key.items() if name != "tasks"}
         tuning = {
-            "mode": "per_task" if per_task else "global",
+            "mode": "per task" if per_task else "global",
             "search": fingerprint(search)[:8],
             "description": f"tuned {'for each task' if per_task else 'once for all tasks'} "
             f"({self._settings.optimization_metric})",

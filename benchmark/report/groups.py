@@ -137,7 +137,8 @@ def _add(
     tuning = metrics["tuning"]
     name = fingerprint([metrics["config"], tuning or key["config"]])
     description = tuning["description"] if tuning else metrics["description"]
-    known = group.rows.get(name, Row(metrics["config"], description, {}))
+    label = f"{metrics['config']}, {tuning['mode']}" if tuning else metrics["config"]
+    known = group.rows.get(name, Row(label, description, {}))
     group.rows[name] = Row(known.label, known.description, {**known.metrics, subset: metrics})
     if subset not in group.subsets:
         group.subsets.append(subset)

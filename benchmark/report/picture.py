@@ -9,9 +9,9 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from benchmark.files import write_atomic
+from benchmark.report.axes import density_axis
 from benchmark.report.groups import Group, Row
 
 _MARKERS = "osD^vPX*<>"
@@ -78,11 +78,5 @@ def _draw(axis: Axes, title: str, subsets: list[str], rows: list[Row]) -> None:
                 linewidth=1,
                 label=row.label,
             )
-    axis.set_xscale("log")
+    density_axis(axis)
     axis.set_title(title, fontsize=9)
-    axis.set_ylim(-0.04, 1.04)
-    axis.grid(alpha=0.25)
-    axis.tick_params(labelsize=8)
-    axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.xaxis.set_minor_formatter(NullFormatter())
