@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from sparse_attention.config import CONFIG_TYPES, AttentionConfig, ConfigType, explain
 from sparse_attention.errors import UserError, unknown_name
@@ -221,5 +221,18 @@ def _parse_domain(kind: ConfigType, field: str, value: Any) -> Domain:
 
 
 def _check_values(kind: ConfigType, field: str, values: Sequence[Any]) -> None:
-    for value in values:
-        kind.make(**{field: value})
+    """Check each value by itself; whether values go together is seen when they meet."""
+    for method in kind.methods:
+        info = type(method).model_fields.get(field)
+        if info is None:
+            continue
+        note = Annotated[info.annotation, *info.metadata]  # type: ignore[name-defined]
+        adapter = TypeAdapter(note, config=ConfigDict(strict=True, allow_inf_nan=False))
+        for value in values:
+            try:
+                adapter.validate_python(value)
+            except ValidationError as error:
+                problem = error.errors()[0]["msg"].removeprefix("Value error, ")
+                raise UserError(
+                    f"search space of {method.name}: {field} = {value!r}: {problem}"
+                ) from error
