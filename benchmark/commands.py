@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from benchmark.embedded import MODEL_NAME, SUPPORTED_TASKS
-from benchmark.executor import BenchmarkExecutor
+from benchmark.executor import BenchmarkExecutor, MatrixResult
 from benchmark.executor_config import AdapterConfig, BenchmarkConfig
 from benchmark.listing import LISTINGS
 from benchmark.registry import benchmark_class, get_benchmark
@@ -27,7 +27,25 @@ from sparse_attention.prompt import PromptSettings
 def run(options: argparse.Namespace) -> int:
     """``sparse-bench run``."""
     given = vars(options)
-    settings = AdapterConfig(
+    files = named_files(given.get("config_file", []))
+    names = given.get("configs") or ([] if files else ["dense"])
+    executor = BenchmarkExecutor(
+        given.get("gpu_ids"), options.results_dir, given.get("num_workers"), quiet=options.quiet
+    )
+    result = executor.run_benchmark_matrix(
+        options.models,
+        [*((name, make_config(name)) for name in names), *files],
+        benchmarks(options.benchmarks, options.models, given),
+        adapter_config(options),
+        {"max_requests": given.get("max_requests")},
+    )
+    return show_result(result)
+
+
+def adapter_config(options: argparse.Namespace) -> AdapterConfig:
+    """How models are run, from the command line."""
+    given = vars(options)
+    return AdapterConfig(
         dtype=options.dtype,
         revision=given.get("revision"),
         trust_remote_code=options.trust_remote_code,
@@ -42,16 +60,10 @@ def run(options: argparse.Namespace) -> int:
         measure_error=not options.no_attention_error,
         max_rows=options.max_rows,
     )
-    executor = BenchmarkExecutor(
-        given.get("gpu_ids"), options.results_dir, given.get("num_workers"), quiet=options.quiet
-    )
-    result = executor.run_benchmark_matrix(
-        options.models,
-        _configs(given.get("configs"), given.get("config_file", [])),
-        _benchmarks(options.benchmarks, options.models, given),
-        settings,
-        {"max_requests": given.get("max_requests")},
-    )
+
+
+def show_result(result: MatrixResult) -> int:
+    """Print tables of a matrix and what is not complete; the exit code."""
     _show(read_groups(result.results_dir, [cell.folder for cell in result.cells]))
     for cell in result.cells:
         if cell.status != "complete":
@@ -70,12 +82,9 @@ def _show(groups: Sequence[Group]) -> None:
         console.print(f"report: {path}", highlight=False, soft_wrap=True)
 
 
-def _configs(
-    names: Sequence[str] | None, files: Sequence[str]
-) -> list[tuple[str, AttentionConfig | None]]:
-    configs: list[tuple[str, AttentionConfig | None]] = [
-        (name, make_config(name)) for name in names or ([] if files else ["dense"])
-    ]
+def named_files(files: Sequence[str]) -> list[tuple[str, AttentionConfig | None]]:
+    """Configurations by label from JSON files."""
+    configs: list[tuple[str, AttentionConfig | None]] = []
     for file in files:
         document = _read_json(Path(file))
         if not isinstance(document, Mapping) or not document:
@@ -98,9 +107,10 @@ def _read_json(path: Path) -> Any:
         raise UserError(f"{path} is not JSON: {error}.") from error
 
 
-def _benchmarks(
+def benchmarks(
     names: Sequence[str], models: Sequence[str], given: Mapping[str, Any]
 ) -> list[BenchmarkConfig]:
+    """Benchmarks with subsets and options, from the command line."""
     options = _options(given.get("option", []), names)
     subsets = given.get("subsets")
     classes = {name: benchmark_class(name) for name in names}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,14 @@ from benchmark.files import json_document
 from benchmark.models import ModelSource, tokenizer_fingerprint
 from benchmark.provenance import (
     FORMAT,
-    file_sha256,
+    config_document,
     library_versions,
     method_sources_fingerprint,
     samples_fingerprint,
 )
 from benchmark.records import Cost, Prediction
 from benchmark.registry import get_benchmark
-from benchmark.results import CellFiles, subset_folder
+from benchmark.results import CellFiles, find_results, subset_folder
 from sparse_attention.config import AttentionConfig
 from sparse_attention.errors import UserError, unknown_name
 from sparse_attention.hf_compat import model_profile
@@ -31,22 +31,51 @@ from sparse_attention.prompt import PromptSettings, encode_prompt
 DENSE = AttentionConfig()
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """A configuration of a cell, and how it was chosen."""
+
+    config: AttentionConfig
+    tuned_on: frozenset[str] = frozenset()
+    """Ids of the samples on which its settings were searched; its score on them flatters."""
+    tuning: Mapping[str, Any] | None = None
+    """Of a search: ``mode``, ``search`` (its hash) and ``description``, which tell its results from
+    those of other searches."""
+
+    def file_label(self, label: str) -> str:
+        """Label of the cell's folder: two searches may find the same configuration."""
+        if self.tuning is None:
+            return label
+        return f"{label}-{self.tuning['mode']}-{self.tuning['search']}"
+
+
+Choice = Callable[[str, str, str], Mapping[str, Chosen]]
+"""From model, benchmark and subset to the configurations by label."""
+
+
 @dataclass
 class Cell:
     """One configuration of a job, with what is known of it."""
 
     label: str
-    config: AttentionConfig
+    chosen: Chosen
     files: CellFiles
     predictions: dict[str, Prediction] = field(default_factory=dict)
     costs: dict[str, Cost] = field(default_factory=dict)
     finished: bool = False
     """Whether it was complete, with its metrics, before this run."""
 
+    @property
+    def config(self) -> AttentionConfig:
+        """What is read."""
+        return self.chosen.config
+
     def load(self, ids: Sequence[str]) -> None:
         """Read what is on disk; failed samples are forgotten, to be tried again."""
         self.files.prepare()
         self.predictions, self.costs = self.files.read(ids)
+        if not self.predictions:
+            self._take_over(ids)
         failed = {name for name, found in self.predictions.items() if found.status == "failed"}
         if failed:
             for name in failed:
@@ -59,6 +88,14 @@ class Cell:
             and metrics.get("status") == "complete"
             and len(self.predictions) == len(ids)
         )
+
+    def _take_over(self, ids: Sequence[str]) -> None:
+        """Copy the answers of the same configuration under another label, if there are any."""
+        for other in find_results(self.files.subset_folder, self.files.key):
+            if other.folder != self.files.folder:
+                self.predictions, self.costs = other.read(ids)
+                self.files.rewrite(ids, self.predictions, self.costs)
+                return
 
     def add(self, predictions: Sequence[Prediction], costs: Sequence[Cost]) -> None:
         """Record new samples, on disk first; those that are known already stay as they are."""
@@ -146,7 +183,7 @@ def named_configs(
 
 def plan_jobs(
     models: Sequence[ModelSource],
-    configs: Mapping[str, AttentionConfig],
+    choose: Choice,
     benchmarks: Sequence[BenchmarkConfig],
     settings: AdapterConfig,
     requests: RequestConfig,
@@ -167,7 +204,6 @@ def plan_jobs(
     jobs = []
     for model in models:
         _check_layers(model, settings)
-        _check_methods(model, configs)
         for config, benchmark in instances:
             usable = getattr(benchmark, "supported_subsets", benchmark.subsets)
             for subset in dict.fromkeys(usable if config.subsets is None else config.subsets):
@@ -180,24 +216,23 @@ def plan_jobs(
                 key["prompt"] = prompt.model_dump(mode="json")
                 key["device_type"] = device_type
                 folder = subset_folder(results, model.name, benchmark.name, subset)
+                chosen = choose(model.name, benchmark.name, subset)
+                _check_methods(model, {label: one.config for label, one in chosen.items()})
                 cells = [
-                    Cell(label, config, CellFiles(folder, label, config_key(key, config)))
-                    for label, config in configs.items()
+                    Cell(
+                        label,
+                        one,
+                        CellFiles(folder, one.file_label(label), config_key(key, one.config)),
+                    )
+                    for label, one in chosen.items()
                 ]
                 jobs.append(Job(model, benchmark, subset, samples, prompt, key, cells))
     return jobs
 
 
 def config_key(shared: Mapping[str, Any], config: AttentionConfig) -> dict[str, Any]:
-    """The key of a cell, as it reads back from JSON.
-
-    Files that a method names are part of it by their content.
-    """
-    document = config.to_json()
-    files = [name for method in config.methods for name in method.files]
-    if files:
-        document["files_sha256"] = {name: file_sha256(Path(name)) for name in files}
-    return json.loads(json_document({**shared, "config": document}))
+    """The key of a cell, as it reads back from JSON."""
+    return json.loads(json_document({**shared, "config": config_document(config)}))
 
 
 def _shared_key(

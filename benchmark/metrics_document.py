@@ -49,24 +49,26 @@ def metrics_document(
     costs: Mapping[str, Cost],
     official: Mapping[str, Any],
     dense: Mapping[str, Prediction] | None,
+    tuned_on: frozenset[str],
 ) -> dict[str, Any]:
     """The document of a cell from its scored predictions.
 
     ``names`` says which cell it is and comes first in the document.  ``dense`` are the scored
     predictions of dense attention on the same samples, where there are any.  Samples that failed
-    or were skipped are counted and left out of every mean.
+    or were skipped are counted and left out of every mean; ``held_out`` also leaves out the samples
+    ``tuned_on``, where there are any.
     """
     found = [predictions[sample.id] for sample in samples if sample.id in predictions]
     scored = [prediction for prediction in found if prediction.score is not None]
     status = Counter(prediction.status for prediction in found)
     missing = len(samples) - len(found)
     complete = not missing and not status["failed"]
-    score = mean_interval([p.score for p in scored if p.score is not None], _contexts(scored))
+    unseen = [prediction for prediction in scored if prediction.id not in tuned_on]
     return {
         "status": "complete" if complete else "incomplete",
         **names,
-        "score": _estimate(score),
-        "dense_difference": _estimate(_difference(scored, dense)),
+        **_estimates(scored, dense),
+        "held_out": _estimates(unseen, dense) if tuned_on else None,
         "density": _mean([p.density for p in scored]),
         "attention_error": _mean([p.attention_error for p in scored]),
         "union_density": _mean([p.union_density for p in scored]),
@@ -80,6 +82,16 @@ def metrics_document(
         },
         "failures": dict(sorted(Counter(p.reason for p in found if p.status == "failed").items())),
         "costs": _costs([costs[p.id] for p in found if p.id in costs]),
+    }
+
+
+def _estimates(
+    scored: Sequence[Prediction], dense: Mapping[str, Prediction] | None
+) -> dict[str, Any]:
+    score = mean_interval([p.score for p in scored if p.score is not None], _contexts(scored))
+    return {
+        "score": estimate_json(score),
+        "dense_difference": estimate_json(_difference(scored, dense)),
     }
 
 
@@ -98,7 +110,8 @@ def _difference(
     return paired_difference(first, second, contexts)
 
 
-def _estimate(estimate: Estimate | None) -> dict[str, Any] | None:
+def estimate_json(estimate: Estimate | None) -> dict[str, Any] | None:
+    """An estimate as JSON values."""
     if estimate is None:
         return None
     return {

@@ -18,7 +18,7 @@ from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrained
 
 from benchmark.embedded import MODEL_NAME, MODEL_PATH
 from benchmark.provenance import file_sha256
-from sparse_attention.errors import UserError
+from sparse_attention.errors import UserError, nearest
 
 _WEIGHT_SUFFIXES = (".safetensors", ".bin", ".json", ".model", ".txt", ".jinja")
 
@@ -116,7 +116,7 @@ def _find_on_hub(name: str, revision: str | None, trust_remote_code: bool) -> Mo
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
             f"unknown model {name!r}: it is not a folder here, was not downloaded before, and the "
-            f"hub did not give it ({_first_line(offline or error)}). "
+            f"hub did not give it ({_first_line(offline or error)}).{nearest(name, [MODEL_NAME])} "
             f"Valid: {MODEL_NAME!r}, a folder with a model, or a name on the hub."
         ) from error
     commit = getattr(config, "_commit_hash", None)

@@ -171,7 +171,8 @@ class AttentionCall:
         """The field in each row; only one where all rows agree."""
         place = self.methods.index(method)
         values = [getattr(methods[place], field) for methods in self.stack]
-        return values[:1] if all(value == values[0] for value in values) else values
+        same = all(type(value) is type(values[0]) and value == values[0] for value in values)
+        return values[:1] if same else values
 
     @property
     def shape(self) -> tuple[int, int, int, int, int]:

@@ -81,13 +81,19 @@ class Method(BaseModel):
         words = kind.get(info.annotation, "the name of a file, or none")  # type: ignore[arg-type]
         return f"{words} {' and '.join(limits)}".strip()
 
+    def _signature(self, leave_out: frozenset[str] = frozenset()) -> tuple[object, ...]:
+        # By repr, because 1 (a key) equals 1.0 (all keys).
+        return (type(self), *((key, repr(value)) for key, value in self if key not in leave_out))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Method) and self._signature() == other._signature()
+
+    def __hash__(self) -> int:
+        return hash(self._signature())
+
     def stacks_with(self, other: Method) -> bool:
         """Whether the two differ at most in ``stacked`` fields."""
-        if type(self) is not type(other):
-            return False
-        return self.model_dump(exclude=set(self.stacked)) == other.model_dump(
-            exclude=set(self.stacked)
-        )
+        return self._signature(self.stacked) == other._signature(self.stacked)
 
     def for_model(self, profile: ModelProfile) -> Self:
         """This method as it runs on a model: files that it needs are found and checked.

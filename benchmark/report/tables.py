@@ -14,6 +14,7 @@ from benchmark.report.groups import Group, Interval, Row
 from benchmark.statistics import LEVEL
 
 NONE = "-"
+_HELD_OUT = ("held-out score", "held-out difference")
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,12 @@ def summary_table(group: Group) -> TextTable:
     count = len(group.subsets)
     scope = group.subsets[0] if count == 1 else f"mean of {count} subsets"
     samples = max(row.total_count("samples") for row in group.rows.values())
+    tuned = any(row.tuned for row in group.rows.values())
     columns = (
         "config",
         "score",
         "difference to dense",
+        *(_HELD_OUT if tuned else ()),
         "density",
         "attention error",
         "decode s",
@@ -41,7 +44,7 @@ def summary_table(group: Group) -> TextTable:
     return TextTable(
         f"{group.title}: {scope}, {samples} samples",
         columns,
-        tuple(_summary_row(group, row) for row in group.rows.values()),
+        tuple(_summary_row(group, row, tuned) for row in group.rows.values()),
     )
 
 
@@ -73,9 +76,15 @@ def notes(group: Group) -> Iterator[str]:
         f"[low, high]: {LEVEL:.0%} confidence interval, contexts as the independent units; "
         "differences are paired by sample."
     )
+    if any(row.tuned for row in group.rows.values()):
+        yield "held-out: only the samples that the settings were not tuned on."
     for row in group.rows.values():
         if row.description != row.label:
             yield f"{row.label}: {row.description}."
+        if len(set(row.tuned.values())) > 1:
+            yield from (f"{row.label} on {name}: {what}." for name, what in row.tuned.items())
+        elif row.tuned:
+            yield f"{row.label}: {next(iter(row.tuned.values()))}."
     for row in group.rows.values():
         for name in ("truncated", "skipped", "failed", "missing"):
             if number := row.total_count(name):
@@ -115,16 +124,21 @@ def markdown(text: TextTable) -> str:
     )
 
 
-def _summary_row(group: Group, row: Row) -> tuple[str, ...]:
+def _summary_row(group: Group, row: Row, tuned: bool) -> tuple[str, ...]:
     density = row.mean("density", group.subsets)
     error = row.mean("attention_error", group.subsets)
     score = row.mean_estimate("score", group.subsets)
     incomplete = len(row.metrics) < len(group.subsets)
     difference = row.mean_estimate("dense_difference", group.subsets)
+    unseen = (
+        _interval(row.mean_estimate("score", group.subsets, held_out=True)),
+        _interval(row.mean_estimate("dense_difference", group.subsets, held_out=True), signed=True),
+    )
     return (
         row.label,
         f"only {len(row.metrics)} subsets" if incomplete else _interval(score),
         NONE if row.is_dense else _interval(difference, signed=True),
+        *(unseen if tuned else ()),
         NONE if density is None else f"{density:.3f}",
         NONE if error is None else f"{error:.3g}",
         f"{row.total_cost('decode_seconds'):.1f}",

@@ -15,7 +15,9 @@ from ..search import Choices
 from ..selection import Selection
 from .base import Masker
 
-GroupScores = Annotated[Literal["separate", "max", "mean"], Choices("separate", "max", "mean")]
+GroupScores = Literal["separate", "max", "mean"]
+"""No search tries these by itself: a search weighs quality against keys by query head, of which
+choosing together saves none."""
 
 
 class HeavyKeys(Masker):

@@ -192,3 +192,11 @@ def test_bad_input_is_one_clear_error(adapter, prefix, call, message, monkeypatc
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(UserError, match=message):
         call(adapter, prefix)
+
+
+def test_a_count_of_one_beside_a_share_of_one(adapter):
+    prefix = adapter.prefill(tokens(40, seed=3))
+    configs = [make_config("oracle_top_k", window_size=7, heavy_size=size) for size in (1, 1.0)]
+    configs += [make_config("local_masker", window_size=size) for size in (1, 1.0)]
+    answers = adapter.answer(prefix, [5, 6], configs, max_new_tokens=2)
+    assert [answer.density < 1 for answer in answers] == [True, False, True, False]

@@ -10,7 +10,7 @@ from local_pool import LocalPool
 
 from benchmark import executor
 from benchmark.cli import main
-from benchmark.commands import _benchmarks
+from benchmark.commands import benchmarks
 from benchmark.embedded import SUPPORTED_TASKS
 from benchmark.report.groups import read_groups
 
@@ -102,6 +102,7 @@ def test_a_failure_gives_exit_code_1(tiny_model: Path, capsys: pytest.CaptureFix
         (["--results-dir", "thesis"], "not a results folder"),
         (["--benchmarks", "tory"], "Did you mean 'toy'"),
         (["--models", "./nowhere"], "not a folder"),
+        (["--models", "embeded"], "Did you mean 'embedded'"),
     ],
 )
 def test_bad_input_is_one_message(
@@ -157,10 +158,10 @@ def test_help_is_quick_and_teaches() -> None:
 
 
 def test_an_embedded_model_gets_the_tasks_that_it_can_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    (config,) = _benchmarks(["ruler"], ["embedded"], {"max_requests": 5})
+    (config,) = benchmarks(["ruler"], ["embedded"], {"max_requests": 5})
     assert config.subsets == SUPPORTED_TASKS
     assert config.options == {"lexicon": "embedded", "length": 1024, "samples": 5}
-    (config,) = _benchmarks(
+    (config,) = benchmarks(
         ["ruler"], ["embedded"], {"subsets": ["vt"], "option": ["ruler.length=512"]}
     )
     assert config.subsets == ("vt",)

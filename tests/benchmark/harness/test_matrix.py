@@ -13,6 +13,7 @@ from benchmark.base import Sample
 from benchmark.devices import choose_devices
 from benchmark.executor_config import AdapterConfig, BenchmarkConfig, RequestConfig
 from benchmark.matrix import (
+    Chosen,
     Job,
     by_context,
     config_key,
@@ -28,9 +29,11 @@ from sparse_attention.prompt import PromptSettings
 
 
 def plan(model: Path, folder: Path, **changes: Any) -> list[Job]:
+    configs = changes.get("configs", {"dense": AttentionConfig()})
+    chosen = {label: Chosen(config) for label, config in configs.items()}
     return plan_jobs(
         [find_model(str(model))],
-        changes.get("configs", {"dense": AttentionConfig()}),
+        lambda *_: chosen,
         [changes.get("benchmark", BenchmarkConfig("toy", ["first"]))],
         changes.get("settings", AdapterConfig()),
         changes.get("requests", RequestConfig()),
