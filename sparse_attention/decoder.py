@@ -208,10 +208,9 @@ class _Operation:
         if selection.reads.shape[-2] == 1 and self.geometry.visible is not None:
             selection = selection.restricted_to(self.geometry.visible)
         counts = selection.counts.expand(len(rows), heads, group, queries, 1).sum((1, 2, 3, 4))
-        if selection.reads.shape[2] == 1:  # all query heads of a group read the same
-            united = counts // group
-        else:
-            united = selection.united_counts.expand(len(rows), heads, 1, queries, 1)
+        united = counts
+        if selection.reads.shape[2] > 1:  # else all query heads of a group read the same
+            united = selection.united_counts.expand(len(rows), heads, group, queries, 1)
             united = united.sum((1, 2, 3, 4))
         for row, count, union in zip(rows, counts, united, strict=True):
             selecting = 0.0
@@ -219,7 +218,7 @@ class _Operation:
                 methods = self.decoder.configs[row].methods
                 selecting = sum(method.selection_bytes(call) for method in methods)
             share = selecting / self.cache.prefix.bytes_per_key
-            self.decoder.probes[row].add_reads(count, union, visible, group, share)
+            self.decoder.probes[row].add_reads(count, union, visible, share)
 
 
 def _groups(configs: Sequence[AttentionConfig]) -> list[range]:

@@ -21,29 +21,23 @@ class Probe:
     _read: list[Tensor] = field(default_factory=list)
     _visible: int = 0
     _united: list[Tensor] = field(default_factory=list)
-    _united_visible: int = 0
     _selecting: float = 0.0
     _errors: list[Tensor] = field(default_factory=list)
     _outputs: int = 0
 
-    def add_reads(
-        self, read: Tensor, united: Tensor, visible: int, group: int, selecting: float
-    ) -> None:
+    def add_reads(self, read: Tensor, united: Tensor, visible: int, selecting: float) -> None:
         """Count keys of one attention operation, over all its heads and queries.
 
         Args:
-            read: scalar, keys that were read, by each query head.
-            united: scalar, the same for each key-value head, a key that several of its query heads
-                read counting once.
-            visible: keys that dense attention would have read, by each query head.
-            group: query heads of a key-value head.
+            read: scalar, keys that each query head read.
+            united: scalar, keys that it or another query head of its key-value head read.
+            visible: keys that each query head would have read with dense attention.
             selecting: bytes that choosing read, over those of the keys and values that dense
                 attention would have read.
         """
         self._read.append(read)
         self._visible += visible
         self._united.append(united)
-        self._united_visible += visible // group
         self._selecting += selecting * visible
 
     def add_error(self, output: Tensor, dense: Tensor) -> None:
@@ -65,7 +59,7 @@ class Probe:
         A key-value head must load the union of what its query heads read, so that this is the share
         of the bytes of keys and values that is read.
         """
-        return _share(self._united, self._united_visible)
+        return _share(self._united, self._visible)
 
     @property
     def selection_share(self) -> float:
