@@ -15,6 +15,7 @@ from benchmark.embedded import MODEL_NAME, SUPPORTED_TASKS
 from benchmark.executor import BenchmarkExecutor
 from benchmark.executor_config import AdapterConfig, BenchmarkConfig
 from benchmark.listing import LISTINGS
+from benchmark.options import option_value
 from benchmark.registry import benchmark_class, get_benchmark
 from benchmark.report.groups import Group, read_groups
 from benchmark.report.tables import print_group
@@ -136,10 +137,7 @@ def _options(texts: Sequence[str], benchmarks: Sequence[str]) -> dict[str, dict[
             raise UserError(f"option {text!r} is not of the form BENCHMARK.NAME=VALUE.")
         if benchmark not in options:
             raise unknown_name("benchmark (of those given)", benchmark, benchmarks)
-        try:
-            options[benchmark][name] = json.loads(value)
-        except ValueError:
-            options[benchmark][name] = value
+        options[benchmark].update([option_value(f"{name}={value}")])
     return options
 
 

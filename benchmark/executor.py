@@ -283,6 +283,8 @@ class _Run:
                     **names,
                     "description": cell.config.describe(),
                     "protocol": cell.files.key["protocol"],
+                    "sample_data": job.benchmark.sample_data,
+                    "remarks": list(job.benchmark.remarks(job.subset)),
                 },
                 job.samples,
                 scored,

@@ -77,7 +77,10 @@ class Group:
         protocol = self.shared["protocol"]
         layers = f", dense layers {protocol['dense_layers']}" if protocol["dense_layers"] else ""
         start = f"sparse from the {protocol['sparse_from']} on"
-        return f"{self.model} on {self.benchmark} ({start}{layers})"
+        name = self.benchmark
+        if self.shared["benchmark"].get("sample_data"):
+            name = f"sample data for {name}, not the benchmark itself"
+        return f"{self.model} on {name} ({start}{layers})"
 
 
 def read_groups(results: Path, cells: Iterable[Path] | None = None) -> list[Group]:

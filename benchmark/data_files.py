@@ -1,0 +1,108 @@
+"""Reading data: JSON lines, parquet files and datasets of the hub, as checked rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmark.rows import Row
+from sparse_attention.errors import UserError
+
+
+def json_lines(path: Path) -> Iterator[Row]:
+    """Rows of a file of one JSON object a line; blank lines are skipped.
+
+    Raises ``UserError`` for a file that cannot be read and a line that is not such an object.
+    """
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    yield Row(_json_object(line, path, number), str(path), number)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text ({error.reason}).") from error
+
+
+def _json_object(text: str, path: Path, number: int) -> Mapping[str, Any]:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}, row {number}: not JSON ({error}).") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path}, row {number}: a JSON object is expected.")
+    return value
+
+
+def json_file(path: Path) -> Any:
+    """The value in a JSON file; ``UserError`` if there is none."""
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}.") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not valid JSON: {error}.") from error
+
+
+def parquet_rows(files: Iterable[Path], task: str, known: Iterable[str]) -> Iterator[Row]:
+    """Rows of parquet files whose column ``task`` is ``task``.
+
+    Raises ``UserError`` for a file that is not parquet or has no such column, and for a row whose
+    task is not one of ``known``.
+    """
+    known = set(known)
+    for file in files:
+        try:
+            with pq.ParquetFile(file) as data:
+                names = data.schema_arrow.names
+                if "task" not in names:
+                    raise UserError(f"{file} lacks the column 'task'; it has {', '.join(names)}.")
+                tasks = data.read(columns=["task"])["task"].to_pylist()
+                for number, name in enumerate(tasks, start=1):
+                    if name not in known:
+                        raise Row({}, str(file), number).error("task", f"is {name!r}: unknown")
+                chosen = [place for place, name in enumerate(tasks) if name == task]
+                rows = data.read().take(chosen).to_pylist() if chosen else []
+        except (pa.ArrowException, OSError) as error:
+            raise UserError(f"{file} is not a readable parquet file: {error}.") from error
+        for place, values in zip(chosen, rows, strict=True):
+            yield Row(values, str(file), place + 1)
+
+
+def hub_rows(name: str, config: str | None, split: str) -> Iterator[Row]:
+    """Rows of a dataset of the hub; ``UserError`` where it cannot be had, for whatever reason."""
+    from datasets import load_dataset
+
+    label = name if config is None else f"{name} ({config})"
+    try:
+        data = load_dataset(name, config, split=split)
+    except Exception as error:
+        # Network, hub, format and disk each raise their own kinds, of several libraries.
+        raise hub_error(label, error) from error
+    for number, values in enumerate(data, start=1):
+        yield Row(values, label, number)
+
+
+def hub_file(name: str, path: str) -> Path:
+    """A file of a dataset repository of the hub, downloaded or kept from before."""
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(name, path, repo_type="dataset"))
+    except Exception as error:
+        raise hub_error(f"{name}/{path}", error) from error
+
+
+def hub_error(label: str, error: Exception) -> UserError:
+    """The error for something that the hub did not give."""
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else "no details"
+    return UserError(
+        f"cannot load {label} from the hub ({type(error).__name__}: {reason}). Check name, network "
+        "and disk, or set the option source to a local folder or file, or to 'samples'."
+    )
