@@ -34,6 +34,11 @@ class Sample:
     extra: Mapping[str, Any] = field(default_factory=dict)
     """Further columns that the metrics need, JSON values only."""
 
+    @property
+    def truncation_notice(self) -> str:
+        """Said before the question where the context had to be cut; the extra column so named."""
+        return str(self.extra.get("truncation_notice", ""))
+
 
 class Benchmark(ABC):
     """A set of subsets with samples and their official metric.
@@ -82,7 +87,7 @@ class Benchmark(ABC):
 
     @abstractmethod
     def sample_scores(self, frame: pd.DataFrame) -> np.ndarray:
-        """Score of each row in [0, 1], float64 of shape (rows,).
+        """Score of each row in [0, 1], float64 of shape (rows,); NaN where it has no reference.
 
         ``frame`` has the columns of ``frame_of`` plus ``predicted_answer``.
         """

@@ -167,6 +167,9 @@ def plan_jobs(
                 _check_lengths(model, samples, prompt)
                 key = _shared_key(model, benchmark, subset, samples, settings, requests)
                 key["prompt"] = prompt.model_dump(mode="json")
+                key["prompt_overrides"] = settings.prompt.model_dump(
+                    mode="json", exclude_unset=True
+                )
                 key["device_type"] = device_type
                 folder = subset_folder(results, model.name, benchmark.name, subset)
                 cells = [
@@ -242,6 +245,7 @@ def _check_lengths(model: ModelSource, samples: Sequence[Sample], prompt: Prompt
                 sample.context,
                 sample.question,
                 sample.answer_prefix,
+                truncation_notice=sample.truncation_notice,
                 settings=prompt,
                 max_new_tokens=sample.max_new_tokens,
                 max_positions=model.max_positions,

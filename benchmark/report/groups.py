@@ -116,7 +116,9 @@ def _metrics_files(cells: Iterable[Path]) -> list[Path]:
 def _add(
     groups: dict[str, Group], path: Path, metrics: Mapping[str, Any], key: Mapping[str, Any]
 ) -> None:
-    shared = {name: value for name, value in key.items() if name not in ("config", "data")}
+    # Of the prompt policy, only what was overridden: subsets may have policies of their own.
+    own = ("config", "data", "prompt")
+    shared = {name: value for name, value in key.items() if name not in own}
     shared["benchmark"] = {k: v for k, v in key["benchmark"].items() if k != "subset"}
     model, benchmark, subset = metrics["model"], metrics["benchmark"], metrics["subset"]
     folder = path.parent.parent.parent

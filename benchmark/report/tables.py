@@ -71,7 +71,7 @@ def notes(group: Group) -> Iterator[str]:
             if number := row.total_count(name):
                 yield f"{row.label}: {number} of {row.total_count('samples')} samples {name}."
     cells = [metrics for row in group.rows.values() for metrics in row.metrics.values()]
-    yield from dict.fromkeys(remark for cell in cells for remark in cell["remarks"])
+    yield from dict.fromkeys(remark for cell in cells for remark in cell.get("remarks", ()))
     rows = max(cell["costs"]["rows"] for cell in cells)
     if rows > 1:
         yield (
