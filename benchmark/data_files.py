@@ -40,6 +40,17 @@ def _json_object(text: str, path: Path, number: int) -> Mapping[str, Any]:
     return value
 
 
+def json_records(path: Path) -> Iterator[Row]:
+    """Rows of a JSON file with a list of objects; ``UserError`` if it is something else."""
+    records = json_file(path)
+    if not isinstance(records, list):
+        raise UserError(f"{path}: a list of JSON objects is expected.")
+    for number, values in enumerate(records, start=1):
+        if not isinstance(values, dict):
+            raise UserError(f"{path}, row {number}: a JSON object is expected.")
+        yield Row(values, str(path), number)
+
+
 def json_file(path: Path) -> Any:
     """The value in a JSON file; ``UserError`` if there is none."""
     try:
