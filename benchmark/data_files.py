@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,20 +16,23 @@ from benchmark.rows import Row
 from sparse_attention.errors import UserError
 
 
-def json_lines(path: Path) -> Iterator[Row]:
-    """Rows of a file of one JSON object a line; blank lines are skipped.
+def json_lines(path: Path, member: str | None = None) -> Iterator[Row]:
+    """Rows of a file of one JSON object a line, or of such a ``member`` of a zip file.
 
-    Raises ``UserError`` for a file that cannot be read and a line that is not such an object.
+    Blank lines are skipped.  Raises ``UserError`` for a file that cannot be read and a line that is
+    not such an object.
     """
+    label = path if member is None else path / member
     try:
-        with path.open(encoding="utf-8") as file:
+        source = path if member is None else zipfile.Path(path, member)
+        with source.open(encoding="utf-8") as file:
             for number, line in enumerate(file, start=1):
                 if line.strip():
-                    yield Row(_json_object(line, path, number), str(path), number)
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}.") from error
+                    yield Row(_json_object(line, label, number), str(label), number)
+    except (OSError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(f"cannot read {label}: {error}.") from error
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text ({error.reason}).") from error
+        raise UserError(f"{label} is not UTF-8 text ({error.reason}).") from error
 
 
 def _json_object(text: str, path: Path, number: int) -> Mapping[str, Any]:
