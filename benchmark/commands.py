@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
+from benchmark.dataset import SAMPLES
 from benchmark.embedded import MODEL_NAME, SUPPORTED_TASKS
 from benchmark.executor import BenchmarkExecutor
 from benchmark.executor_config import AdapterConfig, BenchmarkConfig
@@ -113,7 +114,10 @@ def _benchmarks(
     for name, cls in classes.items():
         chosen = None if subsets is None else [item for item in subsets if item in cls.subsets]
         if name == "ruler" and set(models) == {MODEL_NAME}:
-            options[name] = {"lexicon": "embedded", "length": 1024, **options[name]}
+            # The sample data is for trying every task, also those that the model cannot do.
+            everything = options[name].get("source") == SAMPLES
+            lexicon = "wonderwords" if everything else "embedded"
+            options[name] = {"lexicon": lexicon, "length": 1024, **options[name]}
             if chosen is None and options[name]["lexicon"] == "embedded":
                 chosen = list(SUPPORTED_TASKS)
         if chosen == []:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,6 +21,8 @@ from sparse_attention.errors import UserError, unknown_name
 
 HUB = "hub"
 SAMPLES = "samples"
+SAMPLE_NEW_TOKENS = 48
+"""Limit of new tokens with the sample data, which is there to try the whole way in short time."""
 
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 
@@ -86,6 +89,8 @@ class DatasetBenchmark(Benchmark):
                 raise UserError(
                     f"the source {self._options.source!r} of {self.name} has no sample of {subset}."
                 )
+            if self.sample_data:
+                samples = [_shortened(sample) for sample in samples]
             self._last = subset, [sample for group in by_context(samples) for sample in group]
         return list(self._last[1])
 
@@ -140,6 +145,10 @@ class DatasetBenchmark(Benchmark):
         rows = hub_rows(name, self.hub_config(subset), "test")
         found = (self.prepared_row(row, subset) for row in rows)
         return (row for row in found if row.text("task") == subset)
+
+
+def _shortened(sample: Sample) -> Sample:
+    return replace(sample, max_new_tokens=min(sample.max_new_tokens, SAMPLE_NEW_TOKENS))
 
 
 def parquet_files(path: Path, config: str) -> list[Path]:

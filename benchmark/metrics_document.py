@@ -61,6 +61,7 @@ def metrics_document(
     """
     found = [predictions[sample.id] for sample in samples if sample.id in predictions]
     scored = [prediction for prediction in found if prediction.score is not None]
+    answered = [prediction for prediction in found if prediction.answered]
     status = Counter(prediction.status for prediction in found)
     missing = len(samples) - len(found)
     complete = not missing and not status["failed"]
@@ -70,8 +71,8 @@ def metrics_document(
         **names,
         "score": _estimate(score),
         "dense_difference": _estimate(_difference(scored, dense)),
-        "density": _mean([p.density for p in scored]),
-        "attention_error": _mean([p.attention_error for p in scored]),
+        "density": _mean([p.density for p in answered]),
+        "attention_error": _mean([p.attention_error for p in answered]),
         "official": dict(official),
         "counts": {
             "samples": len(samples),
