@@ -90,7 +90,9 @@ def f1(prediction: str, reference: str) -> float:
 
 
 def _words(text: str) -> list[str]:
-    return _unidecode().unidecode(normalize_english(text), errors="ignore").split()
+    # Lone surrogates have no transliteration; the library warns of them and leaves them out.
+    whole = normalize_english(text).encode("utf-8", "ignore").decode()
+    return _unidecode().unidecode(whole).split()
 
 
 def _accuracy(prediction: str, reference: str) -> float:
