@@ -6,7 +6,7 @@ Source: the evaluation of NVIDIA's RULER, ``string_match_all`` and ``string_matc
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -62,3 +62,22 @@ def calculate_metrics(frame: pd.DataFrame) -> dict[str, dict[str, float]]:
     average = round(sum(scores[task] for task in ordered) / len(scores), 2)
     result = {task: {"string_match": scores[task]} for task in ordered}
     return {**result, "average": {"string_match": average}}
+
+
+def averages_over_lengths(averages: Mapping[int, float]) -> dict[str, float]:
+    """Means of the averages at several lengths: plain, and with the weights 1, 2, ... to the longer
+    (``increasing``) or to the shorter ones (``decreasing``); one decimal.
+
+    Source: the table in the README of NVIDIA's RULER, wAvg (inc) and wAvg (dec).
+    """
+    values = [averages[length] for length in sorted(averages)]
+    weights = range(1, len(values) + 1)
+
+    def weighted(ordered: Sequence[float]) -> float:
+        return round(sum(w * v for w, v in zip(weights, ordered, strict=True)) / sum(weights), 1)
+
+    return {
+        "mean": round(sum(values) / len(values), 1),
+        "increasing": weighted(values),
+        "decreasing": weighted(values[::-1]),
+    }
