@@ -1,6 +1,7 @@
 """WordNet's files: the synonyms of a word, for METEOR.
 
-Format: the manual page wndb(5) of WordNet 3.0; base forms: its morphy(7).
+Format: the manual page wndb(5) of WordNet 3.0; base forms: its morphy(7), each ending taken off
+once, as NLTK does.
 """
 
 from __future__ import annotations
@@ -70,16 +71,10 @@ class WordNet:
         }
 
     def _bases(self, word: str, part: str) -> list[str]:
-        """Base forms of a word that are in the index; irregular ones exclude regular ones."""
-        known = self._offsets[part]
-        if word in self._irregular[part]:
-            return [form for form in (word, *self._irregular[part][word]) if form in known]
-        forms = [word, *_shortened([word], part)]
-        while forms:
-            if found := [form for form in dict.fromkeys(forms) if form in known]:
-                return found
-            forms = _shortened(forms, part)
-        return []
+        """The word and its base forms, as far as they are lemmas; irregular ones exclude others."""
+        irregular = self._irregular[part].get(word)
+        forms = [word, *(_shortened(word, part) if irregular is None else irregular)]
+        return [form for form in forms if form in self._offsets[part]]
 
     def _lemmas(self, part: str, offset: int) -> Iterator[str]:
         end = self._data[part].index(b"\n", offset)
@@ -88,13 +83,8 @@ class WordNet:
             yield _SYNTAX.sub("", fields[4 + 2 * place])
 
 
-def _shortened(words: list[str], part: str) -> list[str]:
-    return [
-        word.removesuffix(old) + new
-        for word in words
-        for old, new in _ENDINGS[part]
-        if word.endswith(old)
-    ]
+def _shortened(word: str, part: str) -> list[str]:
+    return [word.removesuffix(old) + new for old, new in _ENDINGS[part] if word.endswith(old)]
 
 
 def _read_index(text: str) -> dict[str, list[int]]:
