@@ -45,6 +45,21 @@ def _json_object(text: str, path: Path, number: int) -> Mapping[str, Any]:
     return value
 
 
+def raw_file(source: Path, name: str, *folders: str) -> Path:
+    """The file ``name``: the source itself, or in it, or in one of its ``folders``.
+
+    Raises ``UserError`` if it is not there, also where the source is a file of another name: it
+    would be read as something that it is not.
+    """
+    if source.is_file() and source.name == name:
+        return source
+    candidates = [source / name, *(source / folder / name for folder in folders)]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    raise UserError(f"{source} is not {name}, nor has it {name} in it; choose other subsets?")
+
+
 def json_records(path: Path) -> Iterator[Row]:
     """Rows of a JSON file with a list of objects; ``UserError`` if it is something else."""
     records = json_file(path)

@@ -60,6 +60,11 @@ def percent(scores: Sequence[float], digits: int) -> float:
     return round(100 * math.fsum(scores) / len(scores), digits)
 
 
+def mean(scores: Sequence[float]) -> float:
+    """Mean of one score at least; the same in any order of the scores."""
+    return math.fsum(scores) / len(scores)
+
+
 def as_array(scores: Iterable[float]) -> np.ndarray:
     """Scores as float64 of shape (rows,)."""
     return np.fromiter(scores, dtype=np.float64)

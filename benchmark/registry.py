@@ -17,6 +17,7 @@ from sparse_attention.errors import UserError, unknown_name
 ENTRY_POINT_GROUP = "sparse_bench.benchmarks"
 
 _BUILT_IN = {
+    "infinite_bench": "benchmark.infinite_bench.benchmark:InfiniteBench",
     "longbench": "benchmark.longbench.benchmark:LongBench",
     "longbenchv2": "benchmark.longbenchv2.benchmark:LongBenchV2",
     "ruler": "benchmark.ruler.benchmark:Ruler",
