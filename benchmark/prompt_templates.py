@@ -37,11 +37,17 @@ def split_template(template: str, document: str) -> PromptTemplate:
     nothing is looked up in values.  The answer prefix is the last line if it has no slot, else
     empty.  Raises ``ValueError`` for another form, or if the slot ``document`` is not there once.
     """
-    pieces = []
+    pieces: list[Piece] = []
+    before = ""  # of a doubled brace, which ends a piece without a slot
     for text, slot, specification, conversion in Formatter().parse(template):
         if slot is not None and (specification or conversion or not slot.isidentifier()):
             raise ValueError(f"the slot {{{slot}}} is not a plain name")
-        pieces.append((text, slot))
+        before += text
+        if slot is not None:
+            pieces.append((before, slot))
+            before = ""
+    if before:
+        pieces.append((before, None))
     if [slot for _, slot in pieces].count(document) != 1:
         raise ValueError(f"the slot {{{document}}} must be there once")
     cut = [slot for _, slot in pieces].index(document) + 1

@@ -20,6 +20,7 @@ _BUILT_IN = {
     "infinite_bench": "benchmark.infinite_bench.benchmark:InfiniteBench",
     "longbench": "benchmark.longbench.benchmark:LongBench",
     "longbenchv2": "benchmark.longbenchv2.benchmark:LongBenchV2",
+    "loogle": "benchmark.loogle.benchmark:LooGLE",
     "ruler": "benchmark.ruler.benchmark:Ruler",
     "zero_scrolls": "benchmark.zero_scrolls.benchmark:ZeroScrolls",
 }

@@ -19,6 +19,7 @@ from benchmark.infinite_bench.prompts import (
     load_template,
     with_option_text,
 )
+from benchmark.infinite_bench.rules import WITH_OPTIONS
 from benchmark.rows import Row
 from sparse_attention.prompt import PromptSettings
 
@@ -84,7 +85,7 @@ class InfiniteBench(DatasetBenchmark):
 
     def prepared_row(self, row: Row, subset: str) -> Row:
         """The hub's rows lack the text of the right option."""
-        if subset in metrics.WITH_OPTIONS:
+        if subset in WITH_OPTIONS:
             return with_option_text(row)
         return row
 

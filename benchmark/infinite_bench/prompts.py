@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.data_files import json_file
-from benchmark.infinite_bench.calculate_metrics import NUMERIC, WITH_OPTIONS, is_number
+from benchmark.infinite_bench.rules import NUMERIC, WITH_OPTIONS, is_number
 from benchmark.prompt_templates import PromptTemplate, split_template
 from benchmark.rows import Row
 from sparse_attention.errors import UserError, unknown_name

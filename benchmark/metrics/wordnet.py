@@ -97,10 +97,10 @@ def _read_index(text: str) -> dict[str, list[int]]:
     return index
 
 
-def find_wordnet() -> Path | zipfile.Path | None:
-    """The folder of WordNet's files in NLTK's data or of Debian's package; None if there is none.
+def find_wordnet() -> Path | zipfile.Path:
+    """The folder of WordNet's files in NLTK's data or of Debian's package.
 
-    Raises ``UserError`` where NLTK is not installed.
+    Raises ``UserError`` where there is none, or NLTK is not installed.
     """
     for root in map(Path, optional_library("nltk.data", "METEOR", "loogle").path):
         packed = root / "corpora" / "wordnet.zip"
@@ -108,11 +108,15 @@ def find_wordnet() -> Path | zipfile.Path | None:
             return zipfile.Path(packed, "wordnet/")
         if (root / "corpora" / "wordnet" / "index.noun").is_file():
             return root / "corpora" / "wordnet"
-    return DEBIAN_FOLDER if (DEBIAN_FOLDER / "index.noun").is_file() else None
+    if (DEBIAN_FOLDER / "index.noun").is_file():
+        return DEBIAN_FOLDER
+    raise UserError(
+        "it needs WordNet, which is neither in NLTK's data (python -m nltk.downloader wordnet) "
+        f"nor in {DEBIAN_FOLDER} (apt install wordnet-base)."
+    )
 
 
 @cache
-def load_wordnet() -> WordNet | None:
-    """The WordNet of this machine, read once; None if there is none."""
-    folder = find_wordnet()
-    return None if folder is None else WordNet(folder)
+def load_wordnet() -> WordNet:
+    """The WordNet of this machine, read once; ``UserError`` where there is none."""
+    return WordNet(find_wordnet())

@@ -106,7 +106,8 @@ def test_meteor_is_that_of_nltk(prediction, reference, synonyms):
 def test_wordnet_is_looked_for_where_nltk_and_debian_keep_it(monkeypatch, tmp_path, wordnet_folder):
     monkeypatch.setattr("nltk.data.path", [str(tmp_path / "nltk")])
     monkeypatch.setattr(wordnet_module, "DEBIAN_FOLDER", tmp_path / "missing")
-    assert find_wordnet() is None
+    with pytest.raises(UserError, match="apt install wordnet-base"):
+        find_wordnet()
     monkeypatch.setattr(wordnet_module, "DEBIAN_FOLDER", wordnet_folder)
     assert find_wordnet() == wordnet_folder
     corpora = tmp_path / "nltk" / "corpora"
