@@ -19,10 +19,16 @@ def ngrams(words: Sequence[str], n: int) -> Iterator[tuple[str, ...]]:
     return zip(*(words[start:] for start in range(n)), strict=False)
 
 
-def by_word(sentences: Iterable[Sequence[str]]) -> dict[str, list[tuple[str, ...]]]:
-    """The distinct sentences, in order, in which each word stands."""
-    index: dict[str, list[tuple[str, ...]]] = {}
-    for sentence in dict.fromkeys(map(tuple, sentences)):
-        for word in dict.fromkeys(sentence):
-            index.setdefault(word, []).append(sentence)
-    return index
+class SentenceIndex:
+    """The distinct sentences of a text, in order, and which of them have a word."""
+
+    def __init__(self, sentences: Iterable[Sequence[str]]) -> None:
+        self.sentences = list(dict.fromkeys(map(tuple, sentences)))
+        self._having: dict[str, list[int]] = {}
+        for number, sentence in enumerate(self.sentences):
+            for word in set(sentence):
+                self._having.setdefault(word, []).append(number)
+
+    def having(self, word: str) -> Sequence[int]:
+        """Numbers of the sentences with a word, ascending."""
+        return self._having.get(word, ())

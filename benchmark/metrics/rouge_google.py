@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 
 from benchmark.metrics.lcs import lcs_length, lcs_path
 from benchmark.metrics.overlap import harmonic_mean
-from benchmark.metrics.rouge import RougeScore, by_word, ngrams
+from benchmark.metrics.rouge import RougeScore, SentenceIndex, ngrams
 
 _WORD = re.compile("[a-z0-9]+")
 
@@ -40,7 +40,7 @@ def rouge_lsum(prediction: str, reference: str) -> RougeScore:
     unused_ours = Counter(word for sentence in ours for word in sentence)
     unused_theirs = Counter(word for sentence in theirs for word in sentence)
     predicted, expected = unused_ours.total(), unused_theirs.total()
-    shared = by_word(_with_gaps(sentence, unused_theirs.keys()) for sentence in ours)
+    shared = SentenceIndex(_with_gaps(sentence, unused_theirs.keys()) for sentence in ours)
     hits = 0
     for sentence in theirs:
         for place in _union_of_paths(sentence, shared):
@@ -61,17 +61,19 @@ def _with_gaps(sentence: Sequence[str], vocabulary: Collection[str]) -> list[str
     return [word for word, before in zip(known, [None, *known], strict=False) if word or before]
 
 
-def _union_of_paths(
-    reference: Sequence[str], predicted: Mapping[str, Sequence[Sequence[str]]]
-) -> list[int]:
+def _union_of_paths(reference: Sequence[str], predicted: SentenceIndex) -> list[int]:
     """Places in the reference on a path with some sentence, ascending."""
     found: set[int] = set()
+    done: set[int] = set()
     for place, word in enumerate(reference):
-        for sentence in predicted.get(word, ()):
+        for number in predicted.having(word):
             if place in found:
                 break
-            # The package decides ties the other way round than ``lcs_path``: by exchanged roles.
-            found.update(place for _, place in lcs_path(sentence, reference))
+            if number not in done:
+                done.add(number)
+                # The package decides ties the other way round than ``lcs_path`` does; exchanged
+                # roles give its choice.
+                found.update(place for _, place in lcs_path(predicted.sentences[number], reference))
     return sorted(found)
 
 

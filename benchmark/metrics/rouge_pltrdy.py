@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmark.metrics.lcs import lcs_path
-from benchmark.metrics.rouge import RougeScore, by_word, ngrams
+from benchmark.metrics.rouge import RougeScore, SentenceIndex, ngrams
 
 _NOTHING = RougeScore(0.0, 0.0, 0.0)
 
@@ -40,15 +40,26 @@ def rouge_l(prediction: str, reference: str) -> RougeScore:
         return _NOTHING
     # Words that the reference lacks are never on a path and do not change its choice.
     vocabulary = set(_words(theirs))
-    shared = by_word([word for word in sentence if word in vocabulary] for sentence in ours)
+    shared = SentenceIndex([word for word in sentence if word in vocabulary] for sentence in ours)
     overlap: set[str] = set()
     for sentence in theirs:
-        for word in sentence:
-            for predicted in shared.get(word, ()):
-                if word in overlap:
-                    break
-                overlap.update(sentence[i] for i, _ in lcs_path(sentence, predicted))
+        overlap |= _on_paths(sentence, shared, overlap)
     return _score(len(overlap), len(set(_words(ours))), len(vocabulary))
+
+
+def _on_paths(reference: Sequence[str], predicted: SentenceIndex, known: set[str]) -> set[str]:
+    """Words of the reference on a path with some sentence, but for ``known`` ones."""
+    found: set[str] = set()
+    done: set[int] = set()
+    for word in reference:
+        for number in predicted.having(word):
+            if word in known or word in found:
+                break
+            if number not in done:
+                done.add(number)
+                path = lcs_path(reference, predicted.sentences[number])
+                found.update(reference[place] for place, _ in path)
+    return found
 
 
 def _sentences(text: str) -> list[list[str]]:

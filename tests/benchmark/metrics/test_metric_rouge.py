@@ -93,7 +93,7 @@ def test_long_sentences_have_no_limit():
     ids=lambda text: re.sub(r"[^\w ]", "?", text[:12]),
 )
 def test_a_megabyte_is_scored(prediction):
-    reference = "\n".join(f"the word of w{number}. a" for number in range(200))
+    reference = "\n".join(f"the word of w{number}. a" for number in range(20))
     for module in (rouge_pltrdy, rouge_google):
         for score in (
             module.rouge_n(prediction, reference, 2),
