@@ -14,6 +14,7 @@ from benchmark.report.groups import Group, Interval, Row
 from benchmark.statistics import LEVEL
 
 NONE = "-"
+_MOST_COLUMNS = 8
 
 
 @dataclass(frozen=True)
@@ -46,15 +47,15 @@ def summary_table(group: Group) -> TextTable:
 
 
 def subset_table(group: Group) -> TextTable:
-    """Score of each configuration on each subset."""
-    return TextTable(
-        f"{group.title}: score by subset",
-        ("config", *group.subsets),
-        tuple(
-            (row.label, *(_interval(row.estimate("score", name)) for name in group.subsets))
-            for row in group.rows.values()
-        ),
-    )
+    """Score of each configuration on each subset; many subsets stand below each other."""
+    lines = [
+        (row.label, *(_interval(row.estimate("score", name)) for name in group.subsets))
+        for row in group.rows.values()
+    ]
+    table = [("config", *group.subsets), *lines]
+    if len(group.subsets) > _MOST_COLUMNS:
+        table = list(zip(*[("subset", *group.subsets), *lines], strict=True))
+    return TextTable(f"{group.title}: score by subset", table[0], tuple(table[1:]))
 
 
 def notes(group: Group) -> Iterator[str]:
