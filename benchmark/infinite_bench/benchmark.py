@@ -71,7 +71,7 @@ class InfiniteBench(DatasetBenchmark):
     _options: InfiniteBenchOptions
 
     def raw_rows(self, source: Path, subset: str) -> Iterable[Row]:
-        """Rows of upstream's JSON lines; a row may set its own ``max_new_tokens``."""
+        """Rows of upstream's JSON lines."""
         given = self._options.prompts
         file = OWN_WORDING if given is None else Path(given).expanduser()
         template = load_template(file, self._options.prompt_set, subset)
@@ -79,7 +79,7 @@ class InfiniteBench(DatasetBenchmark):
             yield row.with_values(
                 **fill(template, row, subset),
                 answer=label(row, subset),
-                max_new_tokens=row.values.get("max_new_tokens", MAX_NEW_TOKENS[subset]),
+                max_new_tokens=MAX_NEW_TOKENS[subset],
                 task=subset,
             )
 
