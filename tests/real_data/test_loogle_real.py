@@ -11,10 +11,11 @@ import pytest
 from benchmark.dataset_builder import main
 from benchmark.embedded import MODEL_NAME
 from benchmark.executor import BenchmarkExecutor
-from benchmark.executor_config import BenchmarkConfig
+from benchmark.executor_config import AdapterConfig, BenchmarkConfig
 from benchmark.loogle.benchmark import LooGLE
 from benchmark.loogle.calculate_metrics import calculate_metrics, meteor_obstacle
 from sparse_attention.config import make_config
+from sparse_attention.prompt import PromptSettings
 
 COUNTS = {
     "shortdep_qa": (5, 80),
@@ -87,7 +88,7 @@ def test_real_documents_go_through_builder_and_pipeline(data, tmp_path, capsys):
         [MODEL_NAME],
         [("dense", None), ("sink_local", make_config("sink_local"))],
         [BenchmarkConfig("loogle", ["shortdep_qa", "shortdep_cloze"], {"source": str(folder)})],
-        {"prompt": {"max_prompt_tokens": 2048}},
+        AdapterConfig(prompt=PromptSettings(max_prompt_tokens=2048)),
         {"max_requests": 2},
     )
     assert result.exit_code == 0
