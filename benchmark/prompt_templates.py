@@ -18,6 +18,11 @@ class PromptTemplate:
     question: Sequence[Piece]
     answer_prefix: str
 
+    @property
+    def slots(self) -> set[str]:
+        """Names of all slots."""
+        return {slot for _, slot in (*self.context, *self.question) if slot}
+
     def fill(self, values: Mapping[str, str]) -> dict[str, str]:
         """Columns of a sample; one after the other they are the filled template.
 

@@ -9,14 +9,13 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from benchmark.data_files import json_lines
+from benchmark.data_files import json_lines, raw_file
 from benchmark.dataset import DatasetBenchmark, DatasetOptions
 from benchmark.longbench import calculate_metrics as metrics
-from benchmark.longbench.prompts import load_prompts
+from benchmark.longbench.prompts import FILES, fill, with_late_question
 from benchmark.longbench.tasks import SUBSETS, task_of
 from benchmark.metrics.edit_similarity import Backend
 from benchmark.rows import Kind, Row
-from sparse_attention.errors import UserError
 from sparse_attention.prompt import PromptSettings
 
 
@@ -66,22 +65,14 @@ class LongBench(DatasetBenchmark):
         task = task_of(subset).name
         # The rows that ship with the project serve both lists of tasks.
         name = task if self.sample_data else subset
-        candidates = [source] if source.is_file() else [source / f"{name}.jsonl"]
-        candidates += [source / "data" / f"{name}.jsonl"]
-        file = next((path for path in candidates if path.is_file()), None)
-        if file is None:
-            raise UserError(f"{source} has no {name}.jsonl, nor has {source / 'data'}.")
-        given = [] if self._options.prompts is None else [Path(self._options.prompts).expanduser()]
-        folder = file.parent
-        files = load_prompts(
-            *given, folder, folder / "config", folder.parent, folder.parent / "config"
-        )
-        prompt, max_new_tokens = files.prompt(task), files.max_new_tokens(task)
+        file = raw_file(source, f"{name}.jsonl", "data")
+        prompt = FILES.prompt(task, self._options.prompts, file)
+        template = with_late_question(prompt.template)
         for row in json_lines(file):
             yield row.with_values(
-                **prompt.fill(row.text("context"), row.text("input")),
+                **fill(template, row),
                 answer=row.texts("answers"),
-                max_new_tokens=max_new_tokens,
+                max_new_tokens=prompt.max_new_tokens,
                 task=subset,
             )
 

@@ -14,10 +14,18 @@ from benchmark.data_files import json_lines, raw_file
 from benchmark.dataset import DatasetBenchmark, DatasetOptions
 from benchmark.loogle import calculate_metrics as metrics
 from benchmark.loogle.literals import literal
-from benchmark.loogle.prompts import load_prompt
 from benchmark.metrics.libraries import optional_library
+from benchmark.prompt_files import PromptFiles
 from benchmark.rows import Kind, Row
 from sparse_attention.prompt import PromptSettings
+
+PROMPT_FILES = PromptFiles(
+    templates="task2prompt.json",
+    limits="task2maxlen.json",
+    document="input",
+    slots={"Q"},
+    project="bigai-nlco/LooGLE",
+)
 
 
 class LooGLEOptions(DatasetOptions):
@@ -57,9 +65,7 @@ class LooGLE(DatasetBenchmark):
     def raw_rows(self, source: Path, subset: str) -> Iterable[Row]:
         """A row for each question of upstream's JSON lines, which have a document each."""
         file = raw_file(source, f"{subset}.jsonl", "data", "LooGLE-testdata")
-        given, folder = self._options.prompts, file.parent
-        own = [] if given is None else [Path(given).expanduser()]
-        prompt = load_prompt(subset, *own, folder, folder / "config", folder.parent / "config")
+        prompt = PROMPT_FILES.prompt(subset, self._options.prompts, file)
         for row in json_lines(file):
             document = row.text("input")
             for question, answer, kind in _questions(row, subset):

@@ -6,8 +6,9 @@ import json
 
 import pytest
 
-from benchmark.longbench.prompts import load_prompts
+from benchmark.longbench.prompts import FILES, fill, with_late_question
 from benchmark.longbench.tasks import TASKS
+from benchmark.rows import Row
 
 TAILS = {
     "narrativeqa": ("Question: IN\n\n", "Answer:"),
@@ -38,9 +39,10 @@ PREFIXES = {
 def test_prompts_are_cut_where_the_prepared_datasets_cut_them(task, data):
     folder = data / "longbench"
     template = json.loads((folder / "dataset2prompt.json").read_text())[task]
-    files = load_prompts(folder)
     text = f"IN\n{LABELS[task]}" if task in LABELS else "IN"
-    filled = files.prompt(task).fill("CONTEXT\n{input} {context}", text)
+    row = Row({"context": "CONTEXT\n{input} {context}", "input": text}, "file", 1)
+    prompt = FILES.prompt(task, None, folder / "data" / "x.jsonl")
+    filled = fill(with_late_question(prompt.template), row)
     whole = filled["context"] + filled["question"] + filled["answer_prefix"]
     assert whole == template.format(context="CONTEXT\n{input} {context}", input=text)
     if task in TAILS:
@@ -52,4 +54,4 @@ def test_prompts_are_cut_where_the_prepared_datasets_cut_them(task, data):
         assert filled["question"].endswith("\n")
         assert len(filled["question"]) > 20
     lengths = json.loads((folder / "dataset2maxlen.json").read_text())
-    assert files.max_new_tokens(task) == lengths[task]
+    assert prompt.max_new_tokens == lengths[task]
