@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from sparse_attention.errors import UserError
+from sparse_attention.errors import UserError, unknown_name
 
 
 def rows_of(frame: pd.DataFrame, benchmark: str, columns: Iterable[str]) -> list[dict[str, Any]]:
@@ -24,6 +24,15 @@ def rows_of(frame: pd.DataFrame, benchmark: str, columns: Iterable[str]) -> list
             f"{', '.join(map(str, frame.columns)) or 'none'}."
         )
     return frame.to_dict("records")
+
+
+def task_rows(frame: pd.DataFrame, benchmark: str, tasks: Collection[str]) -> list[dict[str, Any]]:
+    """Rows of a frame with the usual three columns; ``UserError`` for one of an unknown task."""
+    rows = rows_of(frame, benchmark, ("task", "answer", "predicted_answer"))
+    for row in rows:
+        if row["task"] not in tasks:
+            raise unknown_name(f"task of {benchmark}", row["task"], tasks)
+    return rows
 
 
 def prediction_of(row: Mapping[str, Any]) -> str:

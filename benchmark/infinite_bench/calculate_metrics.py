@@ -11,9 +11,9 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from benchmark.frames import as_array, mean, prediction_of, references_of, rows_of, scores_by
+from benchmark.frames import as_array, mean, prediction_of, references_of, scores_by, task_rows
 from benchmark.infinite_bench.rules import KVPRESS, NUMERIC, SCORES, is_number, math_calc
-from sparse_attention.errors import UserError, unknown_name
+from sparse_attention.errors import UserError
 
 Compat = Literal["upstream", "kvpress"]
 """``kvpress``: its more lenient rules for code_debug, longbook_choice_eng, longdialogue_qa_eng."""
@@ -25,7 +25,7 @@ def sample_scores(
     """Score of each row in [0, 1], float64 of shape (rows,), from the columns of
     ``calculate_metrics``.
     """
-    return as_array(_scores(_rows(frame), compat, skip_first))
+    return as_array(_scores(task_rows(frame, "InfiniteBench", SCORES), compat, skip_first))
 
 
 def calculate_metrics(
@@ -37,17 +37,9 @@ def calculate_metrics(
     tasks with options the text and the letter) and ``predicted_answer``.  ``skip_first`` is for
     math_calc.  Raises ``UserError`` for an unknown task, a missing column and a row without label.
     """
-    rows = _rows(frame)
+    rows = task_rows(frame, "InfiniteBench", SCORES)
     groups = scores_by(rows, _scores(rows, compat, skip_first), lambda row: row["task"])
     return {task: {SCORES[task][0]: mean(groups[task])} for task in SCORES if task in groups}
-
-
-def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    rows = rows_of(frame, "InfiniteBench", ("task", "answer", "predicted_answer"))
-    for row in rows:
-        if row["task"] not in SCORES:
-            raise unknown_name("task of InfiniteBench", row["task"], SCORES)
-    return rows
 
 
 def _scores(rows: Iterable[Mapping[str, Any]], compat: Compat, skip_first: bool) -> Iterable[float]:

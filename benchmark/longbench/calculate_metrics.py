@@ -12,14 +12,14 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from benchmark.frames import as_array, percent, prediction_of, references_of, rows_of, scores_by
-from benchmark.longbench.tasks import TASKS, is_e, task_of
+from benchmark.frames import as_array, percent, prediction_of, references_of, scores_by, task_rows
+from benchmark.longbench.tasks import SUBSETS, TASKS, is_e, task_of
 from benchmark.metrics import rouge_pltrdy
 from benchmark.metrics.answers import class_share, number_share
 from benchmark.metrics.edit_similarity import Backend, edit_similarity
 from benchmark.metrics.normalize import chinese_words
 from benchmark.metrics.overlap import best_of, chinese_word_f1, english_f1
-from sparse_attention.errors import UserError, unknown_name
+from sparse_attention.errors import UserError
 
 Compat = Literal["upstream", "kvpress"]
 """``kvpress`` strips whitespace from predictions first, which changes few-shot and code tasks."""
@@ -56,7 +56,7 @@ def calculate_metrics(
     scores = [_score(row, edit_backend, compat) for row in rows]
     by_task = scores_by(rows, scores, lambda row: row["task"])
     result: dict[str, Any] = {}
-    for name in (*TASKS, *(f"{task}_e" for task in TASKS)):
+    for name in SUBSETS:
         if name not in by_task:
             continue
         metric = _metric_name(name, edit_backend)
@@ -83,11 +83,7 @@ def code_line(prediction: str) -> str:
 def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     if "answers" in frame and "answer" not in frame:
         frame = frame.rename(columns={"answers": "answer"})
-    rows = rows_of(frame, "LongBench", ("task", "answer", "predicted_answer"))
-    for row in rows:
-        if str(row["task"]).removesuffix("_e") not in TASKS:
-            raise unknown_name("task of LongBench", row["task"], TASKS)
-    return rows
+    return task_rows(frame, "LongBench", SUBSETS)
 
 
 def _metric_name(subset: str, edit_backend: Backend) -> str:

@@ -14,14 +14,14 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from benchmark.frames import as_array, mean, prediction_of, references_of, rows_of
+from benchmark.frames import as_array, mean, prediction_of, references_of, task_rows
 from benchmark.loogle.literals import literal
 from benchmark.metrics import rouge_pltrdy
 from benchmark.metrics.bert_score import bert_precision
 from benchmark.metrics.bleu import bleu_n
 from benchmark.metrics.meteor import meteor
 from benchmark.metrics.wordnet import load_wordnet
-from sparse_attention.errors import UserError, unknown_name
+from sparse_attention.errors import UserError
 
 CLOZE = "shortdep_cloze"
 TASKS = ("shortdep_qa", "longdep_qa", CLOZE, "longdep_summarization")
@@ -52,7 +52,7 @@ def calculate_metrics(
     entity) and ``predicted_answer``.  Raises ``UserError`` for an unknown task, a missing column
     and a row without a usable reference.
     """
-    rows = _rows(frame)
+    rows = task_rows(frame, "LooGLE", TASKS)
     result: dict[str, Mapping[str, float | None]] = {}
     for task in TASKS:
         chosen = [row for row in rows if row["task"] == task]
@@ -70,7 +70,7 @@ def sample_scores(frame: pd.DataFrame, compat: Compat = "upstream") -> np.ndarra
     """Score of each row in [0, 1], float64 of shape (rows,): ROUGE-L recall, and for a cloze the
     share of its entities that are exactly right.  Columns as for ``calculate_metrics``.
     """
-    return as_array(_sample_score(row, compat) for row in _rows(frame))
+    return as_array(_sample_score(row, compat) for row in task_rows(frame, "LooGLE", TASKS))
 
 
 def exact_match(prediction: str, reference: Mapping[str, str]) -> Filled:
@@ -95,14 +95,6 @@ def meteor_obstacle() -> str | None:
     except UserError as error:
         return str(error)
     return None
-
-
-def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    rows = rows_of(frame, "LooGLE", ("task", "answer", "predicted_answer"))
-    for row in rows:
-        if row["task"] not in TASKS:
-            raise unknown_name("task of LooGLE", row["task"], TASKS)
-    return rows
 
 
 def _sample_score(row: Mapping[str, Any], compat: Compat) -> float:

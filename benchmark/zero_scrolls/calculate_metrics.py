@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmark.frames import as_array, percent, prediction_of, references_of, rows_of
+from benchmark.frames import as_array, percent, prediction_of, references_of, task_rows
 from benchmark.metrics.libraries import optional_library
 from benchmark.metrics.normalize import normalize_english
 from benchmark.metrics.overlap import best_of, geometric_mean, token_f1
 from benchmark.metrics.rouge_google import rouge_l, rouge_n
 from benchmark.zero_scrolls.answers import choice, concordance, exponential_similarity
 from benchmark.zero_scrolls.tasks import TASKS
-from sparse_attention.errors import UserError, unknown_name
+from sparse_attention.errors import UserError
 
 _DIGITS = 4
 
@@ -32,7 +32,8 @@ def sample_scores(frame: pd.DataFrame) -> np.ndarray:
     task's score, which is the geometric mean of the three means.
     """
     return as_array(
-        geometric_mean(_parts(row)) if _has_reference(row) else math.nan for row in _rows(frame)
+        geometric_mean(_parts(row)) if _has_reference(row) else math.nan
+        for row in task_rows(frame, "ZeroSCROLLS", TASKS)
     )
 
 
@@ -44,7 +45,7 @@ def calculate_metrics(frame: pd.DataFrame) -> dict[str, Any]:
     score.  A task without references, as of the test split, has the number of its samples alone.
     Raises ``UserError`` for an unknown task and a missing column.
     """
-    rows = _rows(frame)
+    rows = task_rows(frame, "ZeroSCROLLS", TASKS)
     result: dict[str, Any] = {}
     for name, task in TASKS.items():
         mine = [row for row in rows if row["task"] == name]
@@ -105,14 +106,6 @@ def _accuracy(prediction: str, reference: str) -> float:
 @cache
 def _unidecode() -> Any:
     return optional_library("unidecode", "the F1 of ZeroSCROLLS", "zero_scrolls")
-
-
-def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    rows = rows_of(frame, "ZeroSCROLLS", ("task", "answer", "predicted_answer"))
-    for row in rows:
-        if row["task"] not in TASKS:
-            raise unknown_name("task of ZeroSCROLLS", row["task"], TASKS)
-    return rows
 
 
 def _has_reference(row: Mapping[str, Any]) -> bool:
