@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from itertools import combinations
 
+from sparse_attention.errors import UserError
+
 _LETTER = re.compile(r"\b[A-D]\b")
 _NOT_ORDER = re.compile(r"[^0-9\s,]")
 
@@ -34,11 +36,11 @@ def percentage(text: str) -> float | None:
 def exponential_similarity(prediction: str, reference: str) -> float:
     """``0.5 ** (|p - r| / 10)`` of the two percentages; 0 where the prediction has none.
 
-    Raises ``ValueError`` for a reference without one.
+    Raises ``UserError`` for a reference without one.
     """
     expected = percentage(reference)
     if expected is None:
-        raise ValueError(f"the reference {reference!r} has no percentage")
+        raise UserError(f"the reference {reference!r} of space_digest has no percentage.")
     given = percentage(prediction)
     return 0.0 if given is None else 0.5 ** (abs(expected - given) / 10)
 
