@@ -57,7 +57,9 @@ def raw_file(source: Path, name: str, *folders: str) -> Path:
     for candidate in candidates:
         if candidate.is_file():
             return candidate
-    raise UserError(f"{source} is not {name}, nor has it {name} in it; choose other subsets?")
+    raise UserError(
+        f"{source} is not {name}, nor has it {name} in it; name another source or other subsets."
+    )
 
 
 def json_records(path: Path) -> Iterator[Row]:
