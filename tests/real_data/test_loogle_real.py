@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import shutil
 
 import pandas as pd
 import pytest
@@ -73,15 +74,18 @@ def test_real_documents_become_samples(subset, data):
 
 
 def test_real_documents_go_through_builder_and_pipeline(data, tmp_path, capsys):
+    prompts = tmp_path / "prompts"  # upstream's, with answers short enough for a test
+    prompts.mkdir()
+    shutil.copyfile(data / "loogle" / "task2prompt.json", prompts / "task2prompt.json")
+    (prompts / "task2maxlen.json").write_text(json.dumps(dict.fromkeys(LooGLE.subsets, 16)))
+    raw = {"source": str(data / "loogle"), "prompts": str(prompts)}
+
     folder = tmp_path / "parquet"
-    chosen = ["shortdep_qa", "shortdep_cloze", "longdep_qa", "longdep_summarization"]
-    arguments = ["--source", str(data / "loogle"), "--output", str(folder), "--subsets", *chosen]
-    assert main(LooGLE, arguments) == 0
+    arguments = ["--source", raw["source"], "--output", str(folder)]
+    assert main(LooGLE, [*arguments, "--option", f"prompts={prompts}"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 4
-    for subset in chosen:
-        assert LooGLE(source=str(folder)).read(subset) == LooGLE(source=str(data / "loogle")).read(
-            subset
-        )
+    for subset in LooGLE.subsets:
+        assert LooGLE(source=str(folder)).read(subset) == LooGLE(**raw).read(subset)
 
     executor = BenchmarkExecutor([], tmp_path / "results", 1, quiet=True)
     result = executor.run_benchmark_matrix(
