@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -83,33 +83,39 @@ def json_file(path: Path) -> Any:
         raise UserError(f"{path} is not valid JSON: {error}.") from error
 
 
-def parquet_rows(files: Iterable[Path], task: str, known: Iterable[str]) -> Iterator[Row]:
-    """Rows of parquet files whose column ``task`` is ``task``.
+def parquet_rows(
+    files: Iterable[Path], task: str | None = None, known: Collection[str] = ()
+) -> Iterator[Row]:
+    """Rows of parquet files; with ``task`` those whose column ``task`` is that.
 
-    Raises ``UserError`` for a file that is not parquet or has no such column, and for a row whose
-    task is not one of ``known``.
+    Raises ``UserError`` for a file that is not parquet, and with ``task`` for one without that
+    column and for a row whose task is not one of ``known``.
     """
-    known = set(known)
     for file in files:
         try:
             with pq.ParquetFile(file) as data:
                 names = data.schema_arrow.names
-                if "task" not in names:
+                if task is not None and "task" not in names:
                     raise UserError(f"{file} lacks the column 'task'; it has {', '.join(names)}.")
-                tasks = data.read(columns=["task"])["task"].to_pylist()
-                for number, name in enumerate(tasks, start=1):
-                    if name not in known:
-                        raise Row({}, str(file), number).error("task", f"is {name!r}: unknown")
-                chosen = [place for place, name in enumerate(tasks) if name == task]
-                rows = data.read().take(chosen).to_pylist() if chosen else []
+                places = list(range(data.metadata.num_rows))
+                if task is not None:
+                    tasks = data.read(columns=["task"])["task"].to_pylist()
+                    for number, name in enumerate(tasks, start=1):
+                        if name not in known:
+                            raise Row({}, str(file), number).error("task", f"is {name!r}: unknown")
+                    places = [place for place in places if tasks[place] == task]
+                rows = data.read().take(places).to_pylist() if places else []
         except (pa.ArrowException, OSError) as error:
             raise UserError(f"{file} is not a readable parquet file: {error}.") from error
-        for place, values in zip(chosen, rows, strict=True):
+        for place, values in zip(places, rows, strict=True):
             yield Row(values, str(file), place + 1)
 
 
-def hub_rows(name: str, config: str | None, split: str) -> Iterator[Row]:
-    """Rows of a dataset of the hub; ``UserError`` where it cannot be had, for whatever reason."""
+def hub_rows(name: str, config: str | None, split: str, task: str | None = None) -> Iterator[Row]:
+    """Rows of a dataset of the hub; with ``task`` those whose column ``task`` is that.
+
+    Raises ``UserError`` where it cannot be had, for whatever reason.
+    """
     from datasets import load_dataset
 
     label = name if config is None else f"{name} ({config})"
@@ -118,8 +124,16 @@ def hub_rows(name: str, config: str | None, split: str) -> Iterator[Row]:
     except Exception as error:
         # Network, hub, format and disk each raise their own kinds, of several libraries.
         raise hub_error(label, error) from error
-    for number, values in enumerate(data, start=1):
-        yield Row(values, label, number)
+    places: Iterable[int] = range(len(data))
+    if task is not None:
+        if "task" not in data.column_names:
+            raise UserError(
+                f"{label} lacks the column 'task'; it has {', '.join(data.column_names)}."
+            )
+        tasks = list(data["task"])
+        places = [place for place in places if tasks[place] == task]
+    for place in places:
+        yield Row(data[place], label, place + 1)
 
 
 def hub_file(name: str, path: str) -> Path:

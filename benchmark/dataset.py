@@ -79,7 +79,7 @@ class DatasetBenchmark(Benchmark):
                 sample_of(
                     row,
                     f"{subset}-{number:05d}",
-                    self.subsets,
+                    (subset,),
                     self.columns,
                     references=self.has_references,
                 )
@@ -135,16 +135,19 @@ class DatasetBenchmark(Benchmark):
             files = parquet_files(path, subset)
             if not files:
                 return self.raw_rows(path, subset)
-            rows = parquet_rows(files, subset, self.subsets)
+            if files[0].parent == path / subset:
+                rows = parquet_rows(files)
+            else:
+                rows = parquet_rows(files, subset, self.subsets)
             return (self.prepared_row(row, subset) for row in rows)
         if is_hub_name(source):
             return self._prepared_from_hub(source, subset)
         raise missing_source(source, f"'{HUB}', '{SAMPLES}'")
 
     def _prepared_from_hub(self, name: str, subset: str) -> Iterable[Row]:
-        rows = hub_rows(name, self.hub_config(subset), "test")
-        found = (self.prepared_row(row, subset) for row in rows)
-        return (row for row in found if row.text("task") == subset)
+        config = self.hub_config(subset)
+        rows = hub_rows(name, config, "test", None if config == subset else subset)
+        return (self.prepared_row(row, subset) for row in rows)
 
 
 def _shortened(sample: Sample) -> Sample:

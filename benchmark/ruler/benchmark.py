@@ -128,8 +128,7 @@ class Ruler(Benchmark):
         if path.exists():
             rows = parquet_rows(_files(path, length), task.name, TASKS)
         elif is_hub_name(source):
-            everything = hub_rows(source, length, "test")
-            rows = (row for row in everything if row.text("task") == task.name)
+            rows = hub_rows(source, length, "test", task.name)
         else:
             raise missing_source(source, f"'{GENERATE}', '{SAMPLES}'")
         samples = [

@@ -193,6 +193,7 @@ GOOD = {
         ({"answer": []}, r"no reference"),
         ({"answer": None}, r"'answer' is None"),
         ({"task": "qaspar"}, r"row 1: the field 'task' is 'qaspar': unknown"),
+        ({"task": None}, r"row 1: the field 'task' is None: unknown"),
         ({"task": "drop"}, r"lacks the column 'task'"),
         ({"length": "x"}, r"'length' is 'x'"),
     ],
@@ -205,6 +206,21 @@ def test_bad_parquet_rows_are_named(tmp_path, changes, message):
     with pytest.raises(UserError, match=message) as error:
         LongBench(source=str(tmp_path)).read("qasper")
     assert "x.parquet" in str(error.value)
+
+
+def test_a_folder_of_a_subset_holds_that_subset(tmp_path):
+    """Other tools' files may lack a task; one of another task is an error."""
+    for subset in ("0shot", "qasper"):
+        (tmp_path / subset).mkdir()
+    row = {name: value for name, value in GOOD.items() if name != "task"}
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "0shot" / "x.parquet")
+    assert LongBenchV2(source=str(tmp_path)).read("0shot")[0].task == "0shot"
+    pq.write_table(
+        pa.Table.from_pylist([{**GOOD, "task": "musique"}]), tmp_path / "qasper" / "x.parquet"
+    )
+    message = r"x\.parquet, row 1: the field 'task' is wrong: unknown task 'musique'"
+    with pytest.raises(UserError, match=message):
+        ZeroScrolls(source=str(tmp_path)).read("qasper")
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"no parquet " * 50])
@@ -277,7 +293,8 @@ def test_prepared_datasets_of_the_hub(monkeypatch):
         ],
         "someone/else": [{**GOOD, "task": "drop", "answer": "B", "length": "short"}],
         "simonjegou/zero_scrolls": [
-            {**row, "task": "qasper", "answer": "", "output": None} for row in zero_scrolls[:2]
+            {**row, "task": task, "answer": "", "output": None}
+            for row, task in zip(zero_scrolls, ("qasper", "quality", "qasper"), strict=False)
         ],
     }
 
