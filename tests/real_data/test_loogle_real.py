@@ -73,6 +73,7 @@ def test_real_documents_become_samples(subset, data):
     assert first.answer_prefix.strip() in ("Answer:", "Summarization:")
 
 
+@pytest.mark.timeout(900)
 def test_real_documents_go_through_builder_and_pipeline(data, tmp_path, capsys):
     prompts = tmp_path / "prompts"  # upstream's, with answers short enough for a test
     prompts.mkdir()

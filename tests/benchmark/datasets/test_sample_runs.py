@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
-from sample_frames import BENCHMARKS
+from sample_frames import BENCHMARKS, TOKENIZER, sample_benchmark
 
 from benchmark.registry import benchmark_class
 from benchmark.report.groups import read_groups
 from benchmark.report.tables import notes
+from benchmark.zero_scrolls import ZeroScrolls
+from sparse_attention.prompt import encode_prompt
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)
@@ -59,6 +61,30 @@ def test_prompt_policies_are_recorded_and_can_be_replaced(sample_run):
     assert found["other", "trec"] == ("never", "left", replaced)
     assert found["other", "qasper"] == ("never", "left", replaced)
     assert len(read_groups(own)) == 1
+
+
+def test_a_cut_document_is_followed_by_the_notice_of_the_dataset(sample_run):
+    limit = 400
+    arguments = ["--subsets", "narrative_qa", "--max-prompt-tokens", str(limit)]
+    results = sample_run("zero_scrolls", *arguments)
+    (path,) = results.glob("embedded/zero_scrolls/narrative_qa/dense-*/metrics.json")
+    assert json.loads(path.read_bytes())["counts"]["truncated"] == 2
+    for sample in sample_benchmark("zero_scrolls").samples("narrative_qa", TOKENIZER):
+        prompt = encode_prompt(
+            TOKENIZER,
+            sample.context,
+            sample.question,
+            sample.answer_prefix,
+            truncation_notice=sample.truncation_notice,
+            settings=ZeroScrolls.prompt.model_copy(update={"max_prompt_tokens": limit}),
+            max_new_tokens=sample.max_new_tokens,
+            max_positions=8192,
+        )
+        tokens = [*prompt.context_ids, *prompt.question_ids]
+        assert len(tokens) == limit
+        text = TOKENIZER.decode(tokens, skip_special_tokens=True)
+        assert text.endswith(sample.truncation_notice + sample.question + sample.answer_prefix)
+        assert sample.context.startswith(text[:300])
 
 
 def test_the_test_split_is_answered_and_not_scored(sample_run):
