@@ -11,10 +11,12 @@ from typing import Any
 
 from rich.console import Console
 
+from benchmark.dataset import SAMPLES
 from benchmark.embedded import MODEL_NAME, SUPPORTED_TASKS
 from benchmark.executor import BenchmarkExecutor, MatrixResult
 from benchmark.executor_config import AdapterConfig, BenchmarkConfig
 from benchmark.listing import LISTINGS
+from benchmark.options import option_value
 from benchmark.registry import benchmark_class, get_benchmark
 from benchmark.report.groups import Group, read_groups
 from benchmark.report.tables import print_group
@@ -122,7 +124,10 @@ def benchmarks(
     for name, cls in classes.items():
         chosen = None if subsets is None else [item for item in subsets if item in cls.subsets]
         if name == "ruler" and set(models) == {MODEL_NAME}:
-            options[name] = {"lexicon": "embedded", "length": 1024, **options[name]}
+            # The sample data is for trying every task, also those that the model cannot do.
+            everything = options[name].get("source") == SAMPLES
+            lexicon = "wonderwords" if everything else "embedded"
+            options[name] = {"lexicon": lexicon, "length": 1024, **options[name]}
             if chosen is None and options[name]["lexicon"] == "embedded":
                 chosen = list(SUPPORTED_TASKS)
         if chosen == []:
@@ -146,10 +151,7 @@ def _options(texts: Sequence[str], benchmarks: Sequence[str]) -> dict[str, dict[
             raise UserError(f"option {text!r} is not of the form BENCHMARK.NAME=VALUE.")
         if benchmark not in options:
             raise unknown_name("benchmark (of those given)", benchmark, benchmarks)
-        try:
-            options[benchmark][name] = json.loads(value)
-        except ValueError:
-            options[benchmark][name] = value
+        options[benchmark].update([option_value(f"{name}={value}")])
     return options
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmark.base import Benchmark, Sample
+from benchmark.base import Benchmark, Sample, by_context
 from benchmark.executor_config import AdapterConfig, BenchmarkConfig, RequestConfig
 from benchmark.files import json_document
 from benchmark.models import ModelSource, tokenizer_fingerprint
@@ -144,14 +144,6 @@ class Job:
         return by_context(missing)
 
 
-def by_context(samples: Sequence[Sample]) -> list[list[Sample]]:
-    """Samples grouped by context, in the order of appearance."""
-    groups: dict[str, list[Sample]] = {}
-    for sample in samples:
-        groups.setdefault(sample.context, []).append(sample)
-    return list(groups.values())
-
-
 def select_samples(samples: Sequence[Sample], limit: int | None, subset: str) -> list[Sample]:
     """``limit`` samples: whole contexts in a random order fixed by ``subset``, the last one cut.
 
@@ -208,10 +200,13 @@ def plan_jobs(
                 everything = benchmark.samples(subset, model.tokenizer)
                 samples = select_samples(everything, requests.max_requests, subset)
                 _check_samples(benchmark, subset, samples)
-                prompt = settings.prompt_for(benchmark.prompt)
+                prompt = settings.prompt_for(benchmark.prompt_settings(subset))
                 _check_lengths(model, samples, prompt)
                 key = _shared_key(model, benchmark, subset, samples, settings, requests)
                 key["prompt"] = prompt.model_dump(mode="json")
+                key["prompt_overrides"] = settings.prompt.model_dump(
+                    mode="json", exclude_unset=True
+                )
                 key["device_type"] = device_type
                 folder = subset_folder(results, model.name, benchmark.name, subset)
                 chosen = choose(model.name, benchmark.name, subset)
@@ -247,6 +242,7 @@ def _shared_key(
         "benchmark": {
             "name": benchmark.name,
             "subset": subset,
+            "sample_data": benchmark.sample_data,
             "options": benchmark.options,
             **requests.model_dump(mode="json"),
         },
@@ -291,6 +287,7 @@ def _check_lengths(model: ModelSource, samples: Sequence[Sample], prompt: Prompt
                 sample.context,
                 sample.question,
                 sample.answer_prefix,
+                truncation_notice=sample.truncation_notice,
                 settings=prompt,
                 max_new_tokens=sample.max_new_tokens,
                 max_positions=model.max_positions,

@@ -15,6 +15,7 @@ from benchmark.statistics import LEVEL
 
 NONE = "-"
 _HELD_OUT = ("held-out score", "held-out difference")
+_MOST_COLUMNS = 8
 
 
 @dataclass(frozen=True)
@@ -49,15 +50,15 @@ def summary_table(group: Group) -> TextTable:
 
 
 def subset_table(group: Group) -> TextTable:
-    """Score of each configuration on each subset."""
-    return TextTable(
-        f"{group.title}: score by subset",
-        ("config", *group.subsets),
-        tuple(
-            (row.label, *(_interval(row.estimate("score", name)) for name in group.subsets))
-            for row in group.rows.values()
-        ),
-    )
+    """Score of each configuration on each subset; many subsets stand below each other."""
+    lines = [
+        (row.label, *(_interval(row.estimate("score", name)) for name in group.subsets))
+        for row in group.rows.values()
+    ]
+    table = [("config", *group.subsets), *lines]
+    if len(group.subsets) > _MOST_COLUMNS:
+        table = list(zip(*[("subset", *group.subsets), *lines], strict=True))
+    return TextTable(f"{group.title}: score by subset", table[0], tuple(table[1:]))
 
 
 def notes(group: Group) -> Iterator[str]:
@@ -80,6 +81,7 @@ def notes(group: Group) -> Iterator[str]:
             if number := row.total_count(name):
                 yield f"{row.label}: {number} of {row.total_count('samples')} samples {name}."
     cells = [metrics for row in group.rows.values() for metrics in row.metrics.values()]
+    yield from dict.fromkeys(remark for cell in cells for remark in cell.get("remarks", ()))
     rows = max(cell["costs"]["rows"] for cell in cells)
     if rows > 1:
         yield (

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmark import registry
-from benchmark.base import Sample
+from benchmark.base import Sample, by_context
 from benchmark.devices import choose_devices
 from benchmark.executor_config import AdapterConfig, BenchmarkConfig, RequestConfig
-from benchmark.matrix import Chosen, Job, by_context, named_configs, plan_jobs, select_samples
+from benchmark.matrix import Chosen, Job, named_configs, plan_jobs, select_samples
 from benchmark.models import find_model
 from benchmark.registry import benchmark_names, get_benchmark, register_benchmark
 from sparse_attention.config import AttentionConfig, Protocol, make_config
