@@ -11,8 +11,6 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmark.dataset import SAMPLES
-from benchmark.embedded import MODEL_NAME, SUPPORTED_TASKS
 from benchmark.executor import BenchmarkExecutor, MatrixResult
 from benchmark.executor_config import AdapterConfig, BenchmarkConfig
 from benchmark.listing import LISTINGS
@@ -37,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
     result = executor.run_benchmark_matrix(
         options.models,
         [*((name, make_config(name)) for name in names), *files],
-        benchmarks(options.benchmarks, options.models, given),
+        benchmarks(options.benchmarks, given),
         adapter_config(options),
         {"max_requests": given.get("max_requests")},
     )
@@ -109,9 +107,7 @@ def _read_json(path: Path) -> Any:
         raise UserError(f"{path} is not JSON: {error}.") from error
 
 
-def benchmarks(
-    names: Sequence[str], models: Sequence[str], given: Mapping[str, Any]
-) -> list[BenchmarkConfig]:
+def benchmarks(names: Sequence[str], given: Mapping[str, Any]) -> list[BenchmarkConfig]:
     """Benchmarks with subsets and options, from the command line."""
     options = _options(given.get("option", []), names)
     subsets = given.get("subsets")
@@ -123,13 +119,6 @@ def benchmarks(
     configs = []
     for name, cls in classes.items():
         chosen = None if subsets is None else [item for item in subsets if item in cls.subsets]
-        if name == "ruler" and set(models) == {MODEL_NAME}:
-            # The sample data is for trying every task, also those that the model cannot do.
-            everything = options[name].get("source") == SAMPLES
-            lexicon = "wonderwords" if everything else "embedded"
-            options[name] = {"lexicon": lexicon, "length": 1024, **options[name]}
-            if chosen is None and options[name]["lexicon"] == "embedded":
-                chosen = list(SUPPORTED_TASKS)
         if chosen == []:
             raise UserError(f"no subset of {name} is among {', '.join(subsets or ())}.")
         count = given.get("max_requests")

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.base import Benchmark, Sample, by_context
+from benchmark.embedded import MODEL_NAME
+from benchmark.embedded.defaults import embedded_defaults
 from benchmark.executor_config import AdapterConfig, BenchmarkConfig, RequestConfig
 from benchmark.files import json_document
 from benchmark.models import ModelSource, tokenizer_fingerprint
@@ -184,17 +186,11 @@ def plan_jobs(
 
     Raises ``UserError`` for every name, option or data file that is not usable.
     """
-    instances = [
-        (config, get_benchmark(config.benchmark_name, **config.options)) for config in benchmarks
-    ]
-    for config, benchmark in instances:
-        for subset in config.subsets or ():
-            if subset not in benchmark.subsets:
-                raise unknown_name(f"subset of {benchmark.name}", subset, benchmark.subsets)
+    instances = [_instances(model, benchmarks) for model in models]
     jobs = []
-    for model in models:
+    for model, own in zip(models, instances, strict=True):
         _check_layers(model, settings)
-        for config, benchmark in instances:
+        for config, benchmark in own:
             usable = getattr(benchmark, "supported_subsets", benchmark.subsets)
             for subset in dict.fromkeys(usable if config.subsets is None else config.subsets):
                 everything = benchmark.samples(subset, model.tokenizer)
@@ -220,6 +216,21 @@ def plan_jobs(
                 ]
                 jobs.append(Job(model, benchmark, subset, samples, prompt, key, cells))
     return jobs
+
+
+def _instances(
+    model: ModelSource, benchmarks: Sequence[BenchmarkConfig]
+) -> list[tuple[BenchmarkConfig, Benchmark]]:
+    """The benchmarks for a model, with subsets that exist."""
+    instances = []
+    for wanted in benchmarks:
+        config = embedded_defaults(wanted) if model.name == MODEL_NAME else wanted
+        benchmark = get_benchmark(config.benchmark_name, **config.options)
+        for subset in config.subsets or ():
+            if subset not in benchmark.subsets:
+                raise unknown_name(f"subset of {benchmark.name}", subset, benchmark.subsets)
+        instances.append((config, benchmark))
+    return instances
 
 
 def config_key(shared: Mapping[str, Any], config: AttentionConfig) -> dict[str, Any]:
