@@ -102,7 +102,8 @@ def print_group(group: Group, console: Console) -> None:
             table.add_column(column, justify="right" if number else "left")
         for row in text.rows:
             # The interval goes below its number and stays whole, so that many columns fit.
-            table.add_row(*(Text(cell.replace(" [", "\n["), no_wrap=True) for cell in row))
+            numbers = (Text(cell.replace(" [", "\n["), no_wrap=True) for cell in row[1:])
+            table.add_row(Text(row[0]), *numbers)
         console.print(table)
     for note in notes(group):
         console.print(note, style="dim", markup=False, highlight=False)
