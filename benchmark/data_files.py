@@ -15,6 +15,9 @@ import pyarrow.parquet as pq
 from benchmark.rows import Row
 from sparse_attention.errors import UserError
 
+SAMPLE_MARK = "sparse-bench sample data"
+"""Key in the metadata of parquet files that were made from the sample data."""
+
 
 def json_lines(path: Path, member: str | None = None) -> Iterator[Row]:
     """Rows of a file of one JSON object a line, or of such a ``member`` of a zip file.
@@ -109,6 +112,14 @@ def parquet_rows(
             raise UserError(f"{file} is not a readable parquet file: {error}.") from error
         for place, values in zip(places, rows, strict=True):
             yield Row(values, str(file), place + 1)
+
+
+def is_sample_data(file: Path) -> bool:
+    """Whether a parquet file says that it was made from rows that ship with the project."""
+    try:
+        return SAMPLE_MARK.encode() in (pq.read_schema(file).metadata or {})
+    except (pa.ArrowException, OSError):
+        return False  # reported when its rows are read
 
 
 def hub_rows(name: str, config: str | None, split: str, task: str | None = None) -> Iterator[Row]:

@@ -6,6 +6,7 @@ import re
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,7 +14,7 @@ from pydantic import Field
 from transformers import PreTrainedTokenizerBase
 
 from benchmark.base import Benchmark, Sample, by_context
-from benchmark.data_files import hub_rows, parquet_rows
+from benchmark.data_files import hub_rows, is_sample_data, parquet_rows
 from benchmark.options import BenchmarkOptions
 from benchmark.provenance import samples_fingerprint
 from benchmark.rows import Kind, Row, sample_of
@@ -63,8 +64,8 @@ class DatasetBenchmark(Benchmark):
 
     @property
     def sample_data(self) -> bool:
-        """Whether the samples are those that ship with the project."""
-        return self._options.source == SAMPLES
+        """Whether the samples are those that ship with the project, or a dataset made of them."""
+        return self._options.source == SAMPLES or self._made_of_samples
 
     def samples(self, subset: str, tokenizer: PreTrainedTokenizerBase) -> list[Sample]:
         """All samples of a subset, those of one context together; independent of the tokenizer."""
@@ -123,6 +124,12 @@ class DatasetBenchmark(Benchmark):
     def hub_rows(self, subset: str) -> Iterable[Row]:
         """Rows of the benchmark's own hub dataset."""
         return self._prepared_from_hub(self.hub_dataset, subset)
+
+    @cached_property
+    def _made_of_samples(self) -> bool:
+        path = Path(self._options.source).expanduser()
+        files = [path] if path.is_file() else [*path.glob("*.parquet"), *path.glob("*/*.parquet")]
+        return any(is_sample_data(file) for file in files if file.suffix == ".parquet")
 
     def _rows(self, subset: str) -> Iterable[Row]:
         source = self._options.source

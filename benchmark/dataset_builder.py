@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from benchmark.base import Sample
+from benchmark.data_files import SAMPLE_MARK
 from benchmark.dataset import DatasetBenchmark
 from benchmark.files import json_document, write_atomic
 from benchmark.options import option_value
@@ -27,11 +28,15 @@ def write_parquet(
 ) -> Path:
     """Write ``folder/test-00000-of-00001.parquet`` with ``provenance.json`` beside it.
 
-    ``record`` is the content of the latter.  Each file is absent, as it was, or complete.  Returns
-    the parquet file's path; raises ``UserError`` where it cannot be written.
+    ``record`` is the content of the latter; with ``sample_data`` in it the table is marked.  Each
+    file is absent, as it was, or complete.  Returns the parquet file's path; raises ``UserError``
+    where it cannot be written.
     """
+    table = to_table(samples, extra)
+    if record.get("sample_data"):
+        table = table.replace_schema_metadata({SAMPLE_MARK: "true"})
     content = io.BytesIO()
-    pq.write_table(to_table(samples, extra), content)
+    pq.write_table(table, content)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_atomic(folder / "provenance.json", json_document(record))

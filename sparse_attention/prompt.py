@@ -24,6 +24,8 @@ class PromptSettings(BaseModel):
     truncation: Literal["middle", "left", "right", "error", "skip"] = "middle"
     """What happens to a context that is too long: it loses the middle of the whole prompt, its
     start (left) or its end (right), or it is an error, or the sample is skipped."""
+    answer_prefix_turn: Literal["assistant", "user"] = "assistant"
+    """With a chat template, whether the answer prefix begins the answer or ends the question."""
     separator: str = "\n"
     """Stands between question and answer prefix where there is no chat template."""
     max_prompt_tokens: int | None = Field(default=None, ge=1)
@@ -70,7 +72,8 @@ def encode_prompt(
         tokenizer: of the model.
         context: read once and shared by its questions.
         question: what is asked.
-        answer_prefix: how the answer begins, after the assistant's header.
+        answer_prefix: how the answer begins; with a template after the assistant's header, unless
+            ``settings.answer_prefix_turn`` is ``user``.
         truncation_notice: said before the question if the context is cut.
         settings: template and truncation.
         max_new_tokens: room to leave for the answer.
@@ -81,6 +84,8 @@ def encode_prompt(
         PromptSkipped: if it does not fit and ``settings.truncation`` is ``skip``.
         UserError: if a template is asked for and there is none, or it cannot be split.
     """
+    if settings.answer_prefix_turn == "user" and _uses_template(tokenizer, settings):
+        question, answer_prefix = question + answer_prefix, ""
     before, after = _template_parts(tokenizer, question, settings)
     start = _encode(tokenizer, before, specials=True)
     bos = _own_bos(tokenizer)
@@ -128,16 +133,20 @@ def _truncate(
     return body[:first] + body[len(body) - (room - first) :]
 
 
-def _template_parts(
-    tokenizer: PreTrainedTokenizerBase, question: str, settings: PromptSettings
-) -> tuple[str, str]:
-    """What comes before the context and after the question."""
+def _uses_template(tokenizer: PreTrainedTokenizerBase, settings: PromptSettings) -> bool:
     has_template = bool(getattr(tokenizer, "chat_template", None))
     if settings.chat_template == "always" and not has_template:
         raise UserError(
             "chat_template 'always', but the tokenizer has no chat template; use 'auto' or 'never'"
         )
-    if settings.chat_template == "never" or not has_template:
+    return has_template and settings.chat_template != "never"
+
+
+def _template_parts(
+    tokenizer: PreTrainedTokenizerBase, question: str, settings: PromptSettings
+) -> tuple[str, str]:
+    """What comes before the context and after the question."""
+    if not _uses_template(tokenizer, settings):
         return "", settings.separator
     marker = f"[{hashlib.blake2b(question.encode(errors='replace'), digest_size=16).hexdigest()}]"
     text: Any = tokenizer.apply_chat_template(

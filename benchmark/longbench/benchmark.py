@@ -41,7 +41,7 @@ class LongBench(DatasetBenchmark):
     name = "longbench"
     summary = "LongBench and LongBench-E: QA, summaries, few-shot, synthetic tasks, code; en and zh"
     subsets = SUBSETS
-    prompt = PromptSettings(truncation="middle", separator="")
+    prompt = PromptSettings(truncation="middle", separator="", answer_prefix_turn="user")
     options_class = LongBenchOptions
     hub_dataset = "Xnhyacinth/LongBench"
     sample_folder = Path(__file__).parent / "sample_data"
@@ -64,7 +64,7 @@ class LongBench(DatasetBenchmark):
         """Rows of upstream's JSON lines with its prompt files."""
         task = task_of(subset).name
         # The rows that ship with the project serve both lists of tasks.
-        name = task if self.sample_data else subset
+        name = task if source == self.sample_folder else subset
         file = raw_file(source, f"{name}.jsonl", "data")
         prompt = FILES.prompt(task, self._options.prompts, file)
         template = with_late_question(prompt.template)

@@ -55,7 +55,8 @@ class ZeroScrolls(DatasetBenchmark):
     def raw_rows(self, source: Path, subset: str) -> Iterable[Row]:
         """Rows of upstream's JSON lines."""
         # The rows that ship with the project serve both splits.
-        name = f"{'validation' if self.sample_data else self._options.split}.jsonl"
+        split = "validation" if source == self.sample_folder else self._options.split
+        name = f"{split}.jsonl"
         if source.is_file():
             rows = json_lines(source)
         elif (source / subset / name).is_file():

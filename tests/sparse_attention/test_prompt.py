@@ -53,6 +53,20 @@ def test_chat_template_is_split_around_the_content_with_one_bos():
     assert encode(CHAT, chat_template="never") == encode()
 
 
+def test_the_answer_prefix_may_end_the_users_turn():
+    prompt = encode_prompt(
+        CHAT,
+        "w1 w2 w3",
+        "w4 w5 ",
+        "w6",
+        settings=PromptSettings(answer_prefix_turn="user"),
+        max_new_tokens=10,
+        max_positions=500,
+    )
+    assert prompt.question_ids == (4, 5, 6, 91, 92)
+    assert encode(answer_prefix_turn="user") == encode()
+
+
 def test_spelled_out_special_tokens_are_text():
     prompt = encode(CHAT, context="w1 <s> </s> w2")
     assert prompt.context_ids.count(95) == 1

@@ -63,6 +63,19 @@ def test_from_raw_files_to_parquet_and_back(name, tmp_path, capsys):
     assert not again.sample_data
 
 
+@pytest.mark.parametrize("name", DATASETS)
+def test_a_dataset_made_of_the_sample_data_stays_marked(name, tmp_path, capsys):
+    cls = benchmark_class(name)
+    subset = cls.subsets[0]
+    arguments = ["--source", "samples", "--output", str(tmp_path), "--subsets", subset]
+    assert main(cls, arguments) == 0
+    for source in (tmp_path, Path(capsys.readouterr().out.strip())):
+        again = get_benchmark(name, source=str(source))
+        assert again.sample_data
+        assert again.provenance(subset, None)["sample_data"] is True
+        assert again.read(subset) == get_benchmark(name, source="samples").read(subset)
+
+
 def test_the_builder_explains_bad_input(tmp_path, capsys):
     folder = str(tmp_path / "out")
     for arguments in (
