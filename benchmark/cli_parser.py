@@ -105,7 +105,7 @@ def add_selection(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
         metavar="NAME",
         default=argparse.SUPPRESS,
         help="subsets of the benchmarks (default: all; for the embedded model on ruler, those "
-        "that it can do)",
+        "that it can do, and of other benchmarks the sample data that ships with the project)",
     )
     what.add_argument(
         "--config-file",

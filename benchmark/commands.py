@@ -11,10 +11,10 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmark.embedded import MODEL_NAME, SUPPORTED_TASKS
 from benchmark.executor import BenchmarkExecutor, MatrixResult
 from benchmark.executor_config import AdapterConfig, BenchmarkConfig
 from benchmark.listing import LISTINGS
+from benchmark.options import option_value
 from benchmark.registry import benchmark_class, get_benchmark
 from benchmark.report.groups import Group, read_groups
 from benchmark.report.tables import print_group
@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
     result = executor.run_benchmark_matrix(
         options.models,
         [*((name, make_config(name)) for name in names), *files],
-        benchmarks(options.benchmarks, options.models, given),
+        benchmarks(options.benchmarks, given),
         adapter_config(options),
         {"max_requests": given.get("max_requests")},
     )
@@ -107,9 +107,7 @@ def _read_json(path: Path) -> Any:
         raise UserError(f"{path} is not JSON: {error}.") from error
 
 
-def benchmarks(
-    names: Sequence[str], models: Sequence[str], given: Mapping[str, Any]
-) -> list[BenchmarkConfig]:
+def benchmarks(names: Sequence[str], given: Mapping[str, Any]) -> list[BenchmarkConfig]:
     """Benchmarks with subsets and options, from the command line."""
     options = _options(given.get("option", []), names)
     subsets = given.get("subsets")
@@ -121,10 +119,6 @@ def benchmarks(
     configs = []
     for name, cls in classes.items():
         chosen = None if subsets is None else [item for item in subsets if item in cls.subsets]
-        if name == "ruler" and set(models) == {MODEL_NAME}:
-            options[name] = {"lexicon": "embedded", "length": 1024, **options[name]}
-            if chosen is None and options[name]["lexicon"] == "embedded":
-                chosen = list(SUPPORTED_TASKS)
         if chosen == []:
             raise UserError(f"no subset of {name} is among {', '.join(subsets or ())}.")
         count = given.get("max_requests")
@@ -146,10 +140,7 @@ def _options(texts: Sequence[str], benchmarks: Sequence[str]) -> dict[str, dict[
             raise UserError(f"option {text!r} is not of the form BENCHMARK.NAME=VALUE.")
         if benchmark not in options:
             raise unknown_name("benchmark (of those given)", benchmark, benchmarks)
-        try:
-            options[benchmark][name] = json.loads(value)
-        except ValueError:
-            options[benchmark][name] = value
+        options[benchmark].update([option_value(f"{name}={value}")])
     return options
 
 

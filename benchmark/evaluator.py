@@ -131,6 +131,7 @@ class Evaluator:
             sample.context,
             sample.question,
             sample.answer_prefix,
+            truncation_notice=sample.truncation_notice,
             settings=settings,
             max_new_tokens=sample.max_new_tokens,
             max_positions=self._adapter.max_positions,

@@ -297,6 +297,8 @@ class _Run:
                     "description": cell.config.describe(),
                     "protocol": cell.files.key["protocol"],
                     "tuning": cell.chosen.tuning,
+                    "sample_data": job.benchmark.sample_data,
+                    "remarks": list(job.benchmark.remarks(job.subset)),
                 },
                 job.samples,
                 scored,
@@ -313,7 +315,8 @@ class _Run:
             return result("failed", message, None)
         cell.files.rewrite(job.ids, scored, cell.costs)
         cell.files.write_metrics(metrics)
-        status = metrics["status"] if metrics["score"] else "failed"
+        scorable = metrics["counts"]["without_reference"] < len(job.samples)
+        status = "failed" if scorable and not metrics["score"] else metrics["status"]
         message = _explain_status(metrics)
         if message:
             logger.warning("%s, %s: %s", _job_name(job), cell.label, message)

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmark.base import Benchmark, Sample
+from benchmark.base import Benchmark, Sample, by_context
+from benchmark.embedded import MODEL_NAME
+from benchmark.embedded.defaults import embedded_defaults
 from benchmark.executor_config import AdapterConfig, BenchmarkConfig, RequestConfig
 from benchmark.files import json_document
 from benchmark.models import ModelSource, tokenizer_fingerprint
@@ -146,14 +148,6 @@ class Job:
         return by_context(missing)
 
 
-def by_context(samples: Sequence[Sample]) -> list[list[Sample]]:
-    """Samples grouped by context, in the order of appearance."""
-    groups: dict[str, list[Sample]] = {}
-    for sample in samples:
-        groups.setdefault(sample.context, []).append(sample)
-    return list(groups.values())
-
-
 def select_samples(samples: Sequence[Sample], limit: int | None, subset: str) -> list[Sample]:
     """``limit`` samples: whole contexts in a random order fixed by ``subset``, the last one cut.
 
@@ -194,26 +188,23 @@ def plan_jobs(
 
     Raises ``UserError`` for every name, option or data file that is not usable.
     """
-    instances = [
-        (config, get_benchmark(config.benchmark_name, **config.options)) for config in benchmarks
-    ]
-    for config, benchmark in instances:
-        for subset in config.subsets or ():
-            if subset not in benchmark.subsets:
-                raise unknown_name(f"subset of {benchmark.name}", subset, benchmark.subsets)
+    instances = [_instances(model, benchmarks) for model in models]
     jobs = []
-    for model in models:
+    for model, own in zip(models, instances, strict=True):
         _check_layers(model, settings)
-        for config, benchmark in instances:
+        for config, benchmark in own:
             usable = getattr(benchmark, "supported_subsets", benchmark.subsets)
             for subset in dict.fromkeys(usable if config.subsets is None else config.subsets):
                 everything = benchmark.samples(subset, model.tokenizer)
                 samples = select_samples(everything, requests.max_requests, subset)
                 _check_samples(benchmark, subset, samples)
-                prompt = settings.prompt_for(benchmark.prompt)
+                prompt = settings.prompt_for(benchmark.prompt_settings(subset))
                 _check_lengths(model, samples, prompt)
                 key = _shared_key(model, benchmark, subset, samples, settings, requests)
                 key["prompt"] = prompt.model_dump(mode="json")
+                key["prompt_overrides"] = settings.prompt.model_dump(
+                    mode="json", exclude_unset=True
+                )
                 key["device_type"] = device_type
                 folder = subset_folder(results, model.name, benchmark.name, subset)
                 chosen = choose(model.name, benchmark.name, subset)
@@ -228,6 +219,21 @@ def plan_jobs(
                 ]
                 jobs.append(Job(model, benchmark, subset, samples, prompt, key, cells))
     return jobs
+
+
+def _instances(
+    model: ModelSource, benchmarks: Sequence[BenchmarkConfig]
+) -> list[tuple[BenchmarkConfig, Benchmark]]:
+    """The benchmarks for a model, with subsets that exist."""
+    instances = []
+    for wanted in benchmarks:
+        config = embedded_defaults(wanted) if model.name == MODEL_NAME else wanted
+        benchmark = get_benchmark(config.benchmark_name, **config.options)
+        for subset in config.subsets or ():
+            if subset not in benchmark.subsets:
+                raise unknown_name(f"subset of {benchmark.name}", subset, benchmark.subsets)
+        instances.append((config, benchmark))
+    return instances
 
 
 def config_key(shared: Mapping[str, Any], config: AttentionConfig) -> dict[str, Any]:
@@ -250,6 +256,7 @@ def _shared_key(
         "benchmark": {
             "name": benchmark.name,
             "subset": subset,
+            "sample_data": benchmark.sample_data,
             "options": benchmark.options,
             **requests.model_dump(mode="json"),
         },
@@ -304,6 +311,7 @@ def _check_lengths(model: ModelSource, samples: Sequence[Sample], prompt: Prompt
                 sample.context,
                 sample.question,
                 sample.answer_prefix,
+                truncation_notice=sample.truncation_notice,
                 settings=prompt,
                 max_new_tokens=sample.max_new_tokens,
                 max_positions=model.max_positions,

@@ -33,11 +33,14 @@ def score_predictions(
     texts = [predictions[sample.id].predicted_answer for sample in answered]
     frame["predicted_answer"] = pd.Series(texts, dtype=object)  # lone surrogates are no ``str``
     scores = np.asarray(benchmark.sample_scores(frame), dtype=np.float64)
-    if scores.shape != (len(answered),) or not ((scores >= 0) & (scores <= 1)).all():
+    hidden = np.array([not sample.answers for sample in answered])
+    if scores.shape != hidden.shape or not (hidden | ((scores >= 0) & (scores <= 1))).all():
         raise ValueError(
             f"{benchmark.name} gave scores outside [0, 1] or not one per sample: {scores!r:.200}"
         )
     for sample, score in zip(answered, scores, strict=True):
+        if not sample.answers:  # a split whose references only its authors have
+            continue
         unscored[sample.id] = replace(unscored[sample.id], score=float(score))
     return unscored, _json_values(benchmark.calculate_metrics(frame))
 
@@ -60,6 +63,7 @@ def metrics_document(
     """
     found = [predictions[sample.id] for sample in samples if sample.id in predictions]
     scored = [prediction for prediction in found if prediction.score is not None]
+    answered = [prediction for prediction in found if prediction.answered]
     status = Counter(prediction.status for prediction in found)
     missing = len(samples) - len(found)
     complete = not missing and not status["failed"]
@@ -69,15 +73,16 @@ def metrics_document(
         **names,
         **_estimates(scored, dense),
         "held_out": _estimates(unseen, dense) if tuned_on else None,
-        "density": _mean([p.density for p in scored]),
-        "attention_error": _mean([p.attention_error for p in scored]),
-        "union_density": _mean([p.union_density for p in scored]),
-        "selection_share": _mean([p.selection_share for p in scored]),
+        "density": _mean([p.density for p in answered]),
+        "attention_error": _mean([p.attention_error for p in answered]),
+        "union_density": _mean([p.union_density for p in answered]),
+        "selection_share": _mean([p.selection_share for p in answered]),
         "official": dict(official),
         "counts": {
             "samples": len(samples),
             "contexts": len({prediction.context for prediction in found}),
             **{name: status[name] for name in STATUSES},
+            "without_reference": sum(not sample.answers for sample in samples),
             "missing": missing,
         },
         "failures": dict(sorted(Counter(p.reason for p in found if p.status == "failed").items())),

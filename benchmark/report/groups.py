@@ -93,7 +93,10 @@ class Group:
         protocol = self.shared["protocol"]
         layers = f", dense layers {protocol['dense_layers']}" if protocol["dense_layers"] else ""
         start = f"sparse from the {protocol['sparse_from']} on"
-        return f"{self.model} on {self.benchmark} ({start}{layers})"
+        name = self.benchmark
+        if self.shared["benchmark"].get("sample_data"):
+            name = f"sample data for {name}, not the benchmark itself"
+        return f"{self.model} on {name} ({start}{layers})"
 
 
 def read_groups(results: Path, cells: Iterable[Path] | None = None) -> list[Group]:
@@ -129,7 +132,9 @@ def _metrics_files(cells: Iterable[Path]) -> list[Path]:
 def _add(
     groups: dict[str, Group], path: Path, metrics: Mapping[str, Any], key: Mapping[str, Any]
 ) -> None:
-    shared = {name: value for name, value in key.items() if name not in ("config", "data")}
+    # Of the prompt policy, only what was overridden: subsets may have policies of their own.
+    own = ("config", "data", "prompt")
+    shared = {name: value for name, value in key.items() if name not in own}
     shared["benchmark"] = {k: v for k, v in key["benchmark"].items() if k != "subset"}
     model, benchmark, subset = metrics["model"], metrics["benchmark"], metrics["subset"]
     folder = path.parent.parent.parent

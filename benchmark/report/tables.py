@@ -15,6 +15,7 @@ from benchmark.statistics import LEVEL
 
 NONE = "-"
 _HELD_OUT = ("held-out score", "held-out difference")
+_MOST_COLUMNS = 8
 
 
 @dataclass(frozen=True)
@@ -49,15 +50,15 @@ def summary_table(group: Group) -> TextTable:
 
 
 def subset_table(group: Group) -> TextTable:
-    """Score of each configuration on each subset."""
-    return TextTable(
-        f"{group.title}: score by subset",
-        ("config", *group.subsets),
-        tuple(
-            (row.label, *(_interval(row.estimate("score", name)) for name in group.subsets))
-            for row in group.rows.values()
-        ),
-    )
+    """Score of each configuration on each subset; many subsets stand below each other."""
+    lines = [
+        (row.label, *(_interval(row.estimate("score", name)) for name in group.subsets))
+        for row in group.rows.values()
+    ]
+    table = [("config", *group.subsets), *lines]
+    if len(group.subsets) > _MOST_COLUMNS:
+        table = list(zip(*[("subset", *group.subsets), *lines], strict=True))
+    return TextTable(f"{group.title}: score by subset", table[0], tuple(table[1:]))
 
 
 def budget_table(group: Group) -> TextTable:
@@ -90,6 +91,7 @@ def notes(group: Group) -> Iterator[str]:
             if number := row.total_count(name):
                 yield f"{row.label}: {number} of {row.total_count('samples')} samples {name}."
     cells = [metrics for row in group.rows.values() for metrics in row.metrics.values()]
+    yield from dict.fromkeys(remark for cell in cells for remark in cell.get("remarks", ()))
     rows = max(cell["costs"]["rows"] for cell in cells)
     if rows > 1:
         yield (
@@ -110,7 +112,8 @@ def print_group(group: Group, console: Console) -> None:
             table.add_column(column, justify="right" if number else "left")
         for row in text.rows:
             # The interval goes below its number and stays whole, so that many columns fit.
-            table.add_row(*(Text(cell.replace(" [", "\n["), no_wrap=True) for cell in row))
+            numbers = (Text(cell.replace(" [", "\n["), no_wrap=True) for cell in row[1:])
+            table.add_row(Text(row[0]), *numbers)
         console.print(table)
     for note in notes(group):
         console.print(note, style="dim", markup=False, highlight=False)

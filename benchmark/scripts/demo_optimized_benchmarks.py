@@ -54,7 +54,11 @@ def run(options: argparse.Namespace) -> int:
         TASKS,
         {"lexicon": "embedded", "length": options.length, "samples": options.max_requests},
     )
-    fixed = [("dense", None), *((f"{name}, default", make_config(name)) for name in SEARCHED)]
+    fixed = [
+        ("dense", None),
+        ("sink_local", make_config("sink_local")),
+        *((f"{name}, default", make_config(name)) for name in SEARCHED),
+    ]
     cells: list[CellResult] = []
     with hold_ray():
         for per_task in (False, True):

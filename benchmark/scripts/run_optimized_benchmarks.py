@@ -149,7 +149,7 @@ def run(options: argparse.Namespace) -> int:
     result = executor.run_benchmark_matrix(
         options.models,
         [*((name, None) for name in options.configs), *named_files(given.get("config_file", []))],
-        benchmarks(options.benchmarks, options.models, given),
+        benchmarks(options.benchmarks, given),
         adapter_config(options),
         {"max_requests": given.get("max_requests")},
     )

@@ -12,6 +12,8 @@ from benchmark import executor
 from benchmark.cli import main
 from benchmark.commands import benchmarks
 from benchmark.embedded import SUPPORTED_TASKS
+from benchmark.embedded.defaults import embedded_defaults
+from benchmark.executor_config import BenchmarkConfig
 from benchmark.report.groups import read_groups
 
 
@@ -157,15 +159,18 @@ def test_help_is_quick_and_teaches() -> None:
         assert words in shown.stdout
 
 
-def test_an_embedded_model_gets_the_tasks_that_it_can_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    (config,) = benchmarks(["ruler"], ["embedded"], {"max_requests": 5})
+def test_an_embedded_model_gets_the_tasks_that_it_can_do() -> None:
+    (config,) = benchmarks(["ruler"], {"max_requests": 5})
+    config = embedded_defaults(config)
     assert config.subsets == SUPPORTED_TASKS
     assert config.options == {"lexicon": "embedded", "length": 1024, "samples": 5}
-    (config,) = benchmarks(
-        ["ruler"], ["embedded"], {"subsets": ["vt"], "option": ["ruler.length=512"]}
-    )
+    (config,) = benchmarks(["ruler"], {"subsets": ["vt"], "option": ["ruler.length=512"]})
+    config = embedded_defaults(config)
     assert config.subsets == ("vt",)
     assert config.options == {"lexicon": "embedded", "length": 512}
+    assert embedded_defaults(BenchmarkConfig("loogle")).options == {"source": "samples"}
+    given = BenchmarkConfig("loogle", None, {"source": "hub"})
+    assert embedded_defaults(given) == given
 
 
 def test_an_unknown_model_name() -> None:

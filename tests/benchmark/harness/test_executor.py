@@ -76,6 +76,7 @@ def test_a_finished_cell(run) -> None:
         "truncated": 0,
         "skipped": 0,
         "failed": 0,
+        "without_reference": 0,
         "missing": 0,
     }
     assert metrics["costs"]["decode_seconds"] > 0

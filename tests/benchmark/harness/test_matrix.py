@@ -9,13 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmark import registry
-from benchmark.base import Sample
+from benchmark.base import Sample, by_context
 from benchmark.devices import choose_devices
 from benchmark.executor_config import AdapterConfig, BenchmarkConfig, RequestConfig
 from benchmark.matrix import (
     Chosen,
     Job,
-    by_context,
     config_key,
     named_configs,
     plan_jobs,
