@@ -104,12 +104,16 @@ class Operation:
         )
 
 
+_FILES = tempfile.TemporaryDirectory(prefix="calibrated-")
+"""Removed at the end of the process."""
+
+
 @cache
 def calibrated_model(
     heads: tuple[int, int], width: int = 16, layers: int = 2, bits: int = 32, shared: bool = True
 ) -> ModelProfile:
     """A model with random calibration files beside it; ``shared``: key networks per KV head."""
-    folder = Path(tempfile.mkdtemp(prefix="calibrated-"))
+    folder = Path(tempfile.mkdtemp(dir=_FILES.name))
     kv_heads, group = heads
     count = kv_heads * group
     profile = ModelProfile("random", folder, layers, count, kv_heads, width, None)
