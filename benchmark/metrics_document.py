@@ -69,6 +69,7 @@ def metrics_document(
         "dense_difference": _estimate(_difference(scored, dense)),
         "density": _mean([p.density for p in scored]),
         "attention_error": _mean([p.attention_error for p in scored]),
+        "kept_share": _mean([p.kept_share for p in scored]),
         "official": dict(official),
         "counts": {
             "samples": len(samples),

@@ -35,6 +35,9 @@ class Prediction:
     """Keys read / keys visible, 6 significant digits."""
     attention_error: float | None = None
     """Relative squared error against dense attention, 6 significant digits."""
+    kept_share: float | None = None
+    """Bytes of keys and values held at the end / those that dense attention holds, 6 significant
+    digits."""
     prompt_tokens: int = 0
     removed_tokens: int = 0
     score: float | None = None

@@ -14,6 +14,7 @@ from .config import AttentionConfig, Protocol
 from .decoder import SparseDecoder
 from .errors import UserError
 from .kv_cache import Prefix, SharedPrefixCache
+from .prefill_statistics import joined_requests
 from .probes import Probe
 
 
@@ -31,6 +32,9 @@ class Answer:
     """Keys read / keys that dense attention would read; see ``Probe``."""
     attention_error: float | None
     """Relative squared error of the attention outputs; see ``Probe``.  None if not measured."""
+    kept_share: float
+    """Bytes of keys and values held at the end / those that dense attention holds, both with
+    question and answer; 1 without a press."""
 
 
 class HuggingFaceAdapter:
@@ -93,8 +97,14 @@ class HuggingFaceAdapter:
         )
         return cls(*loaded, model)
 
-    def prefill(self, context_ids: Sequence[int]) -> Prefix:
+    def prefill(
+        self, context_ids: Sequence[int], configs: Sequence[AttentionConfig] = ()
+    ) -> Prefix:
         """Read a context.
+
+        Args:
+            context_ids: its tokens.
+            configs: that will be used on it; their presses say what to collect on the way.
 
         Raises:
             UserError: if it is empty or longer than the model's positions.
@@ -102,7 +112,8 @@ class HuggingFaceAdapter:
         if not context_ids:
             raise UserError("a context needs at least one token")
         self._check_length(len(context_ids))
-        return hf_compat.prefill(self.model, context_ids, self.prefill_chunk)
+        request = joined_requests([config.needs for config in configs])
+        return hf_compat.prefill(self.model, context_ids, self.prefill_chunk, request)
 
     @torch.inference_mode()
     def answer(
@@ -131,8 +142,8 @@ class HuggingFaceAdapter:
             One answer per configuration, in their order.
 
         Raises:
-            UserError: if the question is empty, a dense layer does not exist or the sequence would
-                be longer than the model's positions.
+            UserError: if the question is empty, a dense layer does not exist, the prefix lacks what
+                a press needs or the sequence would be longer than the model's positions.
         """
         if not question_ids:
             raise UserError("a question needs at least one token")
@@ -145,6 +156,12 @@ class HuggingFaceAdapter:
                 f"dense_layers {list(protocol.dense_layers)}: the model has layers 0 to "
                 f"{self.layers - 1}"
             )
+        for config in configs:
+            if not prefix.statistics.request.covers(config.needs):
+                raise UserError(
+                    f"the prefill did not collect what {config.describe()} needs; name the "
+                    "configurations when you prefill: prefill(context_ids, configs)"
+                )
         self._check_length(prefix.length + len(question_ids) + max_new_tokens)
         distinct = sorted(dict.fromkeys(configs), key=lambda config: config.rank)
         decoder = SparseDecoder(
@@ -157,6 +174,7 @@ class HuggingFaceAdapter:
         probes = decoder.probes
         logits = self._read_question(decoder, question_ids)
         generated = self._generate(decoder, logits, max_new_tokens)
+        prefix.trim()
         answers = {
             config: self._answer(tokens, probe)
             for config, tokens, probe in zip(distinct, generated, probes, strict=True)
@@ -193,6 +211,7 @@ class HuggingFaceAdapter:
             tokens = logits.argmax(-1).tolist()
             for row, token in zip(running, tokens, strict=True):
                 generated[row].append(token)
+            decoder.record_memory()
             kept = [i for i, token in enumerate(tokens) if token not in self._stop]
             if not kept or step + 1 == max_new_tokens:
                 break
@@ -212,4 +231,5 @@ class HuggingFaceAdapter:
             finish_reason="stop" if stopped else "length",
             density=probe.density,
             attention_error=probe.attention_error,
+            kept_share=probe.kept_share,
         )

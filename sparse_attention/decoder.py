@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -16,31 +16,43 @@ from .attention import (
     weigh_values,
 )
 from .attention_call import AttentionCall, Geometry, SharedScores
+from .compression import compress
 from .config import AttentionConfig, Protocol
-from .kv_cache import LayerCache, SharedPrefixCache
+from .kv_cache import Features, KeptContext, LayerCache, SharedPrefixCache
 from .maskers import Masker
+from .prefill_statistics import LayerSettings
+from .presses import Press
 from .probes import Probe
 from .selection import Selection
 
 
-@dataclass(frozen=True)
-class LayerSettings:
-    """What a layer of the model says about its attention."""
+class _Block:
+    """Neighbouring rows with the same presses."""
 
-    scaling: float
-    sliding_window: int | None = None
-    softcap: float | None = None
-    sink_logits: Tensor | None = None
-    """(H, G); see ``sink_share``."""
+    def __init__(self, rows: range, configs: Sequence[AttentionConfig]) -> None:
+        self.rows, self.configs = rows, configs
+        self.groups = _groups(configs)
+        self.scored = sum(not config.is_positional for config in configs)
+        self.reads_all = not any(config.maskers for config in configs)
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What presses left of the context, and what methods know of the tails of the rows over it."""
+
+    context: KeptContext
+    features: dict[tuple[int, int], dict[tuple[Hashable, int], Features]] = field(
+        default_factory=dict
+    )
+    """By layer and part."""
 
 
 class SparseDecoder:
     """The attention of a batch of rows over one prefix; one object per ``answer``.
 
     Row i of the batch has ``configs[i]``, ``sample_keys[i]`` and ``probes[i]``; ``keep_rows`` drops
-    rows that have ended.  It is fastest if similar configurations are neighbours; those with
-    ``is_positional`` must come last (sort by ``AttentionConfig.rank``).  While ``dense_phase`` is
-    on, all rows read everything and nothing is counted.
+    rows that have ended.  Configurations must be sorted by ``AttentionConfig.rank``.  While
+    ``dense_phase`` is on, all rows read everything and nothing is counted.
     """
 
     def __init__(
@@ -56,6 +68,7 @@ class SparseDecoder:
         self.configs, self.sample_keys = list(configs), list(sample_keys)
         self.probes = [Probe() for _ in configs]
         self.dense_phase = False
+        self._kept: dict[tuple[Press, ...], _Kept] = {}
         self._arrange()
 
     def keep_rows(self, rows: Sequence[int]) -> None:
@@ -67,8 +80,16 @@ class SparseDecoder:
         self._arrange()
 
     def _arrange(self) -> None:
-        self.groups = _groups(self.configs)
-        self.scored = sum(not config.is_positional for config in self.configs)
+        """Put neighbouring rows with the same presses into blocks; those without come first."""
+        blocks: list[_Block] = []
+        for row, config in enumerate(self.configs):
+            if blocks and blocks[-1].configs[0].presses == config.presses:
+                start = blocks[-1].rows.start
+                blocks[-1] = _Block(range(start, row + 1), self.configs[start : row + 1])
+            else:
+                blocks.append(_Block(range(row, row + 1), [config]))
+        self._plain = blocks.pop(0) if blocks and not blocks[0].configs[0].presses else None
+        self._pressed = blocks
 
     def attend(self, layer: int, queries: Tensor, settings: LayerSettings) -> Tensor:
         """Attention of new tokens whose keys and values are already in the cache.
@@ -81,26 +102,107 @@ class SparseDecoder:
         Returns:
             (R, H, G, Q, D) float32.
         """
-        operation = _Operation(self, self.cache.layers[layer], queries, settings)
+        whole = self.cache.layers[layer]
+        geometry = Geometry.of(
+            whole, self.cache.prefix.length, queries.shape[3], settings.sliding_window
+        )
         if self.dense_phase:
-            return operation.dense_output()
-        return operation.run()
+            everyone = _Block(range(queries.shape[0]), [AttentionConfig()])
+            return _Operation(whole, geometry, queries, settings, everyone, self).dense_output()
+        output = torch.empty_like(queries, dtype=torch.float32)
+        dense = None
+        if self.measure_error or self._plain:
+            block = self._plain or _Block(range(0), [])
+            rows = queries if self.measure_error else queries[: len(block.rows)]
+            operation = _Operation(whole, geometry, rows, settings, block, self)
+            dense = operation.dense_output() if self.measure_error else None
+            operation.run(output[: len(block.rows)], dense)
+        for block in self._pressed:
+            self._attend_kept(block, whole, geometry, queries, settings, output)
+        if dense is not None:
+            for probe, ours, reference in zip(self.probes, output, dense, strict=True):
+                probe.add_error(ours, reference)
+        return output
+
+    def _attend_kept(
+        self,
+        block: _Block,
+        whole: LayerCache,
+        geometry: Geometry,
+        queries: Tensor,
+        settings: LayerSettings,
+        output: Tensor,
+    ) -> None:
+        """Fill ``output`` for the rows of a block from what was kept of the context."""
+        kept = self._kept_context(block.configs[0].presses)
+        rows = slice(block.rows.start, block.rows.stop)
+        layer = kept.context.layers[whole.layer]
+        for place, part in enumerate(layer.parts):
+            features = kept.features.setdefault((whole.layer, place), {})
+            cache = whole.over(part, block.rows, layer.tail_from, features)
+            context = part.layer.start + part.layer.keys.shape[1]
+            own = Geometry.of(cache, context, queries.shape[3], settings.sliding_window)
+            sinks = settings.sink_logits
+            operation = _Operation(
+                cache,
+                own,
+                queries[rows, part.heads],
+                replace(settings, sink_logits=None if sinks is None else sinks[part.heads]),
+                block,
+                self,
+            )
+            operation.visible_total = geometry.visible_total
+            operation.run(output[rows, part.heads])
+
+    def _kept_context(self, presses: tuple[Press, ...]) -> _Kept:
+        if presses not in self._kept:
+            untouched = self.protocol.dense_layers
+            prefix = self.cache.prefix
+            context = prefix.kept.get(
+                (presses, untouched), lambda: compress(prefix, presses, untouched=untouched)
+            )
+            self._kept[presses] = _Kept(context)
+        return self._kept[presses]
+
+    def record_memory(self) -> None:
+        """Note for every row the bytes of keys and values that it holds now."""
+        layers = self.cache.layers
+        whole = self.cache.prefix.kv_nbytes + sum(layer.tail_nbytes(0) for layer in layers)
+        for config, probe in zip(self.configs, self.probes, strict=True):
+            held = whole
+            if config.presses:
+                kept = self._kept_context(config.presses).context
+                held = kept.kv_nbytes + sum(
+                    layer.tail_nbytes(left.tail_from)
+                    for layer, left in zip(layers, kept.layers, strict=True)
+                )
+            probe.kept_share = held / whole
 
 
 class _Operation:
-    """One call of ``SparseDecoder.attend``: what its rows share."""
+    """One call of ``SparseDecoder.attend`` over one context: what its rows share.
+
+    There may be more rows than those of the block: they are only compared with dense attention.
+    """
 
     def __init__(
-        self, decoder: SparseDecoder, cache: LayerCache, queries: Tensor, settings: LayerSettings
+        self,
+        cache: LayerCache,
+        geometry: Geometry,
+        queries: Tensor,
+        settings: LayerSettings,
+        block: _Block,
+        decoder: SparseDecoder,
     ) -> None:
-        self.decoder, self.cache, self.queries, self.settings = decoder, cache, queries, settings
-        self.geometry = Geometry.of(
-            cache, decoder.cache.prefix.length, queries.shape[3], settings.sliding_window
-        )
+        self.cache, self.geometry, self.queries = cache, geometry, queries
+        self.settings, self.block = settings, block
+        own = slice(block.rows.start, block.rows.stop)
+        self.probes, self.sample_keys = decoder.probes[own], decoder.sample_keys[own]
+        self.visible_total = geometry.visible_total
         self.dense_layer = cache.layer in decoder.protocol.dense_layers
-        everything = decoder.measure_error or decoder.dense_phase or self.dense_layer
         rows = queries.shape[0]
-        border = rows if everything else decoder.scored
+        everything = decoder.measure_error or decoder.dense_phase or self.dense_layer
+        border = rows if everything else block.scored
         self.parts = [part for part in (range(border), range(border, rows)) if part]
         self.shared = SharedScores(
             queries, cache, self.geometry, settings.scaling, settings.softcap, self.parts
@@ -113,21 +215,22 @@ class _Operation:
         output = weigh_values(
             self.shared.probabilities(rows),
             self.cache.prefix_values,
-            self.cache.tail_values(slice(None)),
+            self.cache.tail_values(slice(rows.stop)),
         )
         sinks = self.settings.sink_logits
         return output if sinks is None else output * sink_share(self.shared.scores(rows), sinks)
 
-    def run(self) -> Tensor:
-        """Attention of all rows, with their measurements."""
-        dense_layer = self.dense_layer
-        configs, measure = self.decoder.configs, self.decoder.measure_error
-        all_dense = dense_layer or all(config.is_dense for config in configs)
-        dense = self.dense_output() if measure or all_dense else None
-        output = torch.empty_like(self.queries, dtype=torch.float32)
+    def run(self, output: Tensor, dense: Tensor | None = None) -> None:
+        """Fill ``output`` with the attention of the block's rows, and count what they read.
+
+        ``dense`` is that of all rows, if it is known.
+        """
+        dense_layer, configs = self.dense_layer, self.block.configs
+        if dense is None and (dense_layer or self.block.reads_all):
+            dense = self.dense_output()
         masked: list[tuple[Sequence[int], Selection]] = []
-        for rows in [range(len(configs))] if dense_layer else self.decoder.groups:
-            if dense_layer or configs[rows[0]].is_dense:
+        for rows in [range(len(configs))] if dense_layer else self.block.groups:
+            if dense_layer or not configs[rows[0]].maskers:
                 keys = self.geometry.key_positions
                 selection = Selection.everything(keys.shape[0], keys.device)
                 self._count(rows, selection)
@@ -148,23 +251,18 @@ class _Operation:
             own = [(rows, selection) for rows, selection in masked if rows[0] in part]
             if own:
                 self._attend_masked(own, part, output)
-        if measure:
-            assert dense is not None
-            for probe, ours, reference in zip(self.decoder.probes, output, dense, strict=True):
-                probe.add_error(ours, reference)
-        return output
 
     def _call(self, rows: Sequence[int]) -> AttentionCall:
         """What the methods of some rows see."""
-        configs = self.decoder.configs
+        configs = self.block.configs
         return AttentionCall(
             self.queries[rows[0] : rows[-1] + 1],
             self.cache,
             rows,
             self.geometry,
-            stack=[configs[row].methods for row in rows],
-            batch=[config.methods for config in configs],
-            sample_keys=[self.decoder.sample_keys[row] for row in rows],
+            stack=[configs[row].maskers for row in rows],
+            batch=[config.maskers for config in configs],
+            sample_keys=[self.sample_keys[row] for row in rows],
             scaling=self.settings.scaling,
             softcap=self.settings.softcap,
             shared=self.shared,
@@ -172,7 +270,7 @@ class _Operation:
 
     def _select(self, call: AttentionCall) -> Selection:
         selection = Selection.nothing(call.shape[-1], call.device)
-        methods = self.decoder.configs[call.rows[0]].methods
+        methods = self.block.configs[call.rows[0]].maskers
         for place, method in enumerate(methods):
             done = methods[: place + 1]
             if done in self.positional:
@@ -203,12 +301,12 @@ class _Operation:
 
     def _count(self, rows: Sequence[int], selection: Selection) -> None:
         _, heads, group, queries, _ = self.queries.shape
-        visible = heads * group * self.geometry.visible_total
+        visible = heads * group * self.visible_total
         if selection.reads.shape[-2] == 1 and self.geometry.visible is not None:
             selection = selection.restricted_to(self.geometry.visible)
         counts = selection.counts.expand(len(rows), heads, group, queries, 1).sum((1, 2, 3, 4))
         for row, count in zip(rows, counts, strict=True):
-            self.decoder.probes[row].add_reads(count, visible)
+            self.probes[row].add_reads(count, visible)
 
 
 def _groups(configs: Sequence[AttentionConfig]) -> list[range]:
@@ -223,6 +321,6 @@ def _groups(configs: Sequence[AttentionConfig]) -> list[range]:
 
 
 def _alike(one: AttentionConfig, other: AttentionConfig) -> bool:
-    return len(one.methods) == len(other.methods) and all(
-        a.stacks_with(b) for a, b in zip(one.methods, other.methods, strict=True)
+    return len(one.maskers) == len(other.maskers) and all(
+        a.stacks_with(b) for a, b in zip(one.maskers, other.maskers, strict=True)
     )

@@ -8,11 +8,14 @@ by the new keys of each tail.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+
+from .prefill_statistics import PrefillStatistics
 
 Features = tuple[Tensor, ...]
 """Tensors that a method keeps; see ``AttentionCall.key_features`` for their shapes."""
@@ -31,8 +34,94 @@ class PrefixLayer:
     keys: Tensor
     values: Tensor
     start: int
+    sliding: bool = False
+    """Whether the layer has a sliding window."""
     features: dict[Hashable, tuple[Features, Features]] = field(default_factory=dict)
     """Per method: what holds for all keys, and what was computed for each key."""
+
+    @property
+    def kv_nbytes(self) -> int:
+        """Bytes of keys and values."""
+        return self.keys.nbytes + self.values.nbytes
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of keys, values and of what methods keep about them."""
+        features = [t for parts in self.features.values() for tensors in parts for t in tensors]
+        return self.kv_nbytes + sum(tensor.nbytes for tensor in features)
+
+
+@dataclass(frozen=True)
+class KeptHeads:
+    """The context keys that a press left to some neighbouring heads, equally many to each."""
+
+    heads: slice
+    layer: PrefixLayer
+    """In the order of the sequence, numbered from 0; ``start`` is above 0 in a whole layer."""
+    positions: Tensor
+    """(heads, n) int64: where the keys were in the sequence."""
+
+
+@dataclass(frozen=True)
+class KeptLayer:
+    """What is left of a context in one layer.
+
+    All heads together where each keeps equally many keys, else one head at a time: a ragged layout
+    that holds no more than what is kept.
+    """
+
+    parts: tuple[KeptHeads, ...]
+    tail_from: int
+    """Tokens of the tail that were taken into the context."""
+
+    @property
+    def kv_nbytes(self) -> int:
+        """Bytes of keys and values."""
+        return sum(part.layer.kv_nbytes for part in self.parts)
+
+
+@dataclass(frozen=True)
+class KeptContext:
+    """What presses left of a context."""
+
+    layers: tuple[KeptLayer, ...]
+    shift: int = 0
+    """How much the positions of new tokens were lowered."""
+
+    @property
+    def kv_nbytes(self) -> int:
+        """Bytes of keys and values."""
+        return sum(layer.kv_nbytes for layer in self.layers)
+
+
+class KeptContexts:
+    """What presses left of one context, the most recently used of them."""
+
+    def __init__(self) -> None:
+        self._entries: OrderedDict[Hashable, KeptContext] = OrderedDict()
+
+    def get(self, key: Hashable, compute: Callable[[], KeptContext]) -> KeptContext:
+        """The entry of this name, computed if it is not there."""
+        if key not in self._entries:
+            self._entries[key] = compute()
+        self._entries.move_to_end(key)
+        return self._entries[key]
+
+    def shrink(self, max_bytes: int, shared: Sequence[PrefixLayer]) -> None:
+        """Forget the least recently used ones until all take ``max_bytes`` at most."""
+        while self._entries and self.nbytes(shared) > max_bytes:
+            self._entries.popitem(last=False)
+
+    def nbytes(self, shared: Sequence[PrefixLayer]) -> int:
+        """Bytes of all of them, but for layers that are ``shared`` with the whole context."""
+        whole = {id(layer) for layer in shared}
+        return sum(
+            part.layer.nbytes + part.positions.nbytes
+            for entry in self._entries.values()
+            for layer in entry.layers
+            for part in layer.parts
+            if id(part.layer) not in whole
+        )
 
 
 @dataclass(frozen=True)
@@ -41,18 +130,24 @@ class Prefix:
 
     length: int
     layers: tuple[PrefixLayer, ...]
+    statistics: PrefillStatistics = field(default_factory=PrefillStatistics)
+    kept: KeptContexts = field(default_factory=KeptContexts, repr=False)
+    """By presses and the layers that they leave alone."""
+
+    @property
+    def kv_nbytes(self) -> int:
+        """Bytes of keys and values."""
+        return sum(layer.kv_nbytes for layer in self.layers)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of keys, values and of what methods keep about them."""
-        total = 0
-        for layer in self.layers:
-            tensors = [layer.keys, layer.values]
-            tensors += [
-                t for fitted, encoded in layer.features.values() for t in (*fitted, *encoded)
-            ]
-            total += sum(tensor.nbytes for tensor in tensors)
-        return total
+        """Bytes of all that is held: keys, values, features, statistics and what presses left."""
+        own = sum(layer.nbytes for layer in self.layers)
+        return own + self.statistics.nbytes + self.kept.nbytes(self.layers)
+
+    def trim(self) -> None:
+        """Bound what presses left by the bytes of the context itself."""
+        self.kept.shrink(self.kv_nbytes, self.layers)
 
 
 class LayerCache:
@@ -64,6 +159,8 @@ class LayerCache:
 
     def __init__(self, layer: int, prefix: PrefixLayer, row_ids: list[int]) -> None:
         self.layer, self.prefix, self.row_ids = layer, prefix, row_ids
+        self.head: int | None = None
+        """The only key-value head that this is about; None for all of them."""
         self.tail_length = 0
         self._keys: Tensor | None = None
         self._values: Tensor | None = None
@@ -88,6 +185,33 @@ class LayerCache:
         """(rows, kv_heads, t, head_dim)."""
         assert self._values is not None, "the tail is read before anything was appended"
         return self._values[rows, :, : self.tail_length]
+
+    def over(
+        self,
+        part: KeptHeads,
+        rows: range,
+        tail_from: int,
+        features: dict[tuple[Hashable, int], Features],
+    ) -> LayerCache:
+        """Some neighbouring rows over what is left of the context, for the heads of a part.
+
+        It reads the tails of this cache, from token ``tail_from`` on.  ``features`` keeps what
+        methods know of these tails from step to step.
+        """
+        assert self._keys is not None
+        assert self._values is not None
+        other = LayerCache(self.layer, part.layer, self.row_ids[rows.start : rows.stop])
+        other.head = part.heads.start if part.layer.keys.shape[0] < self._keys.shape[1] else None
+        other.tail_length = self.tail_length - tail_from
+        place = (slice(rows.start, rows.stop), part.heads, slice(tail_from, None))
+        other._keys, other._values = self._keys[place], self._values[place]
+        other._features = features
+        return other
+
+    def tail_nbytes(self, tail_from: int) -> int:
+        """Bytes of keys and values of one tail, from token ``tail_from`` on."""
+        keys, values = self.tail_keys(slice(0, 1)), self.tail_values(slice(0, 1))
+        return keys[:, :, tail_from:].nbytes + values[:, :, tail_from:].nbytes
 
     def append(self, keys: Tensor, values: Tensor) -> None:
         """Append new keys and values (rows, kv_heads, n, head_dim) to the tails."""

@@ -22,6 +22,8 @@ class Probe:
     _visible: int = 0
     _errors: list[Tensor] = field(default_factory=list)
     _outputs: int = 0
+    kept_share: float = 1.0
+    """Bytes of keys and values that the row held last / those that dense attention holds."""
 
     def add_reads(self, read: Tensor, visible: int) -> None:
         """Count keys of one attention operation, over all its heads and queries.

@@ -35,6 +35,7 @@ def summary_table(group: Group) -> TextTable:
         "score",
         "difference to dense",
         "density",
+        "kept memory",
         "attention error",
         "decode s",
     )
@@ -107,6 +108,7 @@ def markdown(text: TextTable) -> str:
 
 def _summary_row(group: Group, row: Row) -> tuple[str, ...]:
     density = row.mean("density", group.subsets)
+    kept = row.mean("kept_share", group.subsets)
     error = row.mean("attention_error", group.subsets)
     score = row.mean_estimate("score", group.subsets)
     incomplete = len(row.metrics) < len(group.subsets)
@@ -116,6 +118,7 @@ def _summary_row(group: Group, row: Row) -> tuple[str, ...]:
         f"only {len(row.metrics)} subsets" if incomplete else _interval(score),
         NONE if row.is_dense else _interval(difference, signed=True),
         NONE if density is None else f"{density:.3f}",
+        NONE if kept is None else f"{kept:.3f}",
         NONE if error is None else f"{error:.3g}",
         f"{row.total_cost('decode_seconds'):.1f}",
     )
