@@ -22,7 +22,26 @@ from .maskers import (
 )
 from .method import Method
 from .prefill_statistics import StatisticsRequest, joined_requests
-from .presses import PRESSES, KNorm, Press, RandomPress, Scorer, SnapKV, StreamingLLM
+from .presses import (
+    PRESSES,
+    AdaKV,
+    Adjustment,
+    ChunkKV,
+    CriticalKV,
+    ExpectedAttention,
+    KeyDiff,
+    KNorm,
+    LagKV,
+    LayerRatios,
+    ObservedAttention,
+    Press,
+    PyramidKV,
+    RandomPress,
+    Scorer,
+    SnapKV,
+    StreamingLLM,
+    Tova,
+)
 
 METHODS: Mapping[str, type[Method]] = {**PRESSES, **MASKERS}
 
@@ -60,6 +79,13 @@ class AttentionConfig:
                 f"{names[0]} changes what a press before it keeps; put one before it, such as "
                 "snapkv"
             )
+        for place, press in enumerate(self.presses):
+            later = [one.name for one in self.presses[place:] if isinstance(one, Scorer)]
+            if isinstance(press, Adjustment) and press.across_heads and later:
+                raise UserError(
+                    f"{press.name} lets heads keep different numbers of keys; {later[0]} cannot "
+                    f"come after it, put it before"
+                )
         for masker in self.maskers[:-1]:
             if masker.samples:
                 raise UserError(
@@ -209,6 +235,38 @@ CONFIG_TYPES: Mapping[str, ConfigType] = {
         ConfigType("knorm", "keep keys of small norm", (KNorm(),)),
         ConfigType("streaming_llm", "keep the first and the newest keys", (StreamingLLM(),)),
         ConfigType("snapkv", "keep what the last queries attend to", (SnapKV(),)),
+        ConfigType(
+            "expected_attention",
+            "keep what future queries are expected to attend to",
+            (ExpectedAttention(),),
+        ),
+        ConfigType(
+            "observed_attention",
+            "keep what received most attention in the prefill (H2O)",
+            (ObservedAttention(),),
+        ),
+        ConfigType("tova", "keep what the last token attends to", (Tova(),)),
+        ConfigType("pyramidkv", "SnapKV with larger budgets in lower layers", (PyramidKV(),)),
+        ConfigType("keydiff", "keep keys that differ from the others", (KeyDiff(),)),
+        ConfigType("lagkv", "keep tokens that stand out against those after them", (LagKV(),)),
+        ConfigType(
+            "criticalkv",
+            "SnapKV weighted by norms of projected values",
+            (SnapKV(), CriticalKV()),
+        ),
+        ConfigType("chunkkv", "SnapKV by whole chunks", (SnapKV(), ChunkKV())),
+        ConfigType("adakv", "SnapKV with budgets by head", (SnapKV(), AdaKV())),
+        ConfigType(
+            "ada_expected_attention",
+            "expected attention with budgets by head",
+            (ExpectedAttention(epsilon=0.01), AdaKV()),
+        ),
+        ConfigType("layer_snapkv", "SnapKV with a ratio for each layer", (SnapKV(), LayerRatios())),
+        ConfigType(
+            "snapkv_top_k",
+            "SnapKV, then sink, local and the highest true scores of what it kept",
+            (SnapKV(), *_EDGES, OracleTopK()),
+        ),
     )
 }
 

@@ -25,6 +25,11 @@ def kept_count(length: int, ratio: float) -> int:
     return max(1, length - round(length * ratio))
 
 
+def share_of(count: int, share: float) -> int:
+    """``floor(count * share)``, where 100 * 0.29 counts as 29."""
+    return int(count * share + 1e-9)
+
+
 @dataclass(frozen=True)
 class PressCall:
     """One layer of a context as a press sees it.
@@ -153,6 +158,9 @@ class Scorer(Press):
 
 class Adjustment(Press):
     """A press that changes the ranking of the scorer before it."""
+
+    across_heads: ClassVar[bool] = False
+    """Whether heads keep different numbers of keys afterwards; no scorer may follow then."""
 
     @abstractmethod
     def adjust(self, call: PressCall, ranking: Ranking) -> Ranking:

@@ -9,15 +9,25 @@ from layers import make_layer
 from sparse_attention.compression import compress_layer
 from sparse_attention.presses import (
     PRESSES,
+    AdaKV,
     Adjustment,
+    ChunkKV,
+    CriticalKV,
+    ExpectedAttention,
+    KeyDiff,
     KNorm,
+    LagKV,
+    LayerRatios,
+    ObservedAttention,
     Press,
     PressCall,
+    PyramidKV,
     RandomPress,
     Ranking,
     Scorer,
     SnapKV,
     StreamingLLM,
+    Tova,
 )
 
 SCORERS: dict[str, Scorer] = {
@@ -25,10 +35,21 @@ SCORERS: dict[str, Scorer] = {
     "knorm": KNorm(),
     "streaming_llm": StreamingLLM(n_sink=3),
     "snapkv": SnapKV(observation_window=8),
+    "expected_attention": ExpectedAttention(n_future_positions=50, epsilon=0.01),
+    "observed_attention": ObservedAttention(),
+    "tova": Tova(),
+    "pyramidkv": PyramidKV(observation_window=4, beta=2),
+    "keydiff": KeyDiff(),
+    "lagkv": LagKV(n_sink=2, lag=12),
 }
 """Every scorer once, with settings that fit a hundred keys."""
 
-STACKS: dict[str, tuple[Press, ...]] = {name: (scorer,) for name, scorer in SCORERS.items()}
+STACKS: dict[str, tuple[Press, ...]] = {name: (scorer,) for name, scorer in SCORERS.items()} | {
+    "criticalkv": (SnapKV(observation_window=8), CriticalKV()),
+    "chunkkv": (SnapKV(observation_window=8), ChunkKV(chunk_length=7)),
+    "adakv": (ExpectedAttention(epsilon=0.01), AdaKV()),
+    "layer_ratios": (SnapKV(observation_window=8), LayerRatios()),
+}
 """Every press once, adjustments after a scorer."""
 
 EVERY_SCORER = pytest.mark.parametrize("name", SCORERS)
@@ -136,12 +157,14 @@ def test_contexts_shorter_than_any_window(name, length, ratio):
     assert sum(map(len, lines)) == 2 * ranking.budget
 
 
-@EVERY
+TOGETHER = {"tova", "chunkkv", "adakv"}
+"""Presses that look at all heads of a layer together."""
+
+
+@pytest.mark.parametrize("name", sorted(set(STACKS) - TOGETHER))
 @pytest.mark.parametrize("group", [1, 4])
-def test_a_head_alone_is_the_head_among_others(name, group):
+def test_other_heads_do_not_matter(name, group):
     presses = with_ratio(name, 0.6)
-    if name in {"tova", "chunkkv", "adakv"}:
-        pytest.skip("looks at all heads together, as it is defined")
     call, _ = make_layer(*presses, heads=2, group=group)
     first = ranked(call, presses).keep()[0]
     other, _ = make_layer(*presses, heads=2, group=group)
