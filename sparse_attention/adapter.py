@@ -194,11 +194,8 @@ class HuggingFaceAdapter:
         rows = len(decoder.configs)
         if decoder.protocol.sparse_from == "question":
             return hf_compat.forward(self.model, question.expand(rows, -1), decoder)
-        decoder.cache.row_ids[:] = [0]
-        decoder.dense_phase = True
-        logits = hf_compat.forward(self.model, question, decoder)
-        decoder.dense_phase = False
-        decoder.cache.expand(rows)
+        with decoder.dense_question():
+            logits = hf_compat.forward(self.model, question, decoder)
         return logits.expand(rows, -1)
 
     def _generate(
@@ -211,7 +208,7 @@ class HuggingFaceAdapter:
             tokens = logits.argmax(-1).tolist()
             for row, token in zip(running, tokens, strict=True):
                 generated[row].append(token)
-            decoder.record_memory()
+            decoder.end_step()
             kept = [i for i, token in enumerate(tokens) if token not in self._stop]
             if not kept or step + 1 == max_new_tokens:
                 break

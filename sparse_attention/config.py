@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from .errors import UserError, unknown_name
 from .maskers import (
@@ -25,11 +25,12 @@ from .prefill_statistics import StatisticsRequest, joined_requests
 from .presses import (
     PRESSES,
     AdaKV,
-    Adjustment,
     ChunkKV,
     CriticalKV,
+    Decoding,
     ExpectedAttention,
     KeyDiff,
+    KeyRerotation,
     KNorm,
     LagKV,
     LayerRatios,
@@ -37,11 +38,11 @@ from .presses import (
     Press,
     PyramidKV,
     RandomPress,
-    Scorer,
     SnapKV,
     StreamingLLM,
     Tova,
 )
+from .presses.order import check_order
 
 METHODS: Mapping[str, type[Method]] = {**PRESSES, **MASKERS}
 
@@ -74,18 +75,7 @@ class AttentionConfig:
             raise UserError(
                 f"presses come before maskers, because they compress what maskers read: {names}"
             )
-        if self.presses and not isinstance(self.presses[0], Scorer):
-            raise UserError(
-                f"{names[0]} changes what a press before it keeps; put one before it, such as "
-                "snapkv"
-            )
-        for place, press in enumerate(self.presses):
-            later = [one.name for one in self.presses[place:] if isinstance(one, Scorer)]
-            if isinstance(press, Adjustment) and press.across_heads and later:
-                raise UserError(
-                    f"{press.name} lets heads keep different numbers of keys; {later[0]} cannot "
-                    f"come after it, put it before"
-                )
+        check_order(self.presses)
         for masker in self.maskers[:-1]:
             if masker.samples:
                 raise UserError(
@@ -263,6 +253,16 @@ CONFIG_TYPES: Mapping[str, ConfigType] = {
         ),
         ConfigType("layer_snapkv", "SnapKV with a ratio for each layer", (SnapKV(), LayerRatios())),
         ConfigType(
+            "streaming_llm_rerotated",
+            "keep the first and the newest keys, with positions inside the cache",
+            (StreamingLLM(), KeyRerotation()),
+        ),
+        ConfigType(
+            "decoding_knorm",
+            "keep keys of small norm, again and again while decoding",
+            (KNorm(), Decoding()),
+        ),
+        ConfigType(
             "snapkv_top_k",
             "SnapKV, then sink, local and the highest true scores of what it kept",
             (SnapKV(), *_EDGES, OracleTopK()),
@@ -291,7 +291,11 @@ class Protocol(BaseModel):
     """The first token that is processed sparsely: the question's first, or the first generated one
     (the question is then read with dense attention)."""
     dense_layers: tuple[int, ...] = Field(default=())
-    """Layers that always read everything."""
+    """Layers that always read everything; presses leave them alone."""
+    press_sees_question: bool = False
+    """Whether presses compress context and question together, after the question was read with
+    dense attention; else they compress the context before they know what will be asked.  Much
+    easier, and useless where several questions are asked about one context."""
 
     @field_validator("dense_layers")
     @classmethod
@@ -299,3 +303,12 @@ class Protocol(BaseModel):
         if any(layer < 0 for layer in value):
             raise ValueError("layers are counted from 0")
         return tuple(sorted(set(value)))
+
+    @model_validator(mode="after")
+    def _question_is_dense(self) -> Protocol:
+        if self.press_sees_question and self.sparse_from != "generation":
+            raise ValueError(
+                "press_sees_question = True: the question is then read before anything is "
+                "compressed; set sparse_from to 'generation'"
+            )
+        return self

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field, replace
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import groupby
 
 import torch
 from torch import Tensor
@@ -16,43 +18,37 @@ from .attention import (
     weigh_values,
 )
 from .attention_call import AttentionCall, Geometry, SharedScores
-from .compression import compress
 from .config import AttentionConfig, Protocol
-from .kv_cache import Features, KeptContext, LayerCache, SharedPrefixCache
+from .kv_cache import LayerCache, SharedPrefixCache
 from .maskers import Masker
 from .prefill_statistics import LayerSettings
-from .presses import Press
 from .probes import Probe
+from .row_contexts import WHOLE, ContextName, RowContexts
 from .selection import Selection
 
 
 class _Block:
-    """Neighbouring rows with the same presses."""
+    """Neighbouring rows over the same context."""
 
-    def __init__(self, rows: range, configs: Sequence[AttentionConfig]) -> None:
-        self.rows, self.configs = rows, configs
+    def __init__(
+        self, rows: range, configs: Sequence[AttentionConfig], name: ContextName = WHOLE
+    ) -> None:
+        self.rows, self.configs, self.name = rows, configs, name
         self.groups = _groups(configs)
         self.scored = sum(not config.is_positional for config in configs)
         self.reads_all = not any(config.maskers for config in configs)
 
-
-@dataclass(frozen=True)
-class _Kept:
-    """What presses left of the context, and what methods know of the tails of the rows over it."""
-
-    context: KeptContext
-    features: dict[tuple[int, int], dict[tuple[Hashable, int], Features]] = field(
-        default_factory=dict
-    )
-    """By layer and part."""
+    @property
+    def decodes(self) -> bool:
+        """Whether presses act on it while decoding."""
+        return self.name.row_id is not None
 
 
 class SparseDecoder:
     """The attention of a batch of rows over one prefix; one object per ``answer``.
 
     Row i of the batch has ``configs[i]``, ``sample_keys[i]`` and ``probes[i]``; ``keep_rows`` drops
-    rows that have ended.  Configurations must be sorted by ``AttentionConfig.rank``.  While
-    ``dense_phase`` is on, all rows read everything and nothing is counted.
+    rows that have ended.  Configurations must be sorted by ``AttentionConfig.rank``.
     """
 
     def __init__(
@@ -67,8 +63,8 @@ class SparseDecoder:
         self.cache, self.protocol, self.measure_error = cache, protocol, measure_error
         self.configs, self.sample_keys = list(configs), list(sample_keys)
         self.probes = [Probe() for _ in configs]
-        self.dense_phase = False
-        self._kept: dict[tuple[Press, ...], _Kept] = {}
+        self._dense_phase = False
+        self.contexts = RowContexts(cache, protocol)
         self._arrange()
 
     def keep_rows(self, rows: Sequence[int]) -> None:
@@ -80,16 +76,50 @@ class SparseDecoder:
         self._arrange()
 
     def _arrange(self) -> None:
-        """Put neighbouring rows with the same presses into blocks; those without come first."""
+        """Put neighbouring rows over the same context into blocks; those without presses first."""
+        names = [
+            ContextName.of(config.presses, row_id)
+            for config, row_id in zip(self.configs, self.cache.row_ids, strict=True)
+        ]
         blocks: list[_Block] = []
-        for row, config in enumerate(self.configs):
-            if blocks and blocks[-1].configs[0].presses == config.presses:
-                start = blocks[-1].rows.start
-                blocks[-1] = _Block(range(start, row + 1), self.configs[start : row + 1])
-            else:
-                blocks.append(_Block(range(row, row + 1), [config]))
-        self._plain = blocks.pop(0) if blocks and not blocks[0].configs[0].presses else None
+        for name, rows in groupby(range(len(names)), names.__getitem__):
+            own = list(rows)
+            blocks.append(
+                _Block(range(own[0], own[-1] + 1), self.configs[own[0] : own[-1] + 1], name)
+            )
+        self._plain = blocks.pop(0) if blocks and blocks[0].name == WHOLE else None
         self._pressed = blocks
+
+    @contextlib.contextmanager
+    def dense_question(self) -> Iterator[None]:
+        """Inside, a single row reads for all of them: densely, and without being counted."""
+        self.cache.row_ids[:] = [0]
+        self._dense_phase = True
+        yield
+        self._dense_phase = False
+        self.contexts.end_question()
+        self.cache.expand(len(self.configs))
+        for block in self._pressed:
+            self.contexts.move_question(block.name, block.rows)
+
+    def end_step(self) -> None:
+        """New tokens have passed all layers: compress what has to be, note what is held."""
+        for block in self._pressed:
+            if block.decodes:
+                self.contexts.compress_decoded(block.name, block.rows.start)
+            share = self.contexts.kept_share(block.name)
+            for row in block.rows:
+                self.probes[row].kept_share = share
+
+    @property
+    def position_shifts(self) -> list[int]:
+        """How much lower the positions of new tokens are than their places, for each row."""
+        shifts = [0] * len(self.configs)
+        if not self._dense_phase:
+            for block in self._pressed:
+                for row in block.rows:
+                    shifts[row] = self.contexts.of(block.name).context.shift
+        return shifts
 
     def attend(self, layer: int, queries: Tensor, settings: LayerSettings) -> Tensor:
         """Attention of new tokens whose keys and values are already in the cache.
@@ -106,9 +136,10 @@ class SparseDecoder:
         geometry = Geometry.of(
             whole, self.cache.prefix.length, queries.shape[3], settings.sliding_window
         )
-        if self.dense_phase:
-            everyone = _Block(range(queries.shape[0]), [AttentionConfig()])
-            return _Operation(whole, geometry, queries, settings, everyone, self).dense_output()
+        if self._dense_phase:
+            self.contexts.observe_question(layer, queries[0])
+            only = _Block(range(1), [AttentionConfig()])
+            return _Operation(whole, geometry, queries, settings, only, self).dense_output()
         output = torch.empty_like(queries, dtype=torch.float32)
         dense = None
         if self.measure_error or self._plain:
@@ -119,6 +150,13 @@ class SparseDecoder:
             operation.run(output[: len(block.rows)], dense)
         for block in self._pressed:
             self._attend_kept(block, whole, geometry, queries, settings, output)
+            if dense is not None and self.contexts.of(block.name).context.shift:
+                own = slice(block.rows.start, block.rows.stop)
+                cache, turned = self.contexts.at_true_positions(
+                    block.name, block.rows, whole, queries[own]
+                )
+                operation = _Operation(cache, geometry, turned, settings, block, self)
+                dense[own] = operation.dense_output()
         if dense is not None:
             for probe, ours, reference in zip(self.probes, output, dense, strict=True):
                 probe.add_error(ours, reference)
@@ -134,7 +172,7 @@ class SparseDecoder:
         output: Tensor,
     ) -> None:
         """Fill ``output`` for the rows of a block from what was kept of the context."""
-        kept = self._kept_context(block.configs[0].presses)
+        kept = self.contexts.of(block.name)
         rows = slice(block.rows.start, block.rows.stop)
         layer = kept.context.layers[whole.layer]
         for place, part in enumerate(layer.parts):
@@ -153,30 +191,8 @@ class SparseDecoder:
             )
             operation.visible_total = geometry.visible_total
             operation.run(output[rows, part.heads])
-
-    def _kept_context(self, presses: tuple[Press, ...]) -> _Kept:
-        if presses not in self._kept:
-            untouched = self.protocol.dense_layers
-            prefix = self.cache.prefix
-            context = prefix.kept.get(
-                (presses, untouched), lambda: compress(prefix, presses, untouched=untouched)
-            )
-            self._kept[presses] = _Kept(context)
-        return self._kept[presses]
-
-    def record_memory(self) -> None:
-        """Note for every row the bytes of keys and values that it holds now."""
-        layers = self.cache.layers
-        whole = self.cache.prefix.kv_nbytes + sum(layer.tail_nbytes(0) for layer in layers)
-        for config, probe in zip(self.configs, self.probes, strict=True):
-            held = whole
-            if config.presses:
-                kept = self._kept_context(config.presses).context
-                held = kept.kv_nbytes + sum(
-                    layer.tail_nbytes(left.tail_from)
-                    for layer, left in zip(layers, kept.layers, strict=True)
-                )
-            probe.kept_share = held / whole
+        if block.decodes:
+            self.contexts.observe_decoding(block.name, whole.layer, queries[block.rows.start])
 
 
 class _Operation:
@@ -201,7 +217,7 @@ class _Operation:
         self.visible_total = geometry.visible_total
         self.dense_layer = cache.layer in decoder.protocol.dense_layers
         rows = queries.shape[0]
-        everything = decoder.measure_error or decoder.dense_phase or self.dense_layer
+        everything = decoder.measure_error or self.dense_layer
         border = rows if everything else block.scored
         self.parts = [part for part in (range(border), range(border, rows)) if part]
         self.shared = SharedScores(

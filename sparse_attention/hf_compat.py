@@ -379,10 +379,11 @@ def forward(model: PreTrainedModel, tokens: Tensor, decoder: SparseDecoder) -> T
     """
     start = decoder.cache.get_seq_length()
     positions = torch.arange(start, start + tokens.shape[1], device=tokens.device)
+    shifts = torch.tensor(decoder.position_shifts, device=tokens.device)
     with _our_attention(model):
         output = model(
             input_ids=tokens,
-            position_ids=positions.expand(tokens.shape[0], -1),
+            position_ids=positions - shifts[: tokens.shape[0], None],
             past_key_values=decoder.cache,
             use_cache=True,
             logits_to_keep=1,

@@ -208,6 +208,19 @@ class LayerCache:
         other._features = features
         return other
 
+    def with_tail(self, rows: range, keys: Tensor) -> LayerCache:
+        """Some neighbouring rows with other tail keys, (rows, kv_heads, t, head_dim)."""
+        assert self._values is not None
+        other = LayerCache(self.layer, self.prefix, self.row_ids[rows.start : rows.stop])
+        other.tail_length = self.tail_length
+        other._keys, other._values = keys, self._values[rows.start : rows.stop]
+        return other
+
+    def replace_tail_keys(self, rows: range, keys: Tensor) -> None:
+        """Put other keys (rows, kv_heads, t, head_dim) in place of those of some rows."""
+        assert self._keys is not None
+        self._keys[rows.start : rows.stop, :, : self.tail_length] = keys
+
     def tail_nbytes(self, tail_from: int) -> int:
         """Bytes of keys and values of one tail, from token ``tail_from`` on."""
         keys, values = self.tail_keys(slice(0, 1)), self.tail_values(slice(0, 1))

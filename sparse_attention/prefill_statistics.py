@@ -208,13 +208,16 @@ def _on(moments: QueryMoments, device: torch.device) -> QueryMoments:
 
 @dataclass
 class PrefillStatistics:
-    """What was collected in all layers; those with a sliding window are left out."""
+    """What was collected in all layers."""
 
     request: StatisticsRequest = NOTHING
     layers: dict[int, LayerStatistics] = field(default_factory=dict)
+    """But for those with a sliding window."""
+    facts: dict[int, LayerFacts] = field(default_factory=dict)
 
     def observe(self, layer: int, queries: Tensor, keys: Tensor, facts: LayerFacts) -> None:
         """Add the new tokens of one layer; see ``LayerStatistics.extended``."""
+        self.facts[layer] = facts
         if facts.settings.sliding_window is not None:
             return
         if layer not in self.layers:
@@ -224,7 +227,7 @@ class PrefillStatistics:
 
     def fork(self) -> PrefillStatistics:
         """One that can be added to without changing this one."""
-        return PrefillStatistics(self.request, dict(self.layers))
+        return PrefillStatistics(self.request, dict(self.layers), self.facts)
 
     @property
     def nbytes(self) -> int:

@@ -4,7 +4,9 @@ from .adakv import AdaKV
 from .base import Adjustment, Press, PressCall, Ranking, Scorer
 from .chunkkv import ChunkKV
 from .criticalkv import CriticalKV
+from .decoding import Decoding
 from .expected_attention import ExpectedAttention
+from .key_rerotation import KeyRerotation
 from .keydiff import KeyDiff
 from .knorm import KNorm
 from .lagkv import LagKV
@@ -33,6 +35,8 @@ PRESSES: dict[str, type[Press]] = {
         ChunkKV,
         LayerRatios,
         AdaKV,
+        KeyRerotation,
+        Decoding,
     )
 }
 
@@ -42,9 +46,11 @@ __all__ = [
     "Adjustment",
     "ChunkKV",
     "CriticalKV",
+    "Decoding",
     "ExpectedAttention",
     "KNorm",
     "KeyDiff",
+    "KeyRerotation",
     "LagKV",
     "LayerRatios",
     "ObservedAttention",

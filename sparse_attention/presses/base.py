@@ -122,6 +122,11 @@ class Press(Method):
     what a query sees there depends on true distances.
     """
 
+    last: ClassVar[bool] = False
+    """Whether no other press may come after it."""
+    across_heads: ClassVar[bool] = False
+    """Whether heads keep different numbers of keys after it; no scorer may come after it then."""
+
     @property
     def needs(self) -> StatisticsRequest:
         """What has to be collected in the prefill."""
@@ -158,9 +163,6 @@ class Scorer(Press):
 
 class Adjustment(Press):
     """A press that changes the ranking of the scorer before it."""
-
-    across_heads: ClassVar[bool] = False
-    """Whether heads keep different numbers of keys afterwards; no scorer may follow then."""
 
     @abstractmethod
     def adjust(self, call: PressCall, ranking: Ranking) -> Ranking:

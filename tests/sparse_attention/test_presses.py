@@ -29,6 +29,7 @@ from sparse_attention.presses import (
     StreamingLLM,
     Tova,
 )
+from sparse_attention.presses.order import stages
 
 LENGTH, HEADS, GROUP = 60, 2, 3
 
@@ -91,7 +92,7 @@ def test_snapkv(softcap, sinks, kernel):
 def test_a_context_no_longer_than_the_window_keeps_its_end():
     press = SnapKV(observation_window=64, compression_ratio=0.5)
     call, _ = make_layer(press, length=20)
-    layer = compress_layer(call, (press,), 0)
+    layer = compress_layer(call, stages([press])[0], 0)
     assert layer.parts[0].positions.tolist() == [list(range(10, 20))] * HEADS
 
 
@@ -172,10 +173,13 @@ def test_knorm_and_keydiff():
 def test_streaming_llm_keeps_the_first_and_the_newest():
     press = StreamingLLM(n_sink=4, compression_ratio=0.8)
     call, _ = make_layer(press, length=LENGTH)
-    positions = compress_layer(call, (press,), 0).parts[0].positions.tolist()
+    positions = compress_layer(call, stages([press])[0], 0).parts[0].positions.tolist()
     assert positions == [[0, 1, 2, 3, *range(52, 60)]] * HEADS
     few = StreamingLLM(n_sink=40, compression_ratio=0.8)
-    assert compress_layer(call, (few,), 0).parts[0].positions.tolist() == [list(range(12))] * HEADS
+    assert (
+        compress_layer(call, stages([few])[0], 0).parts[0].positions.tolist()
+        == [list(range(12))] * HEADS
+    )
 
 
 @pytest.mark.parametrize("cross", [True, False])
@@ -266,7 +270,7 @@ def test_chunkkv_keeps_the_same_whole_chunks_in_all_heads():
     chunks = [range(start, min(start + 7, LENGTH)) for start in range(0, LENGTH, 7)]
     order = sorted(chunks, key=lambda chunk: -np.mean(norms[list(chunk)]))
     expected = [i for chunk in order for i in chunk][:30]
-    positions = compress_layer(call, (base, press), 0).parts[0].positions.tolist()
+    positions = compress_layer(call, stages([base, press])[0], 0).parts[0].positions.tolist()
     assert positions == [sorted(expected)] * HEADS
 
 
@@ -283,7 +287,7 @@ def test_adakv(alpha):
     for _, h, i in rest:
         if len(chosen) < 3 * budget:
             chosen.add((h, i))
-    layer = compress_layer(call, (base, press), 0)
+    layer = compress_layer(call, stages([base, press])[0], 0)
     got = {
         (part.heads.start + offset, i)
         for part in layer.parts
