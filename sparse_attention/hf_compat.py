@@ -205,12 +205,15 @@ def observing(model: PreTrainedModel, statistics: PrefillStatistics) -> Iterator
     name = model.config.get_text_config()._attn_implementation
     rotaries = rotary_layers(model)
 
+    before = ALL_ATTENTION_FUNCTIONS._local_mapping.get(name)
+    registered = before or type(ALL_ATTENTION_FUNCTIONS)._global_mapping.get(name)
+
     def look_on(module: nn.Module, query: Tensor, key: Tensor, *args: Any, **given: Any) -> Any:
         if given.pop("prefill_statistics", None) is statistics:
             _observe(statistics, module, query, key, rotaries, given)
-        return _own_attention(name, module)(module, query, key, *args, **given)
+        own = registered or sys.modules[type(module).__module__].eager_attention_forward
+        return own(module, query, key, *args, **given)
 
-    before = ALL_ATTENTION_FUNCTIONS._local_mapping.get(name)
     ALL_ATTENTION_FUNCTIONS[name] = look_on
     try:
         yield {"prefill_statistics": statistics}
@@ -218,12 +221,6 @@ def observing(model: PreTrainedModel, statistics: PrefillStatistics) -> Iterator
         del ALL_ATTENTION_FUNCTIONS[name]
         if before is not None:
             ALL_ATTENTION_FUNCTIONS[name] = before
-
-
-def _own_attention(name: str, module: nn.Module) -> Callable[..., Any]:
-    """The attention function that a module uses where nobody looks on."""
-    registered = type(ALL_ATTENTION_FUNCTIONS)._global_mapping.get(name)
-    return registered or sys.modules[type(module).__module__].eager_attention_forward
 
 
 def _observe(

@@ -77,6 +77,8 @@ class Group:
         protocol = self.shared["protocol"]
         layers = f", dense layers {protocol['dense_layers']}" if protocol["dense_layers"] else ""
         start = f"sparse from the {protocol['sparse_from']} on"
+        if protocol.get("press_sees_question"):
+            start += ", presses see the question"
         return f"{self.model} on {self.benchmark} ({start}{layers})"
 
 
