@@ -151,11 +151,7 @@ class HuggingFaceAdapter:
             return []
         if max_new_tokens < 1:
             raise UserError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
-        if any(layer >= self.layers for layer in protocol.dense_layers):
-            raise UserError(
-                f"dense_layers {list(protocol.dense_layers)}: the model has layers 0 to "
-                f"{self.layers - 1}"
-            )
+        protocol.check_layers(self.layers)
         for config in configs:
             if not prefix.statistics.request.covers(config.needs):
                 raise UserError(

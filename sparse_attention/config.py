@@ -312,3 +312,14 @@ class Protocol(BaseModel):
                 "compressed; set sparse_from to 'generation'"
             )
         return self
+
+    def check_layers(self, layers: int) -> None:
+        """Check that a model with so many layers has the dense ones.
+
+        Raises:
+            UserError: if it has not.
+        """
+        if any(layer >= layers for layer in self.dense_layers):
+            raise UserError(
+                f"dense_layers {list(self.dense_layers)}: the model has layers 0 to {layers - 1}"
+            )

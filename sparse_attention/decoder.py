@@ -63,13 +63,13 @@ class SparseDecoder:
         self.cache, self.protocol, self.measure_error = cache, protocol, measure_error
         self.configs, self.sample_keys = list(configs), list(sample_keys)
         self.probes = [Probe() for _ in configs]
-        self._dense_phase = False
+        self._dense_phase = self._released = False
         self.contexts = RowContexts(cache, protocol)
         self._arrange()
 
     def keep_rows(self, rows: Sequence[int]) -> None:
         """Go on with these rows of the batch only."""
-        self.cache.keep_rows(rows)
+        self.contexts.rename_rows(self.cache.keep_rows(rows))
         self.configs = [self.configs[row] for row in rows]
         self.sample_keys = [self.sample_keys[row] for row in rows]
         self.probes = [self.probes[row] for row in rows]
@@ -110,6 +110,20 @@ class SparseDecoder:
             share = self.contexts.kept_share(block.name)
             for row in block.rows:
                 self.probes[row].kept_share = share
+        if self._released and any(block.decodes for block in self._pressed):
+            self.contexts.release_tails([block.name for block in self._pressed])
+
+    def release_context(self) -> None:
+        """Hold no more of the context than what presses left of it, if nothing else is read."""
+        if not self._plain and not self.measure_error and not self._released:
+            self._released = True
+            self.contexts.release([block.name for block in self._pressed])
+            self.cache.release_context()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that are held: of the context, of the tails, and what methods know of them."""
+        return self.contexts.nbytes + sum(layer.nbytes for layer in self.cache.layers)
 
     @property
     def position_shifts(self) -> list[int]:

@@ -1,4 +1,4 @@
-"""The only module that knows the internals of transformers.
+"""What this library knows of the internals of transformers, but for ``generate`` (``hf_generate``).
 
 It loads models, runs their decoder stack, and puts our attention in place of theirs through the
 attention interface (``ALL_ATTENTION_FUNCTIONS``): a function that every attention module of a
@@ -12,7 +12,7 @@ import contextlib
 import inspect
 import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from transformers import (
 )
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from .batch_decoder import BatchDecoder
 from .config import AttentionConfig, Protocol
 from .decoder import SparseDecoder
 from .errors import UserError
@@ -144,6 +145,11 @@ def stop_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> f
     ids = model.generation_config.eos_token_id if model.generation_config else None
     if ids is None:
         ids = tokenizer.eos_token_id
+    return token_set(ids)
+
+
+def token_set(ids: int | Iterable[int] | None) -> frozenset[int]:
+    """Tokens as generation configurations name them: one, several or none."""
     return frozenset([] if ids is None else [ids] if isinstance(ids, int) else ids)
 
 
@@ -377,7 +383,7 @@ def forward(model: PreTrainedModel, tokens: Tensor, decoder: SparseDecoder) -> T
     start = decoder.cache.get_seq_length()
     positions = torch.arange(start, start + tokens.shape[1], device=tokens.device)
     shifts = torch.tensor(decoder.position_shifts, device=tokens.device)
-    with _our_attention(model):
+    with our_attention(model):
         output = model(
             input_ids=tokens,
             position_ids=positions - shifts[: tokens.shape[0], None],
@@ -390,7 +396,7 @@ def forward(model: PreTrainedModel, tokens: Tensor, decoder: SparseDecoder) -> T
 
 
 @contextlib.contextmanager
-def _our_attention(model: PreTrainedModel) -> Iterator[None]:
+def our_attention(model: PreTrainedModel) -> Iterator[None]:
     """Put our attention in place of the model's; undone on exit and on error."""
     found: list[Any] = [m.config for m in model.modules() if hasattr(m, "config")]
     configs = {id(config): config for config in found}.values()
@@ -410,7 +416,7 @@ def _attention_forward(
     key: Tensor,
     value: Tensor,
     attention_mask: Tensor | None,
-    sparse_decoder: SparseDecoder | None = None,
+    sparse_decoder: SparseDecoder | BatchDecoder | None = None,
     position_bias: Tensor | None = None,
     **given: Any,
 ) -> tuple[Tensor, None]:
@@ -422,7 +428,7 @@ def _attention_forward(
         key: new keys (rows, kv_heads, n, head_dim), only looked at for their shape.
         value: not used.
         attention_mask: not used.
-        sparse_decoder: whose cache holds keys and values.
+        sparse_decoder: whose caches hold keys and values.
         position_bias: not supported.
         given: ``scaling`` of the products (1 / sqrt(head_dim) if None), ``sliding_window`` (keys
             that a query sees), ``softcap`` of the scores and ``s_aux`` (learned sink logits).

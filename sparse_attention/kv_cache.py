@@ -8,8 +8,9 @@ by the new keys of each tail.
 
 from __future__ import annotations
 
+import itertools
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -19,6 +20,9 @@ from .prefill_statistics import PrefillStatistics
 
 Features = tuple[Tensor, ...]
 """Tensors that a method keeps; see ``AttentionCall.key_features`` for their shapes."""
+
+TailFeatures = dict[tuple[Hashable, int], Features]
+"""What methods know of tails, by the name of the features and that of the row."""
 
 _FIRST_CAPACITY = 64
 
@@ -43,6 +47,12 @@ class PrefixLayer:
     def kv_nbytes(self) -> int:
         """Bytes of keys and values."""
         return self.keys.nbytes + self.values.nbytes
+
+    def without_keys(self) -> PrefixLayer:
+        """The same place in the sequence with no keys at all."""
+        return PrefixLayer(
+            self.keys[:, :0].clone(), self.values[:, :0].clone(), self.start, self.sliding
+        )
 
     @property
     def nbytes(self) -> int:
@@ -162,9 +172,11 @@ class LayerCache:
         self.head: int | None = None
         """The only key-value head that this is about; None for all of them."""
         self.tail_length = 0
+        self.tail_start = 0
+        """Tokens at the start of the tails that are not held any more."""
         self._keys: Tensor | None = None
         self._values: Tensor | None = None
-        self._features: dict[tuple[Hashable, int], Features] = {}
+        self._features: TailFeatures = {}
 
     @property
     def prefix_keys(self) -> Tensor:
@@ -177,21 +189,17 @@ class LayerCache:
         return self.prefix.values
 
     def tail_keys(self, rows: Sequence[int] | slice) -> Tensor:
-        """(rows, kv_heads, t, head_dim)."""
+        """(rows, kv_heads, t, head_dim), of the tokens that are held."""
         assert self._keys is not None, "the tail is read before anything was appended"
-        return self._keys[rows, :, : self.tail_length]
+        return self._keys[rows, :, : self.tail_length - self.tail_start]
 
     def tail_values(self, rows: Sequence[int] | slice) -> Tensor:
-        """(rows, kv_heads, t, head_dim)."""
+        """(rows, kv_heads, t, head_dim), of the tokens that are held."""
         assert self._values is not None, "the tail is read before anything was appended"
-        return self._values[rows, :, : self.tail_length]
+        return self._values[rows, :, : self.tail_length - self.tail_start]
 
     def over(
-        self,
-        part: KeptHeads,
-        rows: range,
-        tail_from: int,
-        features: dict[tuple[Hashable, int], Features],
+        self, part: KeptHeads, rows: range, tail_from: int, features: TailFeatures
     ) -> LayerCache:
         """Some neighbouring rows over what is left of the context, for the heads of a part.
 
@@ -203,7 +211,8 @@ class LayerCache:
         other = LayerCache(self.layer, part.layer, self.row_ids[rows.start : rows.stop])
         other.head = part.heads.start if part.layer.keys.shape[0] < self._keys.shape[1] else None
         other.tail_length = self.tail_length - tail_from
-        place = (slice(rows.start, rows.stop), part.heads, slice(tail_from, None))
+        first = tail_from - self.tail_start
+        place = (slice(rows.start, rows.stop), part.heads, slice(first, None))
         other._keys, other._values = self._keys[place], self._values[place]
         other._features = features
         return other
@@ -223,23 +232,46 @@ class LayerCache:
 
     def tail_nbytes(self, tail_from: int) -> int:
         """Bytes of keys and values of one tail, from token ``tail_from`` on."""
-        keys, values = self.tail_keys(slice(0, 1)), self.tail_values(slice(0, 1))
-        return keys[:, :, tail_from:].nbytes + values[:, :, tail_from:].nbytes
+        if self._keys is None or self._values is None:
+            return 0
+        buffers = (self._keys, self._values)
+        token = sum(buffer.shape[1] * buffer.shape[3] * buffer.element_size() for buffer in buffers)
+        return token * (self.tail_length - tail_from)
 
     def append(self, keys: Tensor, values: Tensor) -> None:
         """Append new keys and values (rows, kv_heads, n, head_dim) to the tails."""
-        end = self.tail_length + keys.shape[2]
-        self._keys = _with_room(self._keys, keys, self.tail_length, end)
-        self._values = _with_room(self._values, values, self.tail_length, end)
-        self._keys[:, :, self.tail_length : end] = keys
-        self._values[:, :, self.tail_length : end] = values
-        self.tail_length = end
+        first = self.tail_length - self.tail_start
+        end = first + keys.shape[2]
+        self._keys = _with_room(self._keys, keys, first, end)
+        self._values = _with_room(self._values, values, first, end)
+        self._keys[:, :, first:end] = keys
+        self._values[:, :, first:end] = values
+        self.tail_length += keys.shape[2]
 
-    def keep_rows(self, rows: Sequence[int]) -> None:
-        """Drop the tails of all other rows; repeats a row that is named several times."""
+    def release_tail(self, until: int) -> None:
+        """Hold the tails from token ``until`` on only."""
+        if until > self.tail_start:
+            self._keys = self.tail_keys(slice(None))[:, :, until - self.tail_start :].clone()
+            self._values = self.tail_values(slice(None))[:, :, until - self.tail_start :].clone()
+            self.tail_start = until
+
+    def keep_rows(self, rows: Sequence[int], old_names: Mapping[int, int]) -> None:
+        """Drop the tails of all other rows; repeats a row that is given several times.
+
+        ``old_names`` are the names that the rows had, by those that they get.
+        """
         if self._keys is not None and self._values is not None:
             index = torch.tensor(rows, device=self._keys.device)
             self._keys, self._values = self._keys[index], self._values[index]
+        self._features = renamed_rows(self._features, old_names)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all tails, their spare room included, and of what methods know of them."""
+        known = features_nbytes(self._features)
+        if self._keys is None or self._values is None:
+            return known
+        return known + self._keys.nbytes + self._values.nbytes
 
     def prefix_features(
         self,
@@ -283,6 +315,8 @@ class SharedPrefixCache:
     def __init__(self, prefix: Prefix, rows: int) -> None:
         self.prefix = prefix
         self.row_ids = list(range(rows))
+        self.context_nbytes = prefix.kv_nbytes
+        """Bytes of all keys and values of the context, also after ``release_context``."""
         self.layers = [
             LayerCache(index, layer, self.row_ids) for index, layer in enumerate(prefix.layers)
         ]
@@ -298,17 +332,57 @@ class SharedPrefixCache:
         """Tokens of the prefix and of the tail."""
         return self.prefix.length + self.layers[layer_idx].tail_length
 
-    def keep_rows(self, rows: Sequence[int]) -> None:
-        """Go on with these rows of the batch only, so that finished ones cost nothing."""
-        self.row_ids[:] = [self.row_ids[row] for row in rows]
+    def keep_rows(self, rows: Sequence[int]) -> dict[int, int]:
+        """Go on with these rows of the batch only, so that finished ones cost nothing.
+
+        A row that is given several times goes on as several rows, of which the first has its name.
+
+        Returns:
+            The names that the rows had, by those that they have now.
+        """
+        before = [self.row_ids[row] for row in rows]
+        unused = itertools.count(max(self.row_ids) + 1)
+        names = [
+            next(unused) if name in before[:place] else name for place, name in enumerate(before)
+        ]
+        self.row_ids[:] = names
+        old_names = dict(zip(names, before, strict=True))
         for layer in self.layers:
-            layer.keep_rows(rows)
+            layer.keep_rows(rows, old_names)
+        return old_names
 
     def expand(self, rows: int) -> None:
         """Turn the only row into ``rows`` equal ones."""
         assert len(self.row_ids) == 1, "only a single row can be expanded"
         self.keep_rows([0] * rows)
-        self.row_ids[:] = range(rows)
+
+    def release_context(self) -> None:
+        """Hold no more of the context than what presses left of it."""
+        layers = tuple(layer.without_keys() for layer in self.prefix.layers)
+        self.prefix = Prefix(self.prefix.length, layers)
+        for cache, layer in zip(self.layers, layers, strict=True):
+            cache.prefix = layer
+
+
+def renamed_rows(features: TailFeatures, old_names: Mapping[int, int]) -> TailFeatures:
+    """``features`` for rows with other names than before; those of other rows are left out."""
+    return {
+        (key, name): tensors
+        for name, old in old_names.items()
+        for (key, row), tensors in features.items()
+        if row == old
+    }
+
+
+def features_nbytes(features: TailFeatures) -> int:
+    """Bytes of ``features``; rows that were copied share theirs at first."""
+    return held_nbytes([tensor for tensors in features.values() for tensor in tensors])
+
+
+def held_nbytes(tensors: Iterable[Tensor]) -> int:
+    """Bytes of memory behind ``tensors``, shared memory once."""
+    storages = {tensor.untyped_storage().data_ptr(): tensor for tensor in tensors}
+    return sum(tensor.untyped_storage().nbytes() for tensor in storages.values())
 
 
 def _with_room(buffer: Tensor | None, new: Tensor, used: int, end: int) -> Tensor:

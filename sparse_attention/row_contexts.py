@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -11,7 +11,17 @@ from torch import Tensor
 
 from .compression import compress, compress_layer, rotary_of
 from .config import Protocol
-from .kv_cache import Features, KeptContext, KeptLayer, LayerCache, SharedPrefixCache
+from .kv_cache import (
+    KeptContext,
+    KeptLayer,
+    LayerCache,
+    SharedPrefixCache,
+    TailFeatures,
+    features_nbytes,
+    held_nbytes,
+    renamed_rows,
+)
+from .prefill_statistics import PrefillStatistics
 from .presses import Decoding, Press, PressCall
 from .presses.order import stages
 
@@ -39,10 +49,13 @@ class RowContext:
     """What is left of the context for some rows, and what goes with it from step to step."""
 
     context: KeptContext
-    features: dict[tuple[int, int], dict[tuple[Hashable, int], Features]] = field(
-        default_factory=dict
-    )
+    features: dict[tuple[int, int], TailFeatures] = field(default_factory=dict)
     """What methods know of the tails, by layer and part."""
+
+    def renamed_rows(self, old_names: Mapping[int, int]) -> RowContext:
+        """The same for rows with other names than before."""
+        features = {place: renamed_rows(known, old_names) for place, known in self.features.items()}
+        return RowContext(self.context, features)
 
 
 class RowContexts:
@@ -64,6 +77,50 @@ class RowContexts:
         if name not in self._known:
             self._known[name] = RowContext(self._compressed(name.presses))
         return self._known[name]
+
+    def release(self, names: Sequence[ContextName]) -> None:
+        """Compress the context for rows of these names, and hold nothing that only this needs."""
+        for name in names:
+            self.of(name)
+        self._tails = None
+        if all(name.row_id is None for name in names):
+            self._statistics = PrefillStatistics()
+
+    def release_tails(self, names: Sequence[ContextName]) -> None:
+        """Hold no tokens of the tails that are part of the contexts of all these rows."""
+        contexts = [self.of(name).context.layers for name in names]
+        for cache in self._cache.layers:
+            cache.release_tail(min(layers[cache.layer].tail_from for layers in contexts))
+
+    def rename_rows(self, old_names: Mapping[int, int]) -> None:
+        """Follow rows to other names; a row that was copied has copies of what is its own."""
+        known, recent, self._known, self._recent = self._known, self._recent, {}, {}
+        for name, own in known.items():
+            if name.row_id is None:
+                self._known[name] = own.renamed_rows(old_names)
+                continue
+            for new, old in old_names.items():
+                if old == name.row_id:
+                    self._known[name._replace(row_id=new)] = own.renamed_rows({new: old})
+        for (name, layer), queries in recent.items():
+            for new, old in old_names.items():
+                if old == name.row_id:
+                    self._recent[name._replace(row_id=new), layer] = queries
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the context, of what presses left of it, and what methods know of the tails."""
+        kept = [layer for own in self._known.values() for layer in own.context.layers]
+        parts = [part for layer in kept for part in layer.parts]
+        layers = [*self._cache.prefix.layers, *(part.layer for part in parts)]
+        features = [known for own in self._known.values() for known in own.features.values()]
+        return (
+            sum(layer.nbytes for layer in {id(layer): layer for layer in layers}.values())
+            + held_nbytes([part.positions for part in parts])
+            + held_nbytes(list(self._recent.values()))
+            + sum(features_nbytes(known) for known in features)
+            + self._statistics.nbytes
+        )
 
     def _compressed(self, presses: tuple[Press, ...]) -> KeptContext:
         prefix, untouched = self._cache.prefix, self._protocol.dense_layers
@@ -165,8 +222,8 @@ class RowContexts:
     ) -> PressCall:
         """A layer with the tail of a row as part of the context."""
         part, only = kept.parts[0], slice(row, row + 1)
-        tail = cache.tail_keys(only)[0, :, kept.tail_from :]
-        values = cache.tail_values(only)[0, :, kept.tail_from :]
+        new = slice(kept.tail_from - cache.tail_start, None)
+        tail, values = cache.tail_keys(only)[0, :, new], cache.tail_values(only)[0, :, new]
         first, length = self._cache.prefix.length, self._cache.get_seq_length(cache.layer)
         positions = torch.arange(first + kept.tail_from, length, device=tail.device)
         statistics = self._statistics.layers.get(cache.layer)
@@ -186,7 +243,7 @@ class RowContexts:
     def kept_share(self, name: ContextName) -> float:
         """Bytes of keys and values that a row holds now / those that dense attention holds."""
         layers = self._cache.layers
-        whole = self._cache.prefix.kv_nbytes + sum(layer.tail_nbytes(0) for layer in layers)
+        whole = self._cache.context_nbytes + sum(layer.tail_nbytes(0) for layer in layers)
         context = self.of(name).context
         tails = sum(
             layer.tail_nbytes(kept.tail_from)
