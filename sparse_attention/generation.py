@@ -65,7 +65,7 @@ def sparse_generation(
     same protocol, and with the same result.  By default all of the prompt is read densely.
 
     Presses free what they remove, before the question or, where that is read densely, after it.
-    Positions stay those of the whole prompt.
+    Positions stay those of the whole prompt, unless keys are re-rotated.
 
     Greedy search, sampling, beam search and streaming work as usual.  Prompts of a batch are padded
     on the left and told apart from padding by ``attention_mask``; padding is neither kept nor read,
