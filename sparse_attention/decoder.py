@@ -110,7 +110,7 @@ class SparseDecoder:
             share = self.contexts.kept_share(block.name)
             for row in block.rows:
                 self.probes[row].kept_share = share
-        if self._released and any(block.decodes for block in self._pressed):
+        if self._released:
             self.contexts.release_tails([block.name for block in self._pressed])
 
     def release_context(self) -> None:
