@@ -143,6 +143,12 @@ def add_settings(run: argparse.ArgumentParser) -> None:
         help="layers that always read everything",
     )
     how.add_argument(
+        "--question-aware",
+        action="store_true",
+        help="presses compress context and question together, after the question was read; needs "
+        "--protocol generation",
+    )
+    how.add_argument(
         "--truncation",
         metavar="POLICY",
         default=argparse.SUPPRESS,

@@ -56,7 +56,7 @@ def adapter_config(options: argparse.Namespace) -> AdapterConfig:
                 if name in given
             }
         ),
-        protocol=Protocol(sparse_from=options.protocol, dense_layers=tuple(options.dense_layers)),
+        protocol=_protocol(options),
         measure_error=not options.no_attention_error,
         max_rows=options.max_rows,
     )
@@ -70,6 +70,19 @@ def show_result(result: MatrixResult) -> int:
             place = f"{cell.model} {cell.benchmark}/{cell.subset} {cell.config}"
             print(f"{cell.status}: {place}: {cell.message}", file=sys.stderr)
     return result.exit_code
+
+
+def _protocol(options: argparse.Namespace) -> Protocol:
+    if options.question_aware and options.protocol != "generation":
+        raise UserError(
+            "--question-aware needs --protocol generation: presses then compress after the whole "
+            "question was read with dense attention."
+        )
+    return Protocol(
+        sparse_from=options.protocol,
+        dense_layers=tuple(options.dense_layers),
+        press_sees_question=options.question_aware,
+    )
 
 
 def _show(groups: Sequence[Group]) -> None:

@@ -19,6 +19,7 @@ from benchmark.provenance import context_fingerprint
 from benchmark.records import Cost, Prediction, Reason, six_digits
 from sparse_attention.adapter import Answer, HuggingFaceAdapter, Prefix
 from sparse_attention.config import AttentionConfig
+from sparse_attention.prefill_statistics import StatisticsRequest, joined_requests
 from sparse_attention.prompt import (
     EncodedPrompt,
     PromptSettings,
@@ -71,6 +72,7 @@ class Evaluator:
         self._device = torch.device(device)
         self._prefills: PrefillStore[Prefix] = PrefillStore(settings.prefill_store_bytes)
         self._max_rows = settings.max_rows
+        self._needy: list[AttentionConfig] = []
 
     def evaluate(
         self,
@@ -106,7 +108,7 @@ class Evaluator:
         try:
             prompt = self._encode(sample, settings)
             blank = _with_prompt(blank, prompt)
-            prefix, prefill_seconds = self._prefill(prompt.context_ids)
+            prefix, prefill_seconds = self._prefill(prompt.context_ids, list(configs.values()))
         except PromptSkipped as skipped:
             for label in configs:
                 result.predictions[label].append(
@@ -137,19 +139,35 @@ class Evaluator:
             max_positions=self._adapter.max_positions,
         )
 
-    def _prefill(self, tokens: tuple[int, ...]) -> tuple[Prefix, float]:
+    def _prefill(
+        self, tokens: tuple[int, ...], configs: Sequence[AttentionConfig]
+    ) -> tuple[Prefix, float]:
+        self._needy += [config for config in configs if not self._request.covers(config.needs)]
         try:
-            return self._prefills.get(tokens, lambda: self._compute_prefix(tokens))
+            return self._stored_prefix(tokens)
         except Exception as error:
             if not _is_out_of_memory(error):
                 raise
         # Outside the except block, where the failed pass's tensors are no longer referenced.
         self._prefills.clear()
         self._free_memory()
-        return self._prefills.get(tokens, lambda: self._compute_prefix(tokens))
+        return self._stored_prefix(tokens)
+
+    @property
+    def _request(self) -> StatisticsRequest:
+        """What the configurations so far need of a prefill: those to come may need it again."""
+        return joined_requests([config.needs for config in self._needy])
+
+    def _stored_prefix(self, tokens: tuple[int, ...]) -> tuple[Prefix, float]:
+        request = self._request
+        return self._prefills.get(
+            tokens,
+            lambda: self._compute_prefix(tokens),
+            lambda prefix: prefix.statistics.request.covers(request),
+        )
 
     def _compute_prefix(self, tokens: tuple[int, ...]) -> Prefix:
-        prefix = self._adapter.prefill(tokens)
+        prefix = self._adapter.prefill(tokens, self._needy)
         if self._device.type == "cuda":
             # A GPU works behind the program's back; the time would go to the decoding.
             torch.cuda.synchronize(self._device)
@@ -281,4 +299,5 @@ def _prediction(blank: Prediction, outcome: _Row | _Failure) -> Prediction:
         attention_error=six_digits(answer.attention_error),
         union_density=six_digits(answer.union_density),
         selection_share=six_digits(answer.selection_share),
+        kept_share=six_digits(answer.kept_share),
     )

@@ -6,8 +6,7 @@ import inspect
 from collections.abc import Callable, Iterator
 
 from benchmark.registry import benchmark_class, benchmark_names
-from sparse_attention.config import CONFIG_TYPES
-from sparse_attention.maskers import MASKERS
+from sparse_attention.config import CONFIG_TYPES, METHODS
 
 
 def _benchmarks() -> Iterator[str]:
@@ -21,7 +20,7 @@ def _subsets() -> Iterator[str]:
 
 
 def _methods() -> Iterator[str]:
-    for name, method in MASKERS.items():
+    for name, method in METHODS.items():
         yield f"{name}: {(inspect.getdoc(method) or name).splitlines()[0]}"
         for field, info in method.model_fields.items():
             default = "required" if info.is_required() else f"default {info.default!r}"

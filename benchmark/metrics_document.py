@@ -77,6 +77,7 @@ def metrics_document(
         "attention_error": _mean([p.attention_error for p in answered]),
         "union_density": _mean([p.union_density for p in answered]),
         "selection_share": _mean([p.selection_share for p in answered]),
+        "kept_share": _mean([p.kept_share for p in answered]),
         "official": dict(official),
         "counts": {
             "samples": len(samples),

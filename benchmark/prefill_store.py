@@ -39,12 +39,19 @@ class PrefillStore(Generic[PrefilledType]):
         return len(self._entries)
 
     def get(
-        self, tokens: tuple[int, ...], compute: Callable[[], PrefilledType]
+        self,
+        tokens: tuple[int, ...],
+        compute: Callable[[], PrefilledType],
+        serves: Callable[[PrefilledType], bool] = lambda _: True,
     ) -> tuple[PrefilledType, float]:
-        """The prefill of ``tokens``, and the seconds it took to compute; 0 if it was kept."""
-        if tokens in self._entries:
+        """The prefill of ``tokens``, and the seconds it took to compute; 0 if it was kept.
+
+        One that does not serve is forgotten and computed again.
+        """
+        if tokens in self._entries and serves(self._entries[tokens]):
             self._entries.move_to_end(tokens)
             return self._entries[tokens], 0.0
+        self._entries.pop(tokens, None)
         self._shrink(self._max_bytes - int(self._bytes_per_token * len(tokens)), keep=0)
         start = time.perf_counter()
         entry = compute()

@@ -39,6 +39,9 @@ class Prediction:
     """The density by key-value head: a key counts once for all query heads that read it."""
     selection_share: float | None = None
     """Bytes read to choose keys / bytes of all keys and values."""
+    kept_share: float | None = None
+    """Bytes of keys and values held at the end / those that dense attention holds, 6 significant
+    digits."""
     prompt_tokens: int = 0
     removed_tokens: int = 0
     score: float | None = None

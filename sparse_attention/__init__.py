@@ -2,7 +2,9 @@
 
 from .adapter import Answer, HuggingFaceAdapter
 from .config import CONFIG_TYPES, AttentionConfig, ConfigType, Protocol, make_config
+from .config_file import load_config
 from .errors import UserError
+from .generation import PromptReport, SparseGeneration, sparse_generation
 from .kv_cache import Prefix
 from .selection import Selection
 
@@ -13,8 +15,12 @@ __all__ = [
     "ConfigType",
     "HuggingFaceAdapter",
     "Prefix",
+    "PromptReport",
     "Protocol",
     "Selection",
+    "SparseGeneration",
     "UserError",
+    "load_config",
     "make_config",
+    "sparse_generation",
 ]

@@ -14,6 +14,7 @@ from .config import AttentionConfig, Protocol
 from .decoder import SparseDecoder
 from .errors import UserError
 from .kv_cache import Prefix, SharedPrefixCache
+from .prefill_statistics import joined_requests
 from .probes import Probe
 
 
@@ -35,6 +36,9 @@ class Answer:
     """Keys read by any query head of their key-value head / keys there; see ``Probe``."""
     selection_share: float
     """Bytes read to choose keys / bytes of all keys and values; see ``Probe``."""
+    kept_share: float
+    """Bytes of keys and values held at the end / those that dense attention holds, both with
+    question and answer; 1 without a press."""
 
 
 class HuggingFaceAdapter:
@@ -98,8 +102,14 @@ class HuggingFaceAdapter:
         )
         return cls(*loaded, model)
 
-    def prefill(self, context_ids: Sequence[int]) -> Prefix:
+    def prefill(
+        self, context_ids: Sequence[int], configs: Sequence[AttentionConfig] = ()
+    ) -> Prefix:
         """Read a context.
+
+        Args:
+            context_ids: its tokens.
+            configs: that will be used on it; their presses say what to collect on the way.
 
         Raises:
             UserError: if it is empty or longer than the model's positions.
@@ -107,7 +117,8 @@ class HuggingFaceAdapter:
         if not context_ids:
             raise UserError("a context needs at least one token")
         self._check_length(len(context_ids))
-        return hf_compat.prefill(self.model, context_ids, self.prefill_chunk)
+        request = joined_requests([config.needs for config in configs])
+        return hf_compat.prefill(self.model, context_ids, self.prefill_chunk, request)
 
     @torch.inference_mode()
     def answer(
@@ -137,7 +148,8 @@ class HuggingFaceAdapter:
 
         Raises:
             UserError: if the question is empty, a method cannot run on the model, a dense layer
-                does not exist or the sequence would be longer than the model's positions.
+                does not exist, the prefix lacks what a press needs or the sequence would be longer
+                than the model's positions.
         """
         if not question_ids:
             raise UserError("a question needs at least one token")
@@ -145,11 +157,13 @@ class HuggingFaceAdapter:
             return []
         if max_new_tokens < 1:
             raise UserError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
-        if any(layer >= self.layers for layer in protocol.dense_layers):
-            raise UserError(
-                f"dense_layers {list(protocol.dense_layers)}: the model has layers 0 to "
-                f"{self.layers - 1}"
-            )
+        protocol.check_layers(self.layers)
+        for config in configs:
+            if not prefix.statistics.request.covers(config.needs):
+                raise UserError(
+                    f"the prefill did not collect what {config.describe()} needs; name the "
+                    "configurations when you prefill: prefill(context_ids, configs)"
+                )
         self._check_length(prefix.length + len(question_ids) + max_new_tokens)
         distinct = sorted(dict.fromkeys(configs), key=lambda config: config.rank)
         decoder = SparseDecoder(
@@ -162,6 +176,7 @@ class HuggingFaceAdapter:
         probes = decoder.probes
         logits = self._read_question(decoder, question_ids)
         generated = self._generate(decoder, logits, max_new_tokens)
+        prefix.trim()
         answers = {
             config: self._answer(tokens, probe)
             for config, tokens, probe in zip(distinct, generated, probes, strict=True)
@@ -181,11 +196,8 @@ class HuggingFaceAdapter:
         rows = len(decoder.configs)
         if decoder.protocol.sparse_from == "question":
             return hf_compat.forward(self.model, question.expand(rows, -1), decoder)
-        decoder.cache.row_ids[:] = [0]
-        decoder.dense_phase = True
-        logits = hf_compat.forward(self.model, question, decoder)
-        decoder.dense_phase = False
-        decoder.cache.expand(rows)
+        with decoder.dense_question():
+            logits = hf_compat.forward(self.model, question, decoder)
         return logits.expand(rows, -1)
 
     def _generate(
@@ -198,6 +210,7 @@ class HuggingFaceAdapter:
             tokens = logits.argmax(-1).tolist()
             for row, token in zip(running, tokens, strict=True):
                 generated[row].append(token)
+            decoder.end_step()
             kept = [i for i, token in enumerate(tokens) if token not in self._stop]
             if not kept or step + 1 == max_new_tokens:
                 break
@@ -219,4 +232,5 @@ class HuggingFaceAdapter:
             attention_error=probe.attention_error,
             union_density=probe.union_density,
             selection_share=probe.selection_share,
+            kept_share=probe.kept_share,
         )

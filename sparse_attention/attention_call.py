@@ -220,8 +220,9 @@ class AttentionCall:
     def uniform(self, seed: int) -> Tensor:
         """Independent uniform numbers in [0, 1), float32 (R, H, G, Q, K); R may be 1 for all rows.
 
-        They are keyed by (seed, sample, layer, position of the query), so that they do not depend
-        on the batch, on the order of the work or on how many tokens are processed at once.
+        They are keyed by (seed, sample, layer, position of the query, and the head if it is handled
+        alone), so that they do not depend on the batch, on the order of the work or on how many
+        tokens are processed at once.
         Keys after the query get 0.
         """
         if len(set(self.sample_keys)) == 1:
@@ -230,12 +231,13 @@ class AttentionCall:
 
     def _uniform(self, seed: int, sample: str) -> Tensor:
         key = (seed, sample)
+        head = () if self.cache.head is None else (self.cache.head,)
         if key not in self._shared.draws:
             _, heads, group, _, keys = self.shape
             numbers = torch.zeros(1, *self.shape[1:], device=self.device)
             first = int(self.key_positions[0])
             for query, position in enumerate(self.query_positions.tolist()):
-                generator = keyed_generator(self.device, seed, sample, self.layer, position)
+                generator = keyed_generator(self.device, seed, sample, self.layer, position, *head)
                 seen = min(keys, position + 1 - first)
                 numbers[0, :, :, query, :seen] = torch.rand(
                     heads, group, seen, generator=generator, device=self.device

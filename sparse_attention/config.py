@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from .errors import UserError, unknown_name
 from .maskers import (
@@ -26,51 +27,96 @@ from .maskers import (
 )
 from .method import Method
 from .model_profile import ModelProfile
+from .prefill_statistics import StatisticsRequest, joined_requests
+from .presses import (
+    PRESSES,
+    AdaKV,
+    ChunkKV,
+    CriticalKV,
+    Decoding,
+    ExpectedAttention,
+    KeyDiff,
+    KeyRerotation,
+    KNorm,
+    LagKV,
+    LayerRatios,
+    ObservedAttention,
+    Press,
+    PyramidKV,
+    RandomPress,
+    SnapKV,
+    StreamingLLM,
+    Tova,
+)
+from .presses.order import check_order
+
+METHODS: Mapping[str, type[Method]] = {**PRESSES, **MASKERS}
 
 MethodType = TypeVar("MethodType", bound=Method)
 
 
 @dataclass(frozen=True)
 class AttentionConfig:
-    """What a row reads: methods in order, each adding to what the earlier ones selected.
+    """What a row reads: presses, which compress the context, and then maskers, each in order.
 
-    No method at all is dense attention.  At most one method may sample, and it comes last.
+    A press sees what the earlier ones kept; a masker adds to what the earlier ones selected among
+    the keys that the presses kept.  No masker at all reads all of these, no method at all is dense
+    attention.  At most one method may sample, and it comes last.
 
     Raises:
         UserError: if the methods do not go together.
     """
 
-    methods: tuple[Masker, ...] = ()
+    methods: tuple[Method, ...] = ()
 
     def __post_init__(self) -> None:
         for method in self.methods:
-            if not isinstance(method, Masker):
+            if not isinstance(method, Masker | Press):
                 raise UserError(f"a configuration is made of methods, got {method!r}")
-        for method in self.methods[:-1]:
-            if method.samples:
-                raise UserError(
-                    f"{method.name} draws keys at random and must be the last method: the weights "
-                    f"of its keys would be wrong if {self.methods[-1].name} also read some of them"
-                )
         names = [method.name for method in self.methods]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise UserError(f"each method may appear once in a configuration; twice: {twice}")
+        if self.presses + self.maskers != self.methods:
+            raise UserError(
+                f"presses come before maskers, because they compress what maskers read: {names}"
+            )
+        check_order(self.presses)
+        for masker in self.maskers[:-1]:
+            if masker.samples:
+                raise UserError(
+                    f"{masker.name} draws keys at random and must be the last method: the weights "
+                    f"of its keys would be wrong if {names[-1]} also read some of them"
+                )
+
+    @cached_property
+    def presses(self) -> tuple[Press, ...]:
+        """What compresses the context."""
+        return tuple(method for method in self.methods if isinstance(method, Press))
+
+    @cached_property
+    def maskers(self) -> tuple[Masker, ...]:
+        """What selects for each query."""
+        return tuple(method for method in self.methods if isinstance(method, Masker))
 
     @property
-    def is_dense(self) -> bool:
-        """Whether every key is read."""
-        return not self.methods
+    def needs(self) -> StatisticsRequest:
+        """What has to be collected in the prefill."""
+        return joined_requests([press.needs for press in self.presses])
 
     @property
     def is_positional(self) -> bool:
         """Whether positions alone decide what is read, so that no scores are needed."""
-        return bool(self.methods) and all(method.positional for method in self.methods)
+        return bool(self.maskers) and all(masker.positional for masker in self.maskers)
 
     @property
-    def rank(self) -> tuple[bool, tuple[str, ...]]:
-        """Sorts configurations so that those that share work in a batch are neighbours."""
-        return self.is_positional, tuple(method.name for method in self.methods)
+    def rank(self) -> tuple[str, bool, tuple[str, ...]]:
+        """Sorts configurations so that those that share work in a batch are neighbours.
+
+        Those without presses come first.
+        """
+        presses = " ".join(press.describe() for press in self.presses)
+        return presses, self.is_positional, tuple(masker.name for masker in self.maskers)
 
     def for_model(self, profile: ModelProfile) -> AttentionConfig:
         """The configuration as it runs on a model; see ``Method.for_model``.
@@ -102,14 +148,14 @@ class AttentionConfig:
         return " + ".join(method.describe() for method in self.methods) or "dense"
 
 
-def _method_from_json(document: Any) -> Masker:
+def _method_from_json(document: Any) -> Method:
     if not isinstance(document, Mapping) or not isinstance(document.get("name"), str):
         raise UserError(f'a method is {{"name": ..., field: value}}, got {document!r:.200}')
     fields = dict(document)
     name = fields.pop("name")
-    if name not in MASKERS:
-        raise unknown_name("method", name, MASKERS)
-    return make_method(MASKERS[name], fields)
+    if name not in METHODS:
+        raise unknown_name("method", name, METHODS)
+    return make_method(METHODS[name], fields)
 
 
 def make_method(kind: type[MethodType], fields: Mapping[str, Any]) -> MethodType:
@@ -143,7 +189,7 @@ class ConfigType:
 
     name: str
     summary: str
-    methods: tuple[Masker, ...]
+    methods: tuple[Method, ...]
 
     def make(self, **settings: Any) -> AttentionConfig:
         """The configuration with ``settings`` in place of the template's.
@@ -210,6 +256,52 @@ CONFIG_TYPES: Mapping[str, ConfigType] = {
             "sink, local, top-k and as many samples as an error bound needs (vAttention)",
             (*_EDGES, OracleTopK(heavy_size=0.02), AdaptiveSampling()),
         ),
+        ConfigType("random_press", "keep keys at random", (RandomPress(),)),
+        ConfigType("knorm", "keep keys of small norm", (KNorm(),)),
+        ConfigType("streaming_llm", "keep the first and the newest keys", (StreamingLLM(),)),
+        ConfigType("snapkv", "keep what the last queries attend to", (SnapKV(),)),
+        ConfigType(
+            "expected_attention",
+            "keep what future queries are expected to attend to",
+            (ExpectedAttention(),),
+        ),
+        ConfigType(
+            "observed_attention",
+            "keep what received most attention in the prefill (H2O)",
+            (ObservedAttention(),),
+        ),
+        ConfigType("tova", "keep what the last token attends to", (Tova(),)),
+        ConfigType("pyramidkv", "SnapKV with larger budgets in lower layers", (PyramidKV(),)),
+        ConfigType("keydiff", "keep keys that differ from the others", (KeyDiff(),)),
+        ConfigType("lagkv", "keep tokens that stand out against those after them", (LagKV(),)),
+        ConfigType(
+            "criticalkv",
+            "SnapKV weighted by norms of projected values",
+            (SnapKV(), CriticalKV()),
+        ),
+        ConfigType("chunkkv", "SnapKV by whole chunks", (SnapKV(), ChunkKV())),
+        ConfigType("adakv", "SnapKV with budgets by head", (SnapKV(), AdaKV())),
+        ConfigType(
+            "ada_expected_attention",
+            "expected attention with budgets by head",
+            (ExpectedAttention(epsilon=0.01), AdaKV()),
+        ),
+        ConfigType("layer_snapkv", "SnapKV with a ratio for each layer", (SnapKV(), LayerRatios())),
+        ConfigType(
+            "streaming_llm_rerotated",
+            "keep the first and the newest keys, with positions inside the cache",
+            (StreamingLLM(), KeyRerotation()),
+        ),
+        ConfigType(
+            "decoding_knorm",
+            "keep keys of small norm, again and again while decoding",
+            (KNorm(), Decoding()),
+        ),
+        ConfigType(
+            "snapkv_top_k",
+            "SnapKV, then sink, local and the highest true scores of what it kept",
+            (SnapKV(), *_EDGES, OracleTopK()),
+        ),
     )
 }
 
@@ -234,7 +326,11 @@ class Protocol(BaseModel):
     """The first token that is processed sparsely: the question's first, or the first generated one
     (the question is then read with dense attention)."""
     dense_layers: tuple[int, ...] = Field(default=())
-    """Layers that always read everything."""
+    """Layers that always read everything; presses leave them alone."""
+    press_sees_question: bool = False
+    """Whether presses compress context and question together, after the question was read with
+    dense attention; else they compress the context before they know what will be asked.  Much
+    easier, and useless where several questions are asked about one context."""
 
     @field_validator("dense_layers")
     @classmethod
@@ -242,3 +338,23 @@ class Protocol(BaseModel):
         if any(layer < 0 for layer in value):
             raise ValueError("layers are counted from 0")
         return tuple(sorted(set(value)))
+
+    @model_validator(mode="after")
+    def _question_is_dense(self) -> Protocol:
+        if self.press_sees_question and self.sparse_from != "generation":
+            raise ValueError(
+                "press_sees_question = True: the question is then read before anything is "
+                "compressed; set sparse_from to 'generation'"
+            )
+        return self
+
+    def check_layers(self, layers: int) -> None:
+        """Check that a model with so many layers has the dense ones.
+
+        Raises:
+            UserError: if it has not.
+        """
+        if any(layer >= layers for layer in self.dense_layers):
+            raise UserError(
+                f"dense_layers {list(self.dense_layers)}: the model has layers 0 to {layers - 1}"
+            )

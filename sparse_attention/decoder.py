@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import groupby
 
 import torch
 from torch import Tensor
@@ -19,28 +21,34 @@ from .attention_call import AttentionCall, Geometry, SharedScores
 from .config import AttentionConfig, Protocol
 from .kv_cache import LayerCache, SharedPrefixCache
 from .maskers import Masker
+from .prefill_statistics import LayerSettings
 from .probes import Probe
+from .row_contexts import WHOLE, ContextName, RowContexts
 from .selection import Selection
 
 
-@dataclass(frozen=True)
-class LayerSettings:
-    """What a layer of the model says about its attention."""
+class _Block:
+    """Neighbouring rows over the same context."""
 
-    scaling: float
-    sliding_window: int | None = None
-    softcap: float | None = None
-    sink_logits: Tensor | None = None
-    """(H, G); see ``sink_share``."""
+    def __init__(
+        self, rows: range, configs: Sequence[AttentionConfig], name: ContextName = WHOLE
+    ) -> None:
+        self.rows, self.configs, self.name = rows, configs, name
+        self.groups = _groups(configs)
+        self.scored = sum(not config.is_positional for config in configs)
+        self.reads_all = not any(config.maskers for config in configs)
+
+    @property
+    def decodes(self) -> bool:
+        """Whether presses act on it while decoding."""
+        return self.name.row_id is not None
 
 
 class SparseDecoder:
     """The attention of a batch of rows over one prefix; one object per ``answer``.
 
     Row i of the batch has ``configs[i]``, ``sample_keys[i]`` and ``probes[i]``; ``keep_rows`` drops
-    rows that have ended.  It is fastest if similar configurations are neighbours; those with
-    ``is_positional`` must come last (sort by ``AttentionConfig.rank``).  While ``dense_phase`` is
-    on, all rows read everything and nothing is counted.
+    rows that have ended.  Configurations must be sorted by ``AttentionConfig.rank``.
     """
 
     def __init__(
@@ -55,20 +63,77 @@ class SparseDecoder:
         self.cache, self.protocol, self.measure_error = cache, protocol, measure_error
         self.configs, self.sample_keys = list(configs), list(sample_keys)
         self.probes = [Probe() for _ in configs]
-        self.dense_phase = False
+        self._dense_phase = self._released = False
+        self.contexts = RowContexts(cache, protocol)
         self._arrange()
 
     def keep_rows(self, rows: Sequence[int]) -> None:
         """Go on with these rows of the batch only."""
-        self.cache.keep_rows(rows)
+        self.contexts.rename_rows(self.cache.keep_rows(rows))
         self.configs = [self.configs[row] for row in rows]
         self.sample_keys = [self.sample_keys[row] for row in rows]
         self.probes = [self.probes[row] for row in rows]
         self._arrange()
 
     def _arrange(self) -> None:
-        self.groups = _groups(self.configs)
-        self.scored = sum(not config.is_positional for config in self.configs)
+        """Put neighbouring rows over the same context into blocks; those without presses first."""
+        names = [
+            ContextName.of(config.presses, row_id)
+            for config, row_id in zip(self.configs, self.cache.row_ids, strict=True)
+        ]
+        blocks: list[_Block] = []
+        for name, rows in groupby(range(len(names)), names.__getitem__):
+            own = list(rows)
+            blocks.append(
+                _Block(range(own[0], own[-1] + 1), self.configs[own[0] : own[-1] + 1], name)
+            )
+        self._plain = blocks.pop(0) if blocks and blocks[0].name == WHOLE else None
+        self._pressed = blocks
+
+    @contextlib.contextmanager
+    def dense_question(self) -> Iterator[None]:
+        """Inside, a single row reads for all of them: densely, and without being counted."""
+        self.cache.row_ids[:] = [0]
+        self._dense_phase = True
+        yield
+        self._dense_phase = False
+        self.contexts.end_question()
+        self.cache.expand(len(self.configs))
+        for block in self._pressed:
+            self.contexts.move_question(block.name, block.rows)
+
+    def end_step(self) -> None:
+        """New tokens have passed all layers: compress what has to be, note what is held."""
+        for block in self._pressed:
+            if block.decodes:
+                self.contexts.compress_decoded(block.name, block.rows.start)
+            share = self.contexts.kept_share(block.name)
+            for row in block.rows:
+                self.probes[row].kept_share = share
+        if self._released:
+            self.contexts.release_tails([block.name for block in self._pressed])
+
+    def release_context(self) -> None:
+        """Hold no more of the context than what presses left of it, if nothing else is read."""
+        if not self._plain and not self.measure_error and not self._released:
+            self._released = True
+            self.contexts.release([block.name for block in self._pressed])
+            self.cache.release_context()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that are held: of the context, of the tails, and what methods know of them."""
+        return self.contexts.nbytes + sum(layer.nbytes for layer in self.cache.layers)
+
+    @property
+    def position_shifts(self) -> list[int]:
+        """How much lower the positions of new tokens are than their places, for each row."""
+        shifts = [0] * len(self.configs)
+        if not self._dense_phase:
+            for block in self._pressed:
+                for row in block.rows:
+                    shifts[row] = self.contexts.of(block.name).context.shift
+        return shifts
 
     def attend(self, layer: int, queries: Tensor, settings: LayerSettings) -> Tensor:
         """Attention of new tokens whose keys and values are already in the cache.
@@ -81,26 +146,93 @@ class SparseDecoder:
         Returns:
             (R, H, G, Q, D) float32.
         """
-        operation = _Operation(self, self.cache.layers[layer], queries, settings)
-        if self.dense_phase:
-            return operation.dense_output()
-        return operation.run()
+        whole = self.cache.layers[layer]
+        geometry = Geometry.of(
+            whole, self.cache.prefix.length, queries.shape[3], settings.sliding_window
+        )
+        if self._dense_phase:
+            self.contexts.observe_question(layer, queries[0])
+            only = _Block(range(1), [AttentionConfig()])
+            return _Operation(whole, geometry, queries, settings, only, self).dense_output()
+        output = torch.empty_like(queries, dtype=torch.float32)
+        dense = None
+        if self.measure_error or self._plain:
+            block = self._plain or _Block(range(0), [])
+            rows = queries if self.measure_error else queries[: len(block.rows)]
+            operation = _Operation(whole, geometry, rows, settings, block, self)
+            dense = operation.dense_output() if self.measure_error else None
+            operation.run(output[: len(block.rows)], dense)
+        for block in self._pressed:
+            self._attend_kept(block, whole, geometry, queries, settings, output)
+            if dense is not None and self.contexts.of(block.name).context.shift:
+                own = slice(block.rows.start, block.rows.stop)
+                cache, turned = self.contexts.at_true_positions(
+                    block.name, block.rows, whole, queries[own]
+                )
+                operation = _Operation(cache, geometry, turned, settings, block, self)
+                dense[own] = operation.dense_output()
+        if dense is not None:
+            for probe, ours, reference in zip(self.probes, output, dense, strict=True):
+                probe.add_error(ours, reference)
+        return output
+
+    def _attend_kept(
+        self,
+        block: _Block,
+        whole: LayerCache,
+        geometry: Geometry,
+        queries: Tensor,
+        settings: LayerSettings,
+        output: Tensor,
+    ) -> None:
+        """Fill ``output`` for the rows of a block from what was kept of the context."""
+        kept = self.contexts.of(block.name)
+        rows = slice(block.rows.start, block.rows.stop)
+        layer = kept.context.layers[whole.layer]
+        for place, part in enumerate(layer.parts):
+            features = kept.features.setdefault((whole.layer, place), {})
+            cache = whole.over(part, block.rows, layer.tail_from, features)
+            context = part.layer.start + part.layer.keys.shape[1]
+            own = Geometry.of(cache, context, queries.shape[3], settings.sliding_window)
+            sinks = settings.sink_logits
+            operation = _Operation(
+                cache,
+                own,
+                queries[rows, part.heads],
+                replace(settings, sink_logits=None if sinks is None else sinks[part.heads]),
+                block,
+                self,
+            )
+            operation.visible_total = geometry.visible_total
+            operation.run(output[rows, part.heads])
+        if block.decodes:
+            self.contexts.observe_decoding(block.name, whole.layer, queries[block.rows.start])
 
 
 class _Operation:
-    """One call of ``SparseDecoder.attend``: what its rows share."""
+    """One call of ``SparseDecoder.attend`` over one context: what its rows share.
+
+    There may be more rows than those of the block: they are only compared with dense attention.
+    """
 
     def __init__(
-        self, decoder: SparseDecoder, cache: LayerCache, queries: Tensor, settings: LayerSettings
+        self,
+        cache: LayerCache,
+        geometry: Geometry,
+        queries: Tensor,
+        settings: LayerSettings,
+        block: _Block,
+        decoder: SparseDecoder,
     ) -> None:
-        self.decoder, self.cache, self.queries, self.settings = decoder, cache, queries, settings
-        self.geometry = Geometry.of(
-            cache, decoder.cache.prefix.length, queries.shape[3], settings.sliding_window
-        )
+        self.cache, self.geometry, self.queries = cache, geometry, queries
+        self.settings, self.block = settings, block
+        own = slice(block.rows.start, block.rows.stop)
+        self.probes, self.sample_keys = decoder.probes[own], decoder.sample_keys[own]
+        self.visible_total = geometry.visible_total
         self.dense_layer = cache.layer in decoder.protocol.dense_layers
-        everything = decoder.measure_error or decoder.dense_phase or self.dense_layer
         rows = queries.shape[0]
-        border = rows if everything else decoder.scored
+        everything = decoder.measure_error or self.dense_layer
+        border = rows if everything else block.scored
         self.parts = [part for part in (range(border), range(border, rows)) if part]
         self.shared = SharedScores(
             queries, cache, self.geometry, settings.scaling, settings.softcap, self.parts
@@ -113,21 +245,22 @@ class _Operation:
         output = weigh_values(
             self.shared.probabilities(rows),
             self.cache.prefix_values,
-            self.cache.tail_values(slice(None)),
+            self.cache.tail_values(slice(rows.stop)),
         )
         sinks = self.settings.sink_logits
         return output if sinks is None else output * sink_share(self.shared.scores(rows), sinks)
 
-    def run(self) -> Tensor:
-        """Attention of all rows, with their measurements."""
-        dense_layer = self.dense_layer
-        configs, measure = self.decoder.configs, self.decoder.measure_error
-        all_dense = dense_layer or all(config.is_dense for config in configs)
-        dense = self.dense_output() if measure or all_dense else None
-        output = torch.empty_like(self.queries, dtype=torch.float32)
+    def run(self, output: Tensor, dense: Tensor | None = None) -> None:
+        """Fill ``output`` with the attention of the block's rows, and count what they read.
+
+        ``dense`` is that of all rows, if it is known.
+        """
+        dense_layer, configs = self.dense_layer, self.block.configs
+        if dense is None and (dense_layer or self.block.reads_all):
+            dense = self.dense_output()
         masked: list[tuple[Sequence[int], Selection]] = []
-        for rows in [range(len(configs))] if dense_layer else self.decoder.groups:
-            if dense_layer or configs[rows[0]].is_dense:
+        for rows in [range(len(configs))] if dense_layer else self.block.groups:
+            if dense_layer or not configs[rows[0]].maskers:
                 keys = self.geometry.key_positions
                 selection = Selection.everything(keys.shape[0], keys.device)
                 self._count(rows, selection, None)
@@ -148,23 +281,18 @@ class _Operation:
             own = [(rows, selection) for rows, selection in masked if rows[0] in part]
             if own:
                 self._attend_masked(own, part, output)
-        if measure:
-            assert dense is not None
-            for probe, ours, reference in zip(self.decoder.probes, output, dense, strict=True):
-                probe.add_error(ours, reference)
-        return output
 
     def _call(self, rows: Sequence[int]) -> AttentionCall:
         """What the methods of some rows see."""
-        configs = self.decoder.configs
+        configs = self.block.configs
         return AttentionCall(
             self.queries[rows[0] : rows[-1] + 1],
             self.cache,
             rows,
             self.geometry,
-            stack=[configs[row].methods for row in rows],
-            batch=[config.methods for config in configs],
-            sample_keys=[self.decoder.sample_keys[row] for row in rows],
+            stack=[configs[row].maskers for row in rows],
+            batch=[config.maskers for config in configs],
+            sample_keys=[self.sample_keys[row] for row in rows],
             scaling=self.settings.scaling,
             softcap=self.settings.softcap,
             shared=self.shared,
@@ -172,7 +300,7 @@ class _Operation:
 
     def _select(self, call: AttentionCall) -> Selection:
         selection = Selection.nothing(call.shape[-1], call.device)
-        methods = self.decoder.configs[call.rows[0]].methods
+        methods = self.block.configs[call.rows[0]].maskers
         for place, method in enumerate(methods):
             done = methods[: place + 1]
             if done in self.positional:
@@ -204,7 +332,7 @@ class _Operation:
     def _count(self, rows: Sequence[int], selection: Selection, call: AttentionCall | None) -> None:
         """Record what ``rows`` read, and what the methods of ``call`` read to choose it."""
         _, heads, group, queries, _ = self.queries.shape
-        visible = heads * group * self.geometry.visible_total
+        visible = heads * group * self.visible_total
         if selection.reads.shape[-2] == 1 and self.geometry.visible is not None:
             selection = selection.restricted_to(self.geometry.visible)
         counts = selection.counts.expand(len(rows), heads, group, queries, 1).sum((1, 2, 3, 4))
@@ -212,13 +340,14 @@ class _Operation:
         if selection.reads.shape[2] > 1:  # else all query heads of a group read the same
             united = selection.united_counts.expand(len(rows), heads, group, queries, 1)
             united = united.sum((1, 2, 3, 4))
+        own = self.geometry.visible_total / self.visible_total
         for row, count, union in zip(rows, counts, united, strict=True):
             selecting = 0.0
             if call is not None:
-                methods = self.decoder.configs[row].methods
-                selecting = sum(method.selection_bytes(call) for method in methods)
-            share = selecting / self.cache.prefix.bytes_per_key
-            self.decoder.probes[row].add_reads(count, union, visible, share)
+                maskers = self.block.configs[row].maskers
+                selecting = sum(masker.selection_bytes(call) for masker in maskers)
+            share = own * selecting / self.cache.prefix.bytes_per_key
+            self.probes[row].add_reads(count, union, visible, share)
 
 
 def _groups(configs: Sequence[AttentionConfig]) -> list[range]:
@@ -233,6 +362,6 @@ def _groups(configs: Sequence[AttentionConfig]) -> list[range]:
 
 
 def _alike(one: AttentionConfig, other: AttentionConfig) -> bool:
-    return len(one.methods) == len(other.methods) and all(
-        a.stacks_with(b) for a, b in zip(one.methods, other.methods, strict=True)
+    return len(one.maskers) == len(other.maskers) and all(
+        a.stacks_with(b) for a, b in zip(one.maskers, other.maskers, strict=True)
     )

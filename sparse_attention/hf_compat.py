@@ -1,4 +1,4 @@
-"""The only module that knows the internals of transformers.
+"""What this library knows of the internals of transformers, but for ``generate`` (``hf_generate``).
 
 It loads models, runs their decoder stack, and puts our attention in place of theirs through the
 attention interface (``ALL_ATTENTION_FUNCTIONS``): a function that every attention module of a
@@ -9,8 +9,10 @@ entry among the mask functions get no mask, which is what we want: visibility is
 from __future__ import annotations
 
 import contextlib
+import inspect
 import logging
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +30,20 @@ from transformers import (
 )
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from .batch_decoder import BatchDecoder
 from .config import AttentionConfig, Protocol
-from .decoder import LayerSettings, SparseDecoder
+from .decoder import SparseDecoder
 from .errors import UserError
 from .kv_cache import Prefix, PrefixLayer, SharedPrefixCache
 from .model_profile import ModelProfile
+from .prefill_statistics import (
+    NOTHING,
+    LayerFacts,
+    LayerSettings,
+    PrefillStatistics,
+    Rotary,
+    StatisticsRequest,
+)
 
 ATTENTION_NAME = "sparse_attention_selection"
 _LAYER_TYPES = {"full_attention", "sliding_attention"}
@@ -158,26 +169,43 @@ def stop_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> f
     ids = model.generation_config.eos_token_id if model.generation_config else None
     if ids is None:
         ids = tokenizer.eos_token_id
+    return token_set(ids)
+
+
+def token_set(ids: int | Iterable[int] | None) -> frozenset[int]:
+    """Tokens as generation configurations name them: one, several or none."""
     return frozenset([] if ids is None else [ids] if isinstance(ids, int) else ids)
 
 
 @torch.inference_mode()
-def prefill(model: PreTrainedModel, tokens: Sequence[int], chunk: int) -> Prefix:
+def prefill(
+    model: PreTrainedModel,
+    tokens: Sequence[int],
+    chunk: int,
+    request: StatisticsRequest = NOTHING,
+) -> Prefix:
     """Read a context with the model's own dense attention, ``chunk`` tokens at a time.
 
-    Runs the decoder stack without the head, because no logits of the context are needed.
+    Runs the decoder stack without the head, because no logits of the context are needed.  What is
+    requested is collected on the way; keys and values are the same with and without.
 
     Raises:
         UserError: if the model keeps something else than keys and values of all tokens.
     """
     cache = DynamicCache(config=model.config.get_text_config())
     ids = torch.tensor([list(tokens)], device=model.device)
-    for start in range(0, len(tokens), chunk):
-        part = ids[:, start : start + chunk]
-        positions = torch.arange(start, start + part.shape[1], device=ids.device)[None]
-        model.get_decoder()(
-            input_ids=part, position_ids=positions, past_key_values=cache, use_cache=True
-        )
+    statistics = PrefillStatistics(request)
+    with observing(model, statistics) as keywords:
+        for start in range(0, len(tokens), chunk):
+            part = ids[:, start : start + chunk]
+            positions = torch.arange(start, start + part.shape[1], device=ids.device)[None]
+            model.get_decoder()(
+                input_ids=part,
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=True,
+                **keywords,
+            )
     layers = []
     for layer in cache.layers:
         keys, values = getattr(layer, "keys", None), getattr(layer, "values", None)
@@ -185,10 +213,188 @@ def prefill(model: PreTrainedModel, tokens: Sequence[int], chunk: int) -> Prefix
             raise _unsupported(model, f"its cache holds {type(layer).__name__} layers")
         layers.append(
             PrefixLayer(
-                keys[0].contiguous(), values[0].contiguous(), start=len(tokens) - keys.shape[2]
+                keys[0].contiguous(),
+                values[0].contiguous(),
+                start=len(tokens) - keys.shape[2],
+                sliding=bool(getattr(layer, "is_sliding", False)),
             )
         )
-    return Prefix(len(tokens), tuple(layers))
+    return Prefix(len(tokens), tuple(layers), statistics)
+
+
+@contextlib.contextmanager
+def observing(model: PreTrainedModel, statistics: PrefillStatistics) -> Iterator[dict[str, Any]]:
+    """Let ``statistics`` see the attention of forwards that get the keywords that this yields.
+
+    The model's own attention function does the work; it is replaced by one that looks on and calls
+    it, for the forwards with these keywords only, until the end of the context.
+    """
+    if not statistics.request:
+        yield {}
+        return
+    name = model.config.get_text_config()._attn_implementation
+    rotaries = rotary_layers(model)
+
+    before = ALL_ATTENTION_FUNCTIONS._local_mapping.get(name)
+    registered = before or type(ALL_ATTENTION_FUNCTIONS)._global_mapping.get(name)
+
+    def look_on(module: nn.Module, query: Tensor, key: Tensor, *args: Any, **given: Any) -> Any:
+        if given.pop("prefill_statistics", None) is statistics:
+            _observe(statistics, module, query, key, rotaries, given)
+        own = registered or sys.modules[type(module).__module__].eager_attention_forward
+        return own(module, query, key, *args, **given)
+
+    ALL_ATTENTION_FUNCTIONS[name] = look_on
+    try:
+        yield {"prefill_statistics": statistics}
+    finally:
+        del ALL_ATTENTION_FUNCTIONS[name]
+        if before is not None:
+            ALL_ATTENTION_FUNCTIONS[name] = before
+
+
+def _observe(
+    statistics: PrefillStatistics,
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    rotaries: Sequence[Rotary | None],
+    given: dict[str, Any],
+) -> None:
+    _, heads, count, width = query.shape
+    kv_heads, layer = key.shape[1], module.layer_idx
+    assert isinstance(layer, int)
+    facts = LayerFacts(
+        _settings(kv_heads, heads // kv_heads, width, **given),
+        rotaries[layer],
+        _output_weight(module, kv_heads, heads // kv_heads),
+    )
+    grouped = query[0].view(kv_heads, heads // kv_heads, count, width)
+    statistics.observe(layer, grouped, key[0], facts)
+
+
+def _settings(
+    kv_heads: int,
+    group: int,
+    width: int,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    s_aux: Tensor | None = None,
+    **_: Any,
+) -> LayerSettings:
+    """From the keywords of an attention function."""
+    return LayerSettings(
+        scaling=width**-0.5 if scaling is None else scaling,
+        sliding_window=sliding_window,
+        softcap=softcap,
+        sink_logits=None if s_aux is None else s_aux.view(kv_heads, group),
+    )
+
+
+def _output_weight(module: nn.Module, kv_heads: int, group: int) -> Tensor | None:
+    """(kv_heads, group, head_dim, hidden), a view of the weight; None if it is not found."""
+    projection = getattr(module, "o_proj", None)
+    if not isinstance(projection, nn.Linear):
+        return None
+    return projection.weight.T.unflatten(0, (kv_heads, group, -1))
+
+
+class _RotaryEmbedding:
+    """The rotation of a layer by the architecture's own functions; see ``Rotary``.
+
+    These are linear in the tables of cosines and sines, so that other rotations than those of
+    single positions come from other tables: the inverse has the sines negated, a mean of rotations
+    the means of both.
+    """
+
+    def __init__(self, embedding: nn.Module, apply: Callable[..., Any], layer_type: str) -> None:
+        self._embedding, self._apply = embedding, apply
+        takes_type = "layer_type" in inspect.signature(embedding.forward).parameters
+        self._more = (layer_type,) if takes_type else ()
+
+    def _tables(self, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Cosines and sines (..., d) in float32, and the square of the factor on both."""
+        like = torch.empty(0, device=positions.device)
+        flat = positions.reshape(1, -1)
+        cosines, sines = self._embedding(like, flat, *self._more)
+        shape = (*positions.shape, cosines.shape[-1])
+        cosines, sines = cosines.view(shape), sines.view(shape)
+        return cosines, sines, (cosines.square() + sines.square()).mean()
+
+    def _turn(self, vectors: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
+        lines = vectors.float()[:, None]
+        return self._apply(lines, lines, cosines, sines)[0][:, 0]
+
+    def rotate(self, vectors: Tensor, positions: Tensor) -> Tensor:
+        cosines, sines, square = self._tables(positions)
+        return self._turn(vectors, cosines / square.sqrt(), sines / square.sqrt())
+
+    def unrotate(self, vectors: Tensor, positions: Tensor) -> Tensor:
+        cosines, sines, square = self._tables(positions[None])
+        return self._turn(vectors, cosines / square, -sines / square)
+
+    def average(self, vectors: Tensor, positions: Tensor) -> Tensor:
+        cosines, sines, _ = self._tables(positions)
+        return self._turn(
+            vectors[None], cosines.mean(0, keepdim=True)[None], sines.mean(0, keepdim=True)[None]
+        )[0]
+
+
+class _NoRotation:
+    """Of a layer that knows no positions; see ``Rotary``."""
+
+    def rotate(self, vectors: Tensor, positions: Tensor) -> Tensor:
+        return vectors.float()
+
+    def unrotate(self, vectors: Tensor, positions: Tensor) -> Tensor:
+        return vectors.float()
+
+    def average(self, vectors: Tensor, positions: Tensor) -> Tensor:
+        return vectors.float()
+
+
+def rotary_layers(model: PreTrainedModel) -> list[Rotary | None]:
+    """How each layer turns its keys, None where that is not a rotation of fixed frequencies.
+
+    Found out by experiment: in a sequence of one token nothing but the keys' own rotation depends
+    on the position, so that keys at two positions tell what it is.
+    """
+    config = model.config.get_text_config()
+    kinds = getattr(config, "layer_types", None) or [""] * layer_count(model)
+    embedding = getattr(model.get_decoder(), "rotary_emb", None)
+    apply = getattr(sys.modules[type(model).__module__], "apply_rotary_pos_emb", None)
+    parameters = repr(getattr(config, "rope_parameters", ""))
+    # Frequencies that depend on the length of the sequence are no fixed rotation.
+    fixed = "dynamic" not in parameters and "longrope" not in parameters
+    first, second = (_keys_at(model, position) for position in (0, 5))
+    layers: list[Rotary | None] = []
+    for kind, at_start, later in zip(kinds, first, second, strict=True):
+        rotary: Rotary | None = None
+        if torch.equal(at_start, later):
+            rotary = _NoRotation()
+        elif fixed and embedding is not None and apply is not None:
+            found = _RotaryEmbedding(embedding, apply, kind)
+            positions = torch.full((at_start.shape[0], 1), 5, device=at_start.device)
+            turned = found.rotate(at_start, positions)
+            error = (turned - later).norm() / later.norm().clamp(min=1e-12)
+            rotary = found if error < (1e-3 if model.dtype == torch.float32 else 0.05) else None
+        layers.append(rotary)
+    return layers
+
+
+def _keys_at(model: PreTrainedModel, position: int) -> list[Tensor]:
+    """Keys (H, 1, D) of each layer for a single token at a position."""
+    cache = DynamicCache(config=model.config.get_text_config())
+    ids = torch.tensor([[7 % model.config.get_text_config().vocab_size]], device=model.device)
+    model.get_decoder()(
+        input_ids=ids,
+        position_ids=torch.tensor([[position]], device=model.device),
+        past_key_values=cache,
+        use_cache=True,
+    )
+    layers: list[Any] = cache.layers
+    return [layer.keys[0].float() for layer in layers]
 
 
 @torch.inference_mode()
@@ -200,10 +406,11 @@ def forward(model: PreTrainedModel, tokens: Tensor, decoder: SparseDecoder) -> T
     """
     start = decoder.cache.get_seq_length()
     positions = torch.arange(start, start + tokens.shape[1], device=tokens.device)
-    with _our_attention(model):
+    shifts = torch.tensor(decoder.position_shifts, device=tokens.device)
+    with our_attention(model):
         output = model(
             input_ids=tokens,
-            position_ids=positions.expand(tokens.shape[0], -1),
+            position_ids=positions - shifts[: tokens.shape[0], None],
             past_key_values=decoder.cache,
             use_cache=True,
             logits_to_keep=1,
@@ -213,7 +420,7 @@ def forward(model: PreTrainedModel, tokens: Tensor, decoder: SparseDecoder) -> T
 
 
 @contextlib.contextmanager
-def _our_attention(model: PreTrainedModel) -> Iterator[None]:
+def our_attention(model: PreTrainedModel) -> Iterator[None]:
     """Put our attention in place of the model's; undone on exit and on error."""
     found: list[Any] = [m.config for m in model.modules() if hasattr(m, "config")]
     configs = {id(config): config for config in found}.values()
@@ -233,13 +440,9 @@ def _attention_forward(
     key: Tensor,
     value: Tensor,
     attention_mask: Tensor | None,
-    scaling: float | None = None,
-    sliding_window: int | None = None,
-    softcap: float | None = None,
-    s_aux: Tensor | None = None,
-    sparse_decoder: SparseDecoder | None = None,
+    sparse_decoder: SparseDecoder | BatchDecoder | None = None,
     position_bias: Tensor | None = None,
-    **_: Any,
+    **given: Any,
 ) -> tuple[Tensor, None]:
     """Our attention as an attention module calls it; new keys are in the decoder's cache already.
 
@@ -249,12 +452,10 @@ def _attention_forward(
         key: new keys (rows, kv_heads, n, head_dim), only looked at for their shape.
         value: not used.
         attention_mask: not used.
-        scaling: of the products; 1 / sqrt(head_dim) if None.
-        sliding_window: keys that a query sees, None for all.
-        softcap: of the scores.
-        s_aux: learned sink logits (heads,).
-        sparse_decoder: whose cache holds keys and values.
+        sparse_decoder: whose caches hold keys and values.
         position_bias: not supported.
+        given: ``scaling`` of the products (1 / sqrt(head_dim) if None), ``sliding_window`` (keys
+            that a query sees), ``softcap`` of the scores and ``s_aux`` (learned sink logits).
 
     Returns:
         (rows, n, heads, head_dim) in the dtype of ``query``, and None for the weights.
@@ -268,12 +469,7 @@ def _attention_forward(
     rows, heads, count, width = query.shape
     kv_heads = key.shape[1]
     group = heads // kv_heads
-    settings = LayerSettings(
-        scaling=width**-0.5 if scaling is None else scaling,
-        sliding_window=sliding_window,
-        softcap=softcap,
-        sink_logits=None if s_aux is None else s_aux.view(kv_heads, group),
-    )
+    settings = _settings(kv_heads, group, width, **given)
     layer = module.layer_idx
     assert isinstance(layer, int)
     output = sparse_decoder.attend(layer, query.view(rows, kv_heads, group, count, width), settings)

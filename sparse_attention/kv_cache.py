@@ -8,14 +8,31 @@ by the new keys of each tail.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+import itertools
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from .prefill_statistics import PrefillStatistics
+
 Features = tuple[Tensor, ...]
 """Tensors that a method keeps; see ``AttentionCall.key_features`` for their shapes."""
+
+
+class EncodedTail(NamedTuple):
+    """What a method knows of the tail of one row."""
+
+    tokens: int
+    """Tokens of the tail that it covers."""
+    tensors: Features
+
+
+TailFeatures = dict[tuple[Hashable, int], EncodedTail]
+"""What methods know of tails, by the name of the features and that of the row."""
 
 _FIRST_CAPACITY = 64
 
@@ -31,6 +48,8 @@ class PrefixLayer:
     keys: Tensor
     values: Tensor
     start: int
+    sliding: bool = False
+    """Whether the layer has a sliding window."""
     features: dict[Hashable, tuple[Features, Features]] = field(default_factory=dict)
     """Per method: what holds for all keys, and what was computed for each key."""
 
@@ -40,6 +59,96 @@ class PrefixLayer:
         tensors = (self.keys, self.values)
         return sum(tensor.shape[-1] * tensor.element_size() for tensor in tensors)
 
+    @property
+    def kv_nbytes(self) -> int:
+        """Bytes of keys and values."""
+        return self.keys.nbytes + self.values.nbytes
+
+    def without_keys(self) -> PrefixLayer:
+        """The same place in the sequence with no keys at all."""
+        return PrefixLayer(
+            self.keys[:, :0].clone(), self.values[:, :0].clone(), self.start, self.sliding
+        )
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of keys, values and of what methods keep about them."""
+        features = [t for parts in self.features.values() for tensors in parts for t in tensors]
+        return self.kv_nbytes + sum(tensor.nbytes for tensor in features)
+
+
+@dataclass(frozen=True)
+class KeptHeads:
+    """The context keys that a press left to some neighbouring heads, equally many to each."""
+
+    heads: slice
+    layer: PrefixLayer
+    """In the order of the sequence, numbered from 0; ``start`` is above 0 in a whole layer."""
+    positions: Tensor
+    """(heads, n) int64: where the keys were in the sequence."""
+
+
+@dataclass(frozen=True)
+class KeptLayer:
+    """What is left of a context in one layer.
+
+    All heads together where each keeps equally many keys, else one head at a time: a ragged layout
+    that holds no more than what is kept.
+    """
+
+    parts: tuple[KeptHeads, ...]
+    tail_from: int
+    """Tokens of the tail that were taken into the context."""
+
+    @property
+    def kv_nbytes(self) -> int:
+        """Bytes of keys and values."""
+        return sum(part.layer.kv_nbytes for part in self.parts)
+
+
+@dataclass(frozen=True)
+class KeptContext:
+    """What presses left of a context."""
+
+    layers: tuple[KeptLayer, ...]
+    shift: int = 0
+    """How much the positions of new tokens were lowered."""
+
+    @property
+    def kv_nbytes(self) -> int:
+        """Bytes of keys and values."""
+        return sum(layer.kv_nbytes for layer in self.layers)
+
+
+class KeptContexts:
+    """What presses left of one context, the most recently used of them."""
+
+    def __init__(self) -> None:
+        self._entries: OrderedDict[Hashable, KeptContext] = OrderedDict()
+
+    def get(self, key: Hashable, compute: Callable[[], KeptContext]) -> KeptContext:
+        """The entry of this name, computed if it is not there."""
+        if key not in self._entries:
+            self._entries[key] = compute()
+        self._entries.move_to_end(key)
+        return self._entries[key]
+
+    def shrink(self, max_bytes: int, shared: Sequence[PrefixLayer]) -> None:
+        """Forget the least recently used ones until all take ``max_bytes`` at most."""
+        while self._entries and self.nbytes(shared) > max_bytes:
+            self._entries.popitem(last=False)
+
+    def nbytes(self, shared: Sequence[PrefixLayer]) -> int:
+        """Bytes of all of them, but for layers that are ``shared`` with the whole context."""
+        whole = {id(layer) for layer in shared}
+        return sum(
+            part.layer.nbytes + part.positions.nbytes
+            for entry in self._entries.values()
+            for layer in entry.layers
+            for part in layer.parts
+            if id(part.layer) not in whole
+        )
+
 
 @dataclass(frozen=True)
 class Prefix:
@@ -47,18 +156,24 @@ class Prefix:
 
     length: int
     layers: tuple[PrefixLayer, ...]
+    statistics: PrefillStatistics = field(default_factory=PrefillStatistics)
+    kept: KeptContexts = field(default_factory=KeptContexts, repr=False)
+    """By presses and the layers that they leave alone."""
+
+    @property
+    def kv_nbytes(self) -> int:
+        """Bytes of keys and values."""
+        return sum(layer.kv_nbytes for layer in self.layers)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of keys, values and of what methods keep about them."""
-        total = 0
-        for layer in self.layers:
-            tensors = [layer.keys, layer.values]
-            tensors += [
-                t for fitted, encoded in layer.features.values() for t in (*fitted, *encoded)
-            ]
-            total += sum(tensor.nbytes for tensor in tensors)
-        return total
+        """Bytes of all that is held: keys, values, features, statistics and what presses left."""
+        own = sum(layer.nbytes for layer in self.layers)
+        return own + self.statistics.nbytes + self.kept.nbytes(self.layers)
+
+    def trim(self) -> None:
+        """Bound what presses left by the bytes of the context itself."""
+        self.kept.shrink(self.kv_nbytes, self.layers)
 
 
 class LayerCache:
@@ -70,12 +185,16 @@ class LayerCache:
 
     def __init__(self, layer: int, prefix: PrefixLayer, row_ids: list[int]) -> None:
         self.layer, self.prefix, self.row_ids = layer, prefix, row_ids
+        self.head: int | None = None
+        """The only key-value head that this is about; None for all of them."""
+        self.model_heads = prefix.keys.shape[0]
+        """Key-value heads of the layer in the model."""
         self.tail_length = 0
+        self.tail_start = 0
+        """Tokens at the start of the tails that are not held any more."""
         self._keys: Tensor | None = None
         self._values: Tensor | None = None
-        self._features: dict[tuple[Hashable, int], Features] = {}
-        self._encoded: dict[tuple[Hashable, int], int] = {}
-        """Keys of a tail that its features cover."""
+        self._features: TailFeatures = {}
 
     @property
     def prefix_keys(self) -> Tensor:
@@ -88,29 +207,97 @@ class LayerCache:
         return self.prefix.values
 
     def tail_keys(self, rows: Sequence[int] | slice) -> Tensor:
-        """(rows, kv_heads, t, head_dim)."""
+        """(rows, kv_heads, t, head_dim), of the tokens that are held."""
         assert self._keys is not None, "the tail is read before anything was appended"
-        return self._keys[rows, :, : self.tail_length]
+        return self._keys[rows, :, : self.tail_length - self.tail_start]
 
     def tail_values(self, rows: Sequence[int] | slice) -> Tensor:
-        """(rows, kv_heads, t, head_dim)."""
+        """(rows, kv_heads, t, head_dim), of the tokens that are held."""
         assert self._values is not None, "the tail is read before anything was appended"
-        return self._values[rows, :, : self.tail_length]
+        return self._values[rows, :, : self.tail_length - self.tail_start]
+
+    def over(
+        self, part: KeptHeads, rows: range, tail_from: int, features: TailFeatures
+    ) -> LayerCache:
+        """Some neighbouring rows over what is left of the context, for the heads of a part.
+
+        It reads the tails of this cache, from token ``tail_from`` on.  ``features`` keeps what
+        methods know of these tails from step to step.
+        """
+        assert self._keys is not None
+        assert self._values is not None
+        other = LayerCache(self.layer, part.layer, self.row_ids[rows.start : rows.stop])
+        other.model_heads = self._keys.shape[1]
+        other.head = part.heads.start if part.layer.keys.shape[0] < other.model_heads else None
+        other.tail_length = self.tail_length - tail_from
+        first = tail_from - self.tail_start
+        place = (slice(rows.start, rows.stop), part.heads, slice(first, None))
+        other._keys, other._values = self._keys[place], self._values[place]
+        other._features = features
+        return other
+
+    def own_heads(self, tensor: Tensor) -> Tensor:
+        """Of ``tensor`` (heads of the model, ...), key-value or query heads, those that are here."""
+        if self.head is None:
+            return tensor
+        group = tensor.shape[0] // self.model_heads
+        return tensor[self.head * group : (self.head + 1) * group]
+
+    def with_tail(self, rows: range, keys: Tensor) -> LayerCache:
+        """Some neighbouring rows with other tail keys, (rows, kv_heads, t, head_dim)."""
+        assert self._values is not None
+        other = LayerCache(self.layer, self.prefix, self.row_ids[rows.start : rows.stop])
+        other.tail_length = self.tail_length
+        other._keys, other._values = keys, self._values[rows.start : rows.stop]
+        return other
+
+    def replace_tail_keys(self, rows: range, keys: Tensor) -> None:
+        """Put other keys (rows, kv_heads, t, head_dim) in place of those of some rows."""
+        assert self._keys is not None
+        self._keys[rows.start : rows.stop, :, : self.tail_length] = keys
+
+    def tail_nbytes(self, tail_from: int) -> int:
+        """Bytes of keys and values of one tail, from token ``tail_from`` on."""
+        if self._keys is None or self._values is None:
+            return 0
+        buffers = (self._keys, self._values)
+        token = sum(buffer.shape[1] * buffer.shape[3] * buffer.element_size() for buffer in buffers)
+        return token * (self.tail_length - tail_from)
 
     def append(self, keys: Tensor, values: Tensor) -> None:
         """Append new keys and values (rows, kv_heads, n, head_dim) to the tails."""
-        end = self.tail_length + keys.shape[2]
-        self._keys = _with_room(self._keys, keys, self.tail_length, end)
-        self._values = _with_room(self._values, values, self.tail_length, end)
-        self._keys[:, :, self.tail_length : end] = keys
-        self._values[:, :, self.tail_length : end] = values
-        self.tail_length = end
+        first = self.tail_length - self.tail_start
+        end = first + keys.shape[2]
+        self._keys = _with_room(self._keys, keys, first, end)
+        self._values = _with_room(self._values, values, first, end)
+        self._keys[:, :, first:end] = keys
+        self._values[:, :, first:end] = values
+        self.tail_length += keys.shape[2]
 
-    def keep_rows(self, rows: Sequence[int]) -> None:
-        """Drop the tails of all other rows; repeats a row that is named several times."""
+    def release_tail(self, until: int) -> None:
+        """Hold the tails from token ``until`` on only."""
+        if until > self.tail_start:
+            self._keys = self.tail_keys(slice(None))[:, :, until - self.tail_start :].clone()
+            self._values = self.tail_values(slice(None))[:, :, until - self.tail_start :].clone()
+            self.tail_start = until
+
+    def keep_rows(self, rows: Sequence[int], old_names: Mapping[int, int]) -> None:
+        """Drop the tails of all other rows; repeats a row that is given several times.
+
+        ``old_names`` are the names that the rows had, by those that they get.
+        """
         if self._keys is not None and self._values is not None:
             index = torch.tensor(rows, device=self._keys.device)
             self._keys, self._values = self._keys[index], self._values[index]
+        self._features = renamed_rows(self._features, old_names)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all tails, their spare room included, and of what methods know of them."""
+        known = features_nbytes(self._features)
+        if self._keys is None or self._values is None:
+            return known
+        return known + self._keys.nbytes + self._values.nbytes
 
     def prefix_features(
         self,
@@ -145,7 +332,7 @@ class LayerCache:
         was not complete is encoded again when keys are added to it.
         """
         names = [(key, self.row_ids[row]) for row in rows]
-        known = self._encoded.get(names[0], 0)
+        known = self._features[names[0]].tokens if names[0] in self._features else 0
         if known < self.tail_length:
             left_over = self.prefix.keys.shape[1] % block
             complete = (left_over + known) // block
@@ -153,11 +340,10 @@ class LayerCache:
             for index, name in enumerate(names):
                 own = tuple(tensor[index : index + 1] for tensor in new)
                 if complete:
-                    kept = tuple(tensor[..., :complete] for tensor in self._features[name])
-                    own = _join(kept, own)
-                self._features[name] = own
-                self._encoded[name] = self.tail_length
-        found = [self._features[name] for name in names]
+                    before = self._features[name].tensors
+                    own = _join(tuple(tensor[..., :complete] for tensor in before), own)
+                self._features[name] = EncodedTail(self.tail_length, own)
+        found = [self._features[name].tensors for name in names]
         return tuple(torch.cat(tensors) for tensors in zip(*found, strict=True))
 
     def _newest_keys(self, rows: Sequence[int], start: int) -> Tensor:
@@ -175,6 +361,8 @@ class SharedPrefixCache:
     def __init__(self, prefix: Prefix, rows: int) -> None:
         self.prefix = prefix
         self.row_ids = list(range(rows))
+        self.context_nbytes = prefix.kv_nbytes
+        """Bytes of all keys and values of the context, also after ``release_context``."""
         self.layers = [
             LayerCache(index, layer, self.row_ids) for index, layer in enumerate(prefix.layers)
         ]
@@ -190,17 +378,57 @@ class SharedPrefixCache:
         """Tokens of the prefix and of the tail."""
         return self.prefix.length + self.layers[layer_idx].tail_length
 
-    def keep_rows(self, rows: Sequence[int]) -> None:
-        """Go on with these rows of the batch only, so that finished ones cost nothing."""
-        self.row_ids[:] = [self.row_ids[row] for row in rows]
+    def keep_rows(self, rows: Sequence[int]) -> dict[int, int]:
+        """Go on with these rows of the batch only, so that finished ones cost nothing.
+
+        A row that is given several times goes on as several rows, of which the first has its name.
+
+        Returns:
+            The names that the rows had, by those that they have now.
+        """
+        before = [self.row_ids[row] for row in rows]
+        unused = itertools.count(max(self.row_ids) + 1)
+        names = [
+            next(unused) if name in before[:place] else name for place, name in enumerate(before)
+        ]
+        self.row_ids[:] = names
+        old_names = dict(zip(names, before, strict=True))
         for layer in self.layers:
-            layer.keep_rows(rows)
+            layer.keep_rows(rows, old_names)
+        return old_names
 
     def expand(self, rows: int) -> None:
         """Turn the only row into ``rows`` equal ones."""
         assert len(self.row_ids) == 1, "only a single row can be expanded"
         self.keep_rows([0] * rows)
-        self.row_ids[:] = range(rows)
+
+    def release_context(self) -> None:
+        """Hold no more of the context than what presses left of it."""
+        layers = tuple(layer.without_keys() for layer in self.prefix.layers)
+        self.prefix = Prefix(self.prefix.length, layers)
+        for cache, layer in zip(self.layers, layers, strict=True):
+            cache.prefix = layer
+
+
+def renamed_rows(features: TailFeatures, old_names: Mapping[int, int]) -> TailFeatures:
+    """``features`` for rows with other names than before; those of other rows are left out."""
+    return {
+        (key, name): tensors
+        for name, old in old_names.items()
+        for (key, row), tensors in features.items()
+        if row == old
+    }
+
+
+def features_nbytes(features: TailFeatures) -> int:
+    """Bytes of ``features``; rows that were copied share theirs at first."""
+    return held_nbytes([tensor for known in features.values() for tensor in known.tensors])
+
+
+def held_nbytes(tensors: Iterable[Tensor]) -> int:
+    """Bytes of memory behind ``tensors``, shared memory once."""
+    storages = {tensor.untyped_storage().data_ptr(): tensor for tensor in tensors}
+    return sum(tensor.untyped_storage().nbytes() for tensor in storages.values())
 
 
 def _with_room(buffer: Tensor | None, new: Tensor, used: int, end: int) -> Tensor:

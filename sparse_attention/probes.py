@@ -24,6 +24,8 @@ class Probe:
     _selecting: float = 0.0
     _errors: list[Tensor] = field(default_factory=list)
     _outputs: int = 0
+    kept_share: float = 1.0
+    """Bytes of keys and values that the row held last / those that dense attention holds."""
 
     def add_reads(self, read: Tensor, united: Tensor, visible: int, selecting: float) -> None:
         """Count keys of one attention operation, over all its heads and queries.

@@ -29,3 +29,13 @@ class Range:
     high: float
     log: bool = False
     """Uniform in the logarithm."""
+
+
+class EachLayer:
+    """The field has one value for each layer of the model; a search tries these for each."""
+
+    def __init__(self, *values: Any) -> None:
+        self.values = values
+
+    def __repr__(self) -> str:
+        return f"EachLayer{self.values}"

@@ -93,6 +93,8 @@ class Group:
         protocol = self.shared["protocol"]
         layers = f", dense layers {protocol['dense_layers']}" if protocol["dense_layers"] else ""
         start = f"sparse from the {protocol['sparse_from']} on"
+        if protocol.get("press_sees_question"):
+            start += ", presses see the question"
         name = self.benchmark
         if self.shared["benchmark"].get("sample_data"):
             name = f"sample data for {name}, not the benchmark itself"

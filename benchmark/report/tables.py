@@ -39,6 +39,7 @@ def summary_table(group: Group) -> TextTable:
         "difference to dense",
         *(_HELD_OUT if tuned else ()),
         "density",
+        "kept memory",
         "attention error",
         "decode s",
     )
@@ -129,6 +130,7 @@ def markdown(text: TextTable) -> str:
 
 def _summary_row(group: Group, row: Row, tuned: bool) -> tuple[str, ...]:
     density = row.mean("density", group.subsets)
+    kept = row.mean("kept_share", group.subsets)
     error = row.mean("attention_error", group.subsets)
     score = row.mean_estimate("score", group.subsets)
     incomplete = len(row.metrics) < len(group.subsets)
@@ -143,6 +145,7 @@ def _summary_row(group: Group, row: Row, tuned: bool) -> tuple[str, ...]:
         NONE if row.is_dense else _interval(difference, signed=True),
         *(unseen if tuned else ()),
         NONE if density is None else f"{density:.3f}",
+        NONE if kept is None else f"{kept:.3f}",
         NONE if error is None else f"{error:.3g}",
         f"{row.total_cost('decode_seconds'):.1f}",
     )

@@ -103,7 +103,8 @@ class DoubleSparsity(TopK):
         """Channels of the layer's labels, int64 (H, G, r)."""
         if self.channel_file is None:
             raise UserError("double_sparsity has no channel_file, and for_model was not asked")
-        order = load_channels(Path(self.channel_file), self.channels, call.layer)
+        everything = load_channels(Path(self.channel_file), self.channels, call.layer)
+        order = call.cache.own_heads(everything)
         _, heads, group, _, _ = call.shape
         if order.shape[0] == heads:
             order = order.repeat_interleave(group, 0)

@@ -79,7 +79,11 @@ class HashAttention(TopK):
         """Bits that agree, less those that do not."""
         path = self._path
         activation = load_activation(path)
-        query_network, key_network = load_networks(path, call.layer, call.device)
+        own = call.cache.own_heads
+        query_network, key_network = (
+            tuple((own(weight), own(bias)) for weight, bias in network)
+            for network in load_networks(path, call.layer, call.device)
+        )
         _, (prefix,), (tail,) = call.key_features(
             (self.name, self.weight_file),
             lambda keys: (),
@@ -100,7 +104,7 @@ class HashAttention(TopK):
     def selection_bytes(self, call: AttentionCall) -> float:
         """A code from each network for keys."""
         networks, bits = key_code_shape(self._path, call.layer)
-        return networks / call.shape[1] * bits / 8
+        return networks / call.cache.model_heads * bits / 8
 
     @property
     def _path(self) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
@@ -67,7 +69,8 @@ def random_model(name: str) -> PreTrainedModel:
     """A model of an architecture with random weights, in float32."""
     kind, config = ARCHITECTURES[name]
     torch.manual_seed(0)
-    model = kind(config).eval().requires_grad_(False)
+    # A copy, because models that share a configuration share its attention implementation.
+    model = kind(copy.deepcopy(config)).eval().requires_grad_(False)
     for parameter_name, parameter in model.named_parameters():
         if parameter_name.endswith("sinks"):
             parameter.normal_()

@@ -17,6 +17,8 @@ from sparse_attention import (
     UserError,
     make_config,
 )
+from sparse_attention.maskers import Local, OracleTopK, RandomSampling, Sink
+from sparse_attention.presses import KNorm, SnapKV
 
 SETTINGS = {
     "sink_masker": {"sink_size": 5},
@@ -32,11 +34,15 @@ SETTINGS = {
     "magic_pig": {"sink_size": 3, "window_size": 7, "lsh_k": 4, "lsh_l": 20},
     "adaptive_sampling": {"sink_size": 3, "window_size": 7, "base_rate": 0.1, "epsilon": 0.3},
 }
+EDGES = (Sink(sink_size=3), Local(window_size=7))
 CONFIGS = [make_config(name, **SETTINGS.get(name, {})) for name in CONFIG_TYPES] + [
     make_config("magic_pig", sink_size=3, window_size=7, lsh_k=6, lsh_l=40),
     make_config("oracle_top_k", sink_size=3, window_size=7, heavy_size=4),
     make_config("oracle_top_k", sink_size=3, window_size=7, heavy_size=4, group_scores="mean"),
     make_config("quest", sink_size=3, window_size=7, page_size=8, group_scores="max"),
+    AttentionConfig((SnapKV(compression_ratio=0.6), *EDGES)),
+    AttentionConfig((SnapKV(compression_ratio=0.6), *EDGES, OracleTopK(heavy_size=0.1))),
+    AttentionConfig((KNorm(compression_ratio=0.3), *EDGES, RandomSampling(sampling_rate=0.2))),
 ]
 
 
@@ -49,7 +55,7 @@ def adapter() -> HuggingFaceAdapter:
 
 @pytest.fixture(scope="module")
 def prefix(adapter):
-    return adapter.prefill(tokens(120, 1))
+    return adapter.prefill(tokens(120, 1), CONFIGS)
 
 
 def digest(prefix) -> str:
@@ -92,7 +98,7 @@ def test_the_prefix_stays_bit_identical_and_serves_several_questions(adapter, pr
     again = [adapter.answer(prefix, tokens(5, s), CONFIGS, max_new_tokens=5) for s in (6, 5, 4)]
     assert first == again[::-1]
     assert digest(prefix) == before
-    fresh = adapter.prefill(tokens(120, 1))
+    fresh = adapter.prefill(tokens(120, 1), CONFIGS)
     assert digest(fresh) == before
     assert adapter.answer(fresh, tokens(5, 4), CONFIGS, max_new_tokens=5) == first[0]
 
@@ -163,7 +169,8 @@ def test_half_precision_runs(adapter):
     model = random_model("llama").to(torch.bfloat16)
     half = HuggingFaceAdapter(model, word_tokenizer(), "half")
     half.profile = adapter.profile
-    answers = half.answer(half.prefill(tokens(60, 1)), tokens(5, 2), CONFIGS, max_new_tokens=3)
+    prefix = half.prefill(tokens(60, 1), CONFIGS)
+    answers = half.answer(prefix, tokens(5, 2), CONFIGS, max_new_tokens=3)
     assert answers[0].attention_error == pytest.approx(0, abs=1e-9)
     assert all(answer.attention_error >= 0 for answer in answers)
 

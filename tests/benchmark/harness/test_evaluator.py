@@ -43,11 +43,11 @@ class LimitedAdapter:
         self.prefills = 0
         self.batches: list[int] = []
 
-    def prefill(self, context_ids: Sequence[int]) -> Prefix:
+    def prefill(self, context_ids: Sequence[int], configs: Sequence[AttentionConfig]) -> Prefix:
         self.prefills += 1
         if self.prefills <= self._failing_prefills:
             raise torch.OutOfMemoryError("no room for the prefill")
-        return self._adapter.prefill(context_ids)
+        return self._adapter.prefill(context_ids, configs)
 
     def answer(
         self, prefix: Prefix, question_ids: Sequence[int], configs: Any, **settings: Any
@@ -79,6 +79,21 @@ def test_one_prefill_serves_all_questions_and_configurations(
     assert all(found.density == 1 for found in result.predictions["dense"])
     assert all(found.attention_error == 0 for found in result.predictions["dense"])
     assert all(0 < (found.density or 0) < 0.6 for found in result.predictions["edges"])
+
+
+def test_a_prefill_without_what_presses_need_is_computed_again(
+    adapter: HuggingFaceAdapter, samples: list[Sample]
+) -> None:
+    limited = LimitedAdapter(adapter)
+    evaluator = Evaluator(limited, AdapterConfig())
+    evaluator.evaluate(samples, CONFIGS, PROMPT)
+    presses = {"snapkv": make_config("snapkv", observation_window=8), **CONFIGS}
+    result = evaluator.evaluate(samples, presses, PROMPT)
+    evaluator.evaluate(samples, CONFIGS, PROMPT)
+    evaluator.evaluate(samples, {"small": make_config("snapkv", observation_window=4)}, PROMPT)
+    assert limited.prefills == 2
+    assert all(0.3 < (found.kept_share or 0) < 0.8 for found in result.predictions["snapkv"])
+    assert all(found.kept_share == 1 for found in result.predictions["oracle"])
 
 
 @pytest.mark.parametrize("max_rows", [1, 2, 3])

@@ -50,3 +50,11 @@ def test_clear() -> None:
     store.clear()
     assert len(store) == 0
     assert store.nbytes == 0
+
+
+def test_one_that_does_not_serve_is_computed_again() -> None:
+    store: PrefillStore[Entry] = PrefillStore(100)
+    store.get((1,), lambda: Entry(10))
+    assert store.get((1,), lambda: Entry(20), lambda entry: entry.nbytes > 15)[0].nbytes == 20
+    assert store.get((1,), lambda: Entry(30), lambda entry: entry.nbytes > 15)[0].nbytes == 20
+    assert len(store) == 1

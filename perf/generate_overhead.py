@@ -1,0 +1,118 @@
+"""What a decode step costs inside ``model.generate``, over plain ``generate`` and over the adapter.
+
+    python perf/generate_overhead.py
+
+CPU time of one step (random 4-layer, 512-wide Llama, float32, one thread), from the choice of one
+token to that of the next, warm: the first steps, in which methods prepare what they keep about the
+context, do not count.  Methods read the first 128 and the last 128 keys and, where they choose
+keys, 5% more.  One side is ``generate`` inside ``sparse_generation``; the others, measured in turn
+on the same context, are ``generate`` as it is, with transformers' DynamicCache and SDPA, and the
+steps of ``HuggingFaceAdapter.answer``.
+"""
+
+from __future__ import annotations
+
+from common import cpu_seconds, fix_environment, ratios, report, spread
+
+fix_environment()
+
+import argparse
+import gc
+import statistics
+import time
+from itertools import pairwise
+
+import torch
+from models import random_adapter, random_tokens
+from rich.console import Console
+from rich.table import Table
+from transformers import LlamaForCausalLM, LogitsProcessorList
+
+from sparse_attention import AttentionConfig, Protocol, hf_compat, sparse_generation
+from sparse_attention.decoder import SparseDecoder
+from sparse_attention.kv_cache import Prefix, SharedPrefixCache
+from sparse_attention.maskers import Local, MagicPig, OracleTopK, Sink
+
+EDGES = (Sink(sink_size=128), Local(window_size=128))
+CONFIGS = {
+    "dense": AttentionConfig(),
+    "sink_local": AttentionConfig(EDGES),
+    "oracle_top_k": AttentionConfig((*EDGES, OracleTopK(heavy_size=0.05))),
+    "magic_pig": AttentionConfig((*EDGES, MagicPig(lsh_l=64, lsh_k=8))),
+}
+WARM = 3
+"""Steps that come before those that count."""
+
+
+def generate_step(model: LlamaForCausalLM, prompt: list[int], steps: int) -> float:
+    """Seconds of the median step of ``model.generate``."""
+    seen: list[float] = []
+
+    def look(_: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        seen.append(time.process_time())
+        return scores
+
+    model.generate(
+        torch.tensor([prompt]),
+        max_new_tokens=1 + WARM + steps,
+        do_sample=False,
+        logits_processor=LogitsProcessorList([look]),
+    )
+    return statistics.median(b - a for a, b in pairwise(seen[WARM:]))
+
+
+def adapter_step(
+    model: LlamaForCausalLM, prefix: Prefix, token: int, config: AttentionConfig, steps: int
+) -> float:
+    """Seconds of the median step of the adapter."""
+    decoder = SparseDecoder(
+        SharedPrefixCache(prefix, 1), [config], [""], Protocol(), measure_error=False
+    )
+    following = torch.tensor([[token]])
+
+    def step() -> None:
+        nonlocal following
+        following = hf_compat.forward(model, following, decoder).argmax(-1, keepdim=True)
+
+    return statistics.median([cpu_seconds(step) for _ in range(1 + WARM + steps)][1 + WARM :])
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--length", type=int, default=16384, help="tokens of the context")
+    parser.add_argument("--kv-heads", type=int, default=8, help="key-value heads of the 8 heads")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=12, help="steps that count in a round")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+
+    adapter = random_adapter(options.length + 64, options.kv_heads)
+    model, prompt = adapter.model, random_tokens(options.length, seed=1)
+    prefix = adapter.prefill(prompt[:-1])
+    plain: list[float] = []
+    ours: dict[str, list[float]] = {name: [] for name in CONFIGS}
+    alone: dict[str, list[float]] = {name: [] for name in CONFIGS}
+    for _ in range(options.rounds):
+        plain.append(generate_step(model, prompt, options.steps))
+        for name, config in CONFIGS.items():
+            with sparse_generation(model, config):
+                ours[name].append(generate_step(model, prompt, options.steps))
+            alone[name].append(adapter_step(model, prefix, prompt[-1], config, options.steps))
+            gc.collect()
+
+    measured: dict[str, float] = {}
+    table = Table("method", "ms a step", "over plain generate", "over the adapter")
+    table.add_row("plain generate", spread([1000 * seconds for seconds in plain]), "", "")
+    for name in CONFIGS:
+        over_plain, over_adapter = ratios(ours[name], plain), ratios(ours[name], alone[name])
+        measured[f"{name}__{options.length}"] = statistics.median(over_plain)
+        measured[f"{name}_over_adapter__{options.length}"] = statistics.median(over_adapter)
+        milliseconds = spread([1000 * seconds for seconds in ours[name]])
+        table.add_row(name, milliseconds, spread(over_plain), spread(over_adapter))
+    Console().print(table)
+    report(**measured)
+
+
+if __name__ == "__main__":
+    main()

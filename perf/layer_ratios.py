@@ -1,0 +1,143 @@
+"""A search over the ratios of single layers, against one ratio for all of them.
+
+    python perf/layer_ratios.py
+
+The embedded model answers RULER at 1024 tokens with contexts compressed to a quarter in the mean.
+Every combination of ratios in steps of 1/8 with this mean is a candidate: 35 for its 4 layers,
+answered as rows of shared prefills.  The best on the tuning samples (by score, then by attention
+error) is compared with the uniform ratio on samples that were not tuned on, paired by sample.
+"""
+
+from __future__ import annotations
+
+from common import fix_environment, report
+
+fix_environment()
+
+import argparse
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from benchmark.base import Benchmark, Sample
+from benchmark.embedded import MODEL_PATH, SUPPORTED_TASKS
+from benchmark.evaluator import Evaluator
+from benchmark.executor_config import AdapterConfig
+from benchmark.metrics_document import score_predictions
+from benchmark.records import Prediction
+from benchmark.registry import get_benchmark
+from benchmark.statistics import mean_interval, paired_difference
+from sparse_attention import AttentionConfig, HuggingFaceAdapter, make_config
+from sparse_attention.presses import LayerRatios
+
+STEPS = 8
+
+
+def candidates(press: str, layers: int, ratio: float) -> dict[str, AttentionConfig]:
+    """All combinations of ratios with this mean, by name; the uniform one is among them."""
+    (scorer,) = make_config(press).presses
+    total = round(ratio * STEPS * layers)
+    found = {}
+    for parts in itertools.product(range(STEPS), repeat=layers):
+        if sum(parts) == total:
+            ratios = tuple(part / STEPS for part in parts)
+            found[" ".join(map(str, ratios))] = AttentionConfig(
+                (scorer, LayerRatios(ratios=ratios))
+            )
+    return found
+
+
+def answer(
+    evaluator: Evaluator,
+    benchmark: Benchmark,
+    samples: Sequence[Sample],
+    configs: Mapping[str, AttentionConfig],
+) -> dict[str, list[Prediction]]:
+    """Scored answers, by configuration in the order of the samples."""
+    settings = AdapterConfig().prompt_for(benchmark.prompt)
+    result = evaluator.evaluate(samples, configs, settings)
+    scored = {}
+    for label, predictions in result.predictions.items():
+        by_id, _ = score_predictions(benchmark, samples, {one.id: one for one in predictions})
+        scored[label] = [by_id[sample.id] for sample in samples]
+    return scored
+
+
+def mean(values: Sequence[float | None]) -> float:
+    """Of numbers that are all there."""
+    known = [value for value in values if value is not None]
+    assert len(known) == len(values)
+    return math.fsum(known) / len(known)
+
+
+def main() -> None:
+    """Search and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--press", default="observed_attention", help="config type of one press")
+    parser.add_argument("--ratio", type=float, default=0.75)
+    parser.add_argument("--tasks", nargs="+", choices=SUPPORTED_TASKS, default=SUPPORTED_TASKS)
+    parser.add_argument("--tuning", type=int, default=8, help="samples of each task to tune on")
+    parser.add_argument("--held-out", type=int, default=24, help="samples of each task to judge by")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+
+    adapter = HuggingFaceAdapter.load(str(MODEL_PATH))
+    evaluator = Evaluator(adapter, AdapterConfig())
+    count = options.tuning + options.held_out
+    benchmark = get_benchmark("ruler", lexicon="embedded", length=1024, samples=count)
+    tuning: list[Sample] = []
+    held_out: list[Sample] = []
+    for task in options.tasks:
+        samples = benchmark.samples(task, adapter.tokenizer)
+        tuning += samples[: options.tuning]
+        held_out += samples[options.tuning : count]
+
+    configs = candidates(options.press, adapter.layers, options.ratio)
+    uniform = " ".join([str(options.ratio)] * adapter.layers)
+    tuned = answer(evaluator, benchmark, tuning, configs)
+    order = sorted(
+        configs,
+        key=lambda name: (
+            -mean([one.score for one in tuned[name]]),
+            mean([one.attention_error for one in tuned[name]]),
+        ),
+    )
+    table = Table("ratios", "tuning score", "attention error")
+    for name in dict.fromkeys([*order[:5], uniform, order[-1]]):
+        row = tuned[name]
+        table.add_row(
+            name,
+            f"{mean([one.score for one in row]):.3f}",
+            f"{mean([one.attention_error for one in row]):.3f}",
+        )
+    Console().print(table)
+
+    chosen = {"uniform": configs[uniform], "best": configs[order[0]]}
+    judged = answer(evaluator, benchmark, held_out, chosen)
+    contexts = [one.context for one in judged["best"]]
+    scores = {name: [one.score or 0.0 for one in row] for name, row in judged.items()}
+    for name, values in scores.items():
+        found = mean_interval(values, contexts)
+        assert found is not None
+        print(
+            f"{name}: {found.mean:.3f} [{found.low:.3f}, {found.high:.3f}] on {len(values)} samples"
+        )
+    difference = paired_difference(scores["best"], scores["uniform"], contexts)
+    assert difference is not None
+    print(f"difference: {difference.mean:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}]")
+    report(
+        uniform_score=mean(scores["uniform"]),
+        best_score=mean(scores["best"]),
+        difference=difference.mean,
+        difference_low=difference.low,
+        kept_share=mean([one.kept_share for one in judged["best"]]),
+        kept_share_uniform=mean([one.kept_share for one in judged["uniform"]]),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""What a key's value changes in the output counts as well."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from ..prefill_statistics import StatisticsRequest
+from ..search import Choices
+from .base import Adjustment, PressCall, Ranking, missing, share_of
+
+_BLOCK = 1024
+"""Values whose projections are held at a time."""
+
+
+class CriticalKV(Adjustment):
+    """Weigh the scores of the press before it by what each value does to the layer's output.
+
+    Two stages: the share ``first_stage`` of the budget is kept by the scores as they are; for the
+    others, ``score_i <- (score_i + epsilon) * mean over the group of |W_h v_i|_1`` with the part
+    W_h of the output projection that belongs to query head h.  Scores are taken to be at least 0,
+    as attention is.  Costs one product with the output projection per token and query head.
+
+    Source: Feng et al., Identify Critical KV Cache in LLM Inference from an Output Perturbation
+    Perspective (2025).
+    """
+
+    name = "criticalkv"
+
+    first_stage: Annotated[float, Field(ge=0, le=1), Choices(0.25, 0.5, 0.75)] = 0.5
+    """Share of the budget that is kept by the scores alone."""
+    epsilon: Annotated[float, Field(ge=0, le=1), Choices(0.0, 1e-4, 1e-3, 1e-2)] = 1e-4
+
+    @property
+    def needs(self) -> StatisticsRequest:
+        """The output projection."""
+        return StatisticsRequest(model_facts=True)
+
+    def adjust(self, call: PressCall, ranking: Ranking) -> Ranking:
+        """Forced keys of the first stage, weighted scores for the second."""
+        first = replace(ranking, budget=share_of(ranking.budget, self.first_stage)).keep()
+        weighted = (ranking.scores + self.epsilon) * self._output_norms(call)
+        forced = ranking.forced | first
+        return replace(ranking, scores=torch.where(forced, ranking.scores, weighted), forced=forced)
+
+    def _output_norms(self, call: PressCall) -> Tensor:
+        """Mean over the group of |W_h v_i|_1, (H, n) float32."""
+        weight = call.facts.output_weight
+        if weight is None:
+            raise missing(self, "its attention has no linear output projection named o_proj")
+        heads, group = weight.shape[:2]
+        norms = torch.zeros(heads, call.count, device=call.values.device)
+        for head in range(heads):
+            for start in range(0, call.count, _BLOCK):
+                values = call.values[head, start : start + _BLOCK].float()
+                for part in weight[head].float():
+                    total = (values @ part).abs().sum(-1)
+                    norms[head, start : start + _BLOCK] += total / group
+        return norms

@@ -1,0 +1,31 @@
+"""Keys of small norm."""
+
+from __future__ import annotations
+
+import torch
+
+from .base import PressCall, Ranking, Scorer
+
+_STEPS = 8192
+"""Norms are told apart to this part of a power of two."""
+
+
+class KNorm(Scorer):
+    """Keep the keys with the smallest Euclidean norm: ``score = -|k|``.
+
+    Keys of low norm tend to receive much attention.  Needs nothing but the keys, so that it is the
+    cheapest press that looks at the context; weak where one fact has to be found again.  Norms are
+    compared to about four digits and of equal ones the first stays: a token that occurs again has
+    a rotated key of the same norm, and rounding must not decide.
+
+    Source: Devoto et al., A Simple and Effective L2 Norm-Based Strategy for KV Cache Compression
+    (2024).
+    """
+
+    name = "knorm"
+
+    def rank(self, call: PressCall) -> Ranking:
+        """Negative norms."""
+        mantissa, exponent = torch.frexp(call.keys.float().norm(dim=-1))
+        norms = torch.ldexp((mantissa * _STEPS).round() / _STEPS, exponent)
+        return self.ranking(call, -norms)

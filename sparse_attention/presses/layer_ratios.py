@@ -1,0 +1,46 @@
+"""A ratio of its own for every layer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+
+from ..errors import UserError
+from ..search import EachLayer
+from .base import Adjustment, PressCall, Ranking, Ratio, kept_count
+
+
+def _to_tuple(value: Any) -> Any:
+    """JSON has lists only."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+class LayerRatios(Adjustment):
+    """Give each layer its own compression ratio, in place of that of the press before.
+
+    Layers differ in what they lose: some attend to the newest tokens alone, others look facts up.
+    The mean of the ratios is the share of the memory that is saved, in models whose layers are all
+    alike.  Ratios of layers with a sliding window have no effect.
+    """
+
+    name = "layer_ratios"
+
+    ratios: Annotated[
+        tuple[Ratio, ...],
+        BeforeValidator(_to_tuple),
+        EachLayer(0.0, 0.25, 0.5, 0.75, 0.875, 0.95),
+    ] = ()
+    """One for each layer of the model, the first layer's first; none leaves the ratio as it is."""
+
+    def adjust(self, call: PressCall, ranking: Ranking) -> Ranking:
+        """The budget of the layer."""
+        if not self.ratios:
+            return ranking
+        if len(self.ratios) != call.layers:
+            raise UserError(
+                f"layer_ratios: ratios has {len(self.ratios)} values, but the model has "
+                f"{call.layers} layers; give one for each"
+            )
+        return replace(ranking, budget=kept_count(call.count, self.ratios[call.layer]))

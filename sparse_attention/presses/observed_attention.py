@@ -1,0 +1,36 @@
+"""The attention that each key received in the prefill."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from ..prefill_statistics import StatisticsRequest
+from .base import PressCall, Ranking, Scorer
+
+
+class ObservedAttention(Scorer):
+    """Keep the keys that received the most attention while the context was read.
+
+    With the causal attention A of all T queries, ``score_i = mean over the group of
+    sum_q A[q, i] / (T - i)``: the mean over the queries that see the key, because early keys are
+    seen by more.  The column sums are computed anew beside the model's own attention, a block of
+    queries at a time, so that memory stays linear in the context; the time of the prefill's
+    attention doubles.  The last keys are means of very few queries and therefore noisy.
+
+    A one-shot relative of Zhang et al., H2O: Heavy-Hitter Oracle (2023), which evicts step by step.
+    """
+
+    name = "observed_attention"
+    decodes: ClassVar[bool] = False
+
+    @property
+    def needs(self) -> StatisticsRequest:
+        """Column sums of the attention."""
+        return StatisticsRequest(attention_sums=True)
+
+    def rank(self, call: PressCall) -> Ranking:
+        """Mean attention per query that sees the key."""
+        sums = call.observed.attention_sums
+        assert sums is not None
+        received = sums.gather(1, call.positions)
+        return self.ranking(call, received / (call.length - call.positions))

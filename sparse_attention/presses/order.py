@@ -1,0 +1,73 @@
+"""The order of presses in a configuration, and what it means."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from ..errors import UserError
+from .base import Adjustment, Press, PressCall, Scorer
+from .decoding import Decoding
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A scorer with the adjustments that follow it: one choice of keys."""
+
+    scorer: Scorer
+    adjustments: tuple[Adjustment, ...]
+
+    def keep(self, call: PressCall, budget: int | None = None) -> Tensor:
+        """The keys that stay, bool (H, n); ``budget`` of each head if it is given."""
+        ranking = self.scorer.rank(call)
+        for adjustment in self.adjustments:
+            ranking = adjustment.adjust(call, ranking)
+        if budget is not None:
+            ranking = replace(ranking, budget=budget)
+        return ranking.keep()
+
+
+def stages(presses: Sequence[Press]) -> tuple[list[Stage], Stage | None]:
+    """What acts when the prefill ends, and what acts while an answer is generated."""
+    found: list[Stage] = []
+    for press in presses:
+        if isinstance(press, Scorer):
+            found.append(Stage(press, ()))
+        elif isinstance(press, Adjustment):
+            found[-1] = replace(found[-1], adjustments=(*found[-1].adjustments, press))
+    if presses and isinstance(presses[-1], Decoding):
+        return found[:-1], found[-1]
+    return found, None
+
+
+def check_order(presses: Sequence[Press]) -> None:
+    """See that presses can follow one another in this order.
+
+    Raises:
+        UserError: naming the one that cannot be where it is.
+    """
+    if not presses:
+        return
+    if not isinstance(presses[0], Scorer):
+        raise UserError(
+            f"{presses[0].name} changes what a press before it keeps; put one before it, such as "
+            "snapkv"
+        )
+    for press in presses[:-1]:
+        if press.last:
+            raise UserError(f"{press.name} must be the last press, {presses[-1].name} comes after")
+    for place, press in enumerate(presses):
+        later = [one.name for one in presses[place:] if isinstance(one, Scorer | Decoding)]
+        if press.across_heads and later:
+            raise UserError(
+                f"{press.name} lets heads keep different numbers of keys; {later[0]} cannot come "
+                "after it"
+            )
+    decoding = stages(presses)[1]
+    if decoding and not decoding.scorer.decodes:
+        raise UserError(
+            f"{decoding.scorer.name} ranks keys by what it saw in the prefill; while decoding, use "
+            "random_press, knorm, streaming_llm, snapkv, tova, keydiff or lagkv"
+        )

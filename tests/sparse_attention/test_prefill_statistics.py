@@ -1,0 +1,159 @@
+"""What is collected while a context is read, against what the model's own modules say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from models import random_model, tokens, word_tokenizer
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from sparse_attention import (
+    HuggingFaceAdapter,
+    UserError,
+    hf_compat,
+    make_config,
+    prefill_statistics,
+)
+from sparse_attention.prefill_statistics import (
+    LayerSettings,
+    QueryMoments,
+    StatisticsRequest,
+    attention_sums,
+    causal_attention,
+)
+
+CONTEXT = tokens(70, 1)
+REQUEST = StatisticsRequest(last_queries=5, moments=frozenset({0, 3}), attention_sums=True)
+QUERY_MODULES = {
+    "llama": "q_proj",
+    "llama_mqa": "q_proj",
+    "qwen2": "q_proj",
+    "mistral_full": "q_proj",
+    "gpt_oss": "q_proj",
+    "qwen3": "q_norm",
+    "gemma3": "q_norm",
+    "phi3": "qkv_proj",
+}
+"""Where queries come out before they are rotated."""
+
+
+@torch.inference_mode()
+def own_queries(model, name: str) -> dict[int, torch.Tensor]:
+    """Queries before rotation, (heads, T, D), from hooks on the model's modules."""
+    found = {}
+    for module in model.modules():
+        if hasattr(module, "layer_idx") and hasattr(module, QUERY_MODULES[name]):
+            source = getattr(module, QUERY_MODULES[name])
+            source.register_forward_hook(
+                lambda _, __, output, layer=module.layer_idx: found.__setitem__(layer, output)
+            )
+    model(torch.tensor([CONTEXT]), use_cache=False)
+    heads = model.config.num_attention_heads
+    width = getattr(model.config, "head_dim", None) or model.config.hidden_size // heads
+    shaped = {}
+    for layer, output in found.items():
+        flat = output[0, :, : heads * width] if output.ndim == 3 else output[0]
+        if output.ndim == 3:
+            shaped[layer] = flat.reshape(len(CONTEXT), heads, width).transpose(0, 1)
+        else:
+            shaped[layer] = flat if flat.shape[0] == heads else flat.transpose(0, 1)
+    return shaped
+
+
+@pytest.mark.parametrize("name", QUERY_MODULES)
+@pytest.mark.parametrize("chunk", [100, 13])
+def test_moments_are_those_of_the_queries_before_rotation(name, chunk):
+    model = random_model(name)
+    prefix = hf_compat.prefill(model, CONTEXT, chunk, REQUEST)
+    queries = own_queries(model, name)
+    assert prefix.statistics.layers
+    for layer, found in prefix.statistics.layers.items():
+        for first in (0, 3):
+            plain = queries[layer][:, first:].double().numpy()
+            mean = found.moments[first].mean.flatten(0, 1).double().numpy()
+            covariance = found.moments[first].covariance.flatten(0, 1).double().numpy()
+            np.testing.assert_allclose(mean, plain.mean(1), rtol=1e-3, atol=1e-4)
+            for head, own in enumerate(plain):
+                np.testing.assert_allclose(
+                    covariance[head], np.cov(own.T, bias=True), rtol=1e-3, atol=1e-3
+                )
+
+
+@pytest.mark.parametrize("name", ["llama", "qwen3", "gemma2", "gpt_oss"])
+@torch.inference_mode()
+def test_column_sums_are_those_of_the_models_own_attention(name):
+    model = random_model(name)
+    prefix = hf_compat.prefill(model, CONTEXT, 13, REQUEST)
+    model.set_attn_implementation("eager")
+    weights = model(torch.tensor([CONTEXT]), output_attentions=True, use_cache=False).attentions
+    for layer, found in prefix.statistics.layers.items():
+        sums = weights[layer][0].double().sum(1)
+        expected = sums.view(*found.attention_sums.shape[:1], -1, len(CONTEXT)).mean(1)
+        torch.testing.assert_close(found.attention_sums.double(), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_layers_with_a_sliding_window_are_left_out():
+    prefix = hf_compat.prefill(random_model("gemma3"), CONTEXT, 100, REQUEST)
+    assert sorted(prefix.statistics.layers) == [1, 3]
+    assert sorted(prefix.statistics.facts) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("block", [1, 50, 10**6])
+def test_blocks_do_not_matter(monkeypatch, block):
+    generator = torch.Generator().manual_seed(0)
+    queries = torch.randn(2, 3, 20, 8, generator=generator)
+    keys = torch.randn(2, 31, 8, generator=generator)
+    settings = LayerSettings(0.3, sink_logits=torch.randn(2, 3, generator=generator))
+    monkeypatch.setattr(prefill_statistics, "_BLOCK_ELEMENTS", block)
+    positions = torch.arange(31)[None]
+    expected = causal_attention(queries, keys, positions, 11, settings).sum(2).mean(1)
+    torch.testing.assert_close(attention_sums(queries, keys, 11, settings), expected)
+
+
+@given(st.lists(st.integers(0, 7), min_size=1, max_size=6), st.floats(-50, 50))
+def test_moments_in_parts_are_those_of_the_whole(sizes, offset):
+    generator = np.random.default_rng(sum(sizes))
+    values = generator.normal(size=(sum(sizes), 4)) + offset
+    moments = QueryMoments(0, torch.zeros(1, 1, 4), torch.zeros(1, 1, 4, 4))
+    start = 0
+    for size in sizes:
+        part = torch.tensor(values[start : start + size], dtype=torch.float32)
+        moments = moments.extended(part[None, None])
+        start += size
+    if not start:
+        assert moments.count == 0
+        return
+    np.testing.assert_allclose(moments.mean[0, 0], values.mean(0), atol=1e-4)
+    expected = np.cov(values.T, bias=True) if start > 1 else np.zeros((4, 4))
+    np.testing.assert_allclose(moments.covariance[0, 0], expected, atol=1e-3)
+
+
+def test_the_models_attention_is_back_after_an_observed_prefill_that_failed():
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+    model = random_model("llama")
+    before = ALL_ATTENTION_FUNCTIONS["sdpa"]
+    with pytest.raises(IndexError):
+        hf_compat.prefill(model, [10**6], 8, REQUEST)
+    assert ALL_ATTENTION_FUNCTIONS["sdpa"] is before
+
+
+def test_a_model_without_rotary_positions():
+    config = GPT2Config(vocab_size=97, n_embd=32, n_layer=2, n_head=2, n_positions=128)
+    model = GPT2LMHeadModel(config).eval().requires_grad_(False)
+    adapter = HuggingFaceAdapter(model, word_tokenizer(), "gpt2")
+    good = [make_config("snapkv", observation_window=8), make_config("observed_attention")]
+    bad = {
+        "expected_attention": "no rotation of fixed frequencies",
+        "streaming_llm_rerotated": "no rotation of fixed frequencies",
+        "criticalkv": "no linear output projection",
+    }
+    prefix = adapter.prefill(CONTEXT, [*good, *map(make_config, bad)])
+    for answer in adapter.answer(prefix, [1, 2], good, max_new_tokens=3):
+        assert answer.kept_share < 0.6
+    for name, message in bad.items():
+        with pytest.raises(UserError, match=message):
+            adapter.answer(prefix, [1, 2], [make_config(name)], max_new_tokens=3)
