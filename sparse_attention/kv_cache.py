@@ -237,7 +237,7 @@ class LayerCache:
         return other
 
     def own_heads(self, tensor: Tensor) -> Tensor:
-        """Of ``tensor`` (heads of the model, ...), key-value or query heads, those that are here."""
+        """Of ``tensor`` (key-value or query heads of the model, ...) those that are here."""
         if self.head is None:
             return tensor
         group = tensor.shape[0] // self.model_heads
