@@ -118,17 +118,16 @@ class TuningTask:
             lock.close()
         self._locks.clear()
 
-    def answer(self, config: AttentionConfig, sample_id: str) -> Prediction | None:
-        """What a configuration answered, if it was asked."""
-        return self._answers.get(f"{config_hash(config)}:{sample_id}")
+    def answer(self, name: str, sample_id: str) -> Prediction | None:
+        """What the configuration of a hash answered, if it was asked."""
+        return self._answers.get(f"{name}:{sample_id}")
 
-    def has(self, config: AttentionConfig, context: Context) -> bool:
+    def has(self, name: str, context: Context) -> bool:
         """Whether a configuration has answered (or failed on) all samples of a context."""
-        return all(self.answer(config, sample.id) is not None for sample in context)
+        return all(self.answer(name, sample.id) is not None for sample in context)
 
-    def add(self, config: AttentionConfig, predictions: Sequence[Prediction]) -> None:
+    def add(self, name: str, predictions: Sequence[Prediction]) -> None:
         """Record answers, on disk first.  Failures are not kept on disk, to be tried again."""
-        name = config_hash(config)
         new = [
             Evaluation(name, prediction)
             for prediction in predictions
@@ -139,22 +138,22 @@ class TuningTask:
             append_records(self._journal, kept)
         self._answers.update({record.id: record.prediction for record in new})
 
-    def scored(self, config: AttentionConfig, contexts: Sequence[Context]) -> list[Prediction]:
+    def scored(self, name: str, contexts: Sequence[Context]) -> list[Prediction]:
         """Scored predictions of a configuration on the samples of contexts that it has."""
         samples = [sample for context in contexts for sample in context]
-        known = [self.answer(config, sample.id) for sample in samples]
+        known = [self.answer(name, sample.id) for sample in samples]
         found = {prediction.id: prediction for prediction in known if prediction is not None}
         scored, _ = score_predictions(self.job.benchmark, samples, found)
         return [scored[sample.id] for sample in samples]
 
-    def measure(self, config: AttentionConfig, contexts: Sequence[Context]) -> Measured | Failure:
+    def measure(self, name: str, contexts: Sequence[Context]) -> Measured | Failure:
         """Means over the samples of contexts that a configuration has.
 
         One failed sample, a measurement that is missing or a mean that is not finite make it a
         failure: a mean over the others would compare different samples.
         """
         try:
-            predictions = self.scored(config, contexts)
+            predictions = self.scored(name, contexts)
         except Exception as raised:  # whatever a metric raises: there is no score then
             return Failure("scoring", describe_error(raised))
         for prediction in predictions:
@@ -164,8 +163,8 @@ class TuningTask:
         if not answered:
             return Failure("skipped", "no sample was answered")
         score, density, error = (
-            _mean([getattr(prediction, name) for prediction in answered])
-            for name in ("score", "density", "attention_error")
+            _mean([getattr(prediction, field) for prediction in answered])
+            for field in ("score", "density", "attention_error")
         )
         if not all(math.isfinite(mean) for mean in (score, density, error)):
             return Failure("not_finite", f"score {score}, density {density}, error {error}")

@@ -11,16 +11,15 @@ from benchmark.statistics import mean_interval, paired_difference
 from benchmark.tuning.evaluations import Failure, TuningTask
 from benchmark.tuning.objectives import pareto_front
 from benchmark.tuning.queue import Want
-from benchmark.tuning.study import DENSE, Study, TrialRecord
-from sparse_attention.config import AttentionConfig
+from benchmark.tuning.study import DENSE, DENSE_NAME, Study, TrialRecord
 
 
 def held_out_wants(study: Study, winner: TrialRecord) -> list[Want]:
     """What must be evaluated before ``document`` can be written."""
     return [
-        Want(task, config, task.split.held_out)
+        Want(task, name, config, task.split.held_out)
         for task in study.tasks
-        for config in (DENSE, winner.attention)
+        for name, config in ((DENSE_NAME, DENSE), (winner.id, winner.attention))
     ]
 
 
@@ -55,24 +54,24 @@ def _on_task(study: Study, winner: TrialRecord, task: TuningTask) -> dict[str, A
         "tuning": own,
         "best_trial": best.number,
         "loss_to_best": own["losses"][0] - best_losses[0],
-        "held_out": held_out(task, winner.attention),
+        "held_out": held_out(task, winner.id),
     }
 
 
-def held_out(task: TuningTask, config: AttentionConfig) -> dict[str, Any] | None:
+def held_out(task: TuningTask, name: str) -> dict[str, Any] | None:
     """Score, difference to dense, density and error on the samples held out; None without any."""
     contexts = task.split.held_out
     if not contexts:
         return None
-    measured = task.measure(config, contexts)
+    measured = task.measure(name, contexts)
     if isinstance(measured, Failure):
         return {"status": "failed", "reason": f"{measured.reason}: {measured.detail}"}
-    ours, dense = (_scores(task, found) for found in (config, DENSE))
-    shared = [name for name in ours if name in dense]
+    ours, dense = (_scores(task, found) for found in (name, DENSE_NAME))
+    shared = [sample for sample in ours if sample in dense]
     difference = paired_difference(
-        [ours[name].score or 0.0 for name in shared],
-        [dense[name].score or 0.0 for name in shared],
-        [ours[name].context for name in shared],
+        [ours[sample].score or 0.0 for sample in shared],
+        [dense[sample].score or 0.0 for sample in shared],
+        [ours[sample].context for sample in shared],
     )
     score = mean_interval(
         [found.score or 0.0 for found in ours.values()], [found.context for found in ours.values()]
@@ -86,7 +85,7 @@ def held_out(task: TuningTask, config: AttentionConfig) -> dict[str, Any] | None
     }
 
 
-def _scores(task: TuningTask, config: AttentionConfig) -> Mapping[str, Prediction]:
+def _scores(task: TuningTask, name: str) -> Mapping[str, Prediction]:
     """Predictions with a score by sample."""
-    scored = task.scored(config, task.split.held_out)
+    scored = task.scored(name, task.split.held_out)
     return {found.id: found for found in scored if found.score is not None}

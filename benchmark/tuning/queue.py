@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 from benchmark.evaluator import ContextResult
-from benchmark.tuning.evaluations import TuningTask, config_hash
+from benchmark.tuning.evaluations import TuningTask
 from benchmark.tuning.splits import Context
 from benchmark.workers import ModelFailure, Outcome, Request
 from sparse_attention.config import AttentionConfig
@@ -19,18 +18,15 @@ class Want:
     """Some contexts of a task that a configuration is to be evaluated on."""
 
     task: TuningTask
+    name: str
+    """Hash of the configuration."""
     config: AttentionConfig
     contexts: tuple[Context, ...]
-
-    @cached_property
-    def name(self) -> str:
-        """Hash of the configuration."""
-        return config_hash(self.config)
 
     @property
     def missing(self) -> list[Context]:
         """Contexts that are still to be done."""
-        return [context for context in self.contexts if not self.task.has(self.config, context)]
+        return [context for context in self.contexts if not self.task.has(self.name, context)]
 
 
 class EvaluationQueue:
@@ -87,8 +83,8 @@ class EvaluationQueue:
         self._busy.difference_update((task.name, first, name) for name in request.configs)
         if isinstance(outcome, ModelFailure):
             raise UserError(f"model {task.job.model.name} cannot be loaded: {outcome.message}")
-        for name, config in request.configs.items():
+        for name in request.configs:
             if isinstance(outcome, ContextResult):
-                task.add(config, outcome.predictions[name])
+                task.add(name, outcome.predictions[name])
             else:
-                task.add(config, outcome.predictions(request))
+                task.add(name, outcome.predictions(request))

@@ -1,9 +1,9 @@
 """The searches of all studies as one run of Ray Tune, and the evaluations that trials ask for.
 
-Ray Tune runs in a thread of its own: it asks ``_Searcher`` for trials, starts their processes and
-lets ``_Scheduler`` stop them.  The trials' questions come to ``Search.run`` through a mailbox; it
-answers them from evaluations that it has workers do, as rows of one batch where trials wait for the
-same context.
+Ray Tune runs in a thread of its own: it asks ``_Searcher`` for trials and runs their processes.
+What these ask comes to ``Search.run`` through a mailbox; it answers from evaluations that it has
+workers do, as rows of one batch where trials need the same context.  It does not wait to be asked:
+a trial's next rung is wanted as soon as it is known to go on.
 """
 
 from __future__ import annotations
@@ -13,13 +13,11 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import ray
 from ray import tune
-from ray.tune.experiment import Trial as TuneTrial
-from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from benchmark.ray_session import trial_resources
@@ -27,7 +25,7 @@ from benchmark.tuning.progress import TuningProgress
 from benchmark.tuning.queue import EvaluationQueue, Want
 from benchmark.tuning.settings import OptimizationConfig
 from benchmark.tuning.study import STOPPED, Study, TrialRecord
-from benchmark.tuning.trial import FAILED, LOSS, REASON, RESOURCE, STATUS, Ask, Mailbox, Trial
+from benchmark.tuning.trial import FAILED, OK, REASON, STATUS, STOP, Ask, Mailbox, Trial
 from benchmark.workers import WorkerPool
 
 logger = logging.getLogger(__name__)
@@ -35,7 +33,7 @@ logger = logging.getLogger(__name__)
 _POLL = 0.01
 """Seconds between two looks into the mailbox."""
 _LINGER = 0.05
-"""Seconds that a question waits for others, which can then be answered in the same batch."""
+"""Seconds to wait for more trials to begin, which can then answer in the same batch."""
 _ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
@@ -62,11 +60,15 @@ class Search:
         self._trials: dict[str, tuple[Study, TrialRecord]] = {}
         """Running trials by Ray Tune's names."""
         self._wanted: dict[str, int] = {}
-        """The rung that each running trial needs next, also before it asks."""
+        """The rung that a running trial needs next; none if it is to end."""
+        self._reports: dict[Ask, dict[str, Any]] = {}
+        """Answers, also to questions that are still to come."""
         self._asked: set[Ask] = set()
         """Questions without an answer."""
+        self._fresh = False
+        """Whether a trial began whose evaluations may all be known."""
         self._newest = 0.0
-        """When a trial last began or asked."""
+        """When a trial last began."""
         self._end: float | None = None
         self._crash: BaseException | None = None
 
@@ -88,7 +90,7 @@ class Search:
         while thread.is_alive() and not self._is_over():
             for request, outcome in self._pool.run(self._take, poll=_POLL):
                 self._queue.record(request, outcome)
-                self._reply()
+                self._advance()
             self._reply()
             time.sleep(_POLL)
         if self._crash is not None:
@@ -109,7 +111,6 @@ class Search:
 
     def _take(self, worker: int) -> Any:
         """The next request for a worker."""
-        self._collect()
         self._reply()
         with self._mutex:
             if self._is_late() or self._is_filling():
@@ -117,34 +118,51 @@ class Search:
             wants = [
                 want
                 for trial, rung in self._wanted.items()
-                for want in self._trials[trial][0].wants(self._trials[trial][1].attention, rung)
+                for want in self._trials[trial][0].wants(self._trials[trial][1], rung)
             ]
         return self._queue.take(worker, wants)
 
     def _is_filling(self) -> bool:
-        """Whether more questions may come in a moment."""
+        """Whether more trials may begin in a moment."""
         return time.monotonic() - self._newest < _LINGER
 
     def _collect(self) -> None:
         for ask in ray.get(self._mailbox.collect.remote()):
             with self._mutex:
                 self._asked.add(ask)
-                self._newest = time.monotonic()
-                if ask[0] in self._wanted:
-                    self._wanted[ask[0]] = ask[1]
+
+    def _advance(self) -> None:
+        """Write the reports of all trials whose evaluations are there, and let the best go on."""
+        with self._mutex:
+            for study in self._studies:
+                for rung in range(study.rungs):
+                    ready = [
+                        (name, record)
+                        for name, (owner, record) in self._trials.items()
+                        if owner is study and self._wanted.get(name) == rung
+                        if not any(want.missing for want in study.wants(record, rung))
+                    ]
+                    reports = [study.report(record, rung) for _, record in ready]
+                    study.halve(rung, reports)
+                    for (name, _), report in zip(ready, reports, strict=True):
+                        self._reports[name, rung] = report
+                        del self._wanted[name]
+                        if report[STATUS] == OK and not report.get(STOP) and rung + 1 < study.rungs:
+                            self._wanted[name] = rung + 1
 
     def _reply(self) -> None:
-        """Answer all questions whose evaluations are there."""
+        """Answer all questions whose answer is known."""
         self._collect()
         with self._mutex:
+            if self._fresh and not self._is_filling():
+                self._fresh = False
+                self._advance()
             for ask in sorted(self._asked):
-                trial, rung = ask
-                if trial not in self._trials:
+                if ask[0] not in self._trials:
                     self._asked.discard(ask)  # it was given up
                     continue
-                study, record = self._trials[trial]
-                if not any(want.missing for want in study.wants(record.attention, rung)):
-                    report = study.report(record, rung)
+                if ask in self._reports:
+                    report = self._reports.pop(ask)
                 elif self._is_late():
                     report = {STATUS: STOPPED, REASON: "the time was up"}
                 else:
@@ -163,6 +181,7 @@ class Search:
                     self._trials[trial] = study, record
                     self._wanted[trial] = 0
                     self._newest = time.monotonic()
+                    self._fresh = True
                     return {"study": study.name, "rungs": study.rungs, "config": record.config}
             return None
 
@@ -171,6 +190,7 @@ class Search:
         with self._mutex:
             study, record = self._trials.pop(trial)
             self._wanted.pop(trial, None)
+            self._reports = {ask: r for ask, r in self._reports.items() if ask[0] != trial}
             study.finish(record, status, reason)
         self._progress.advance(study, record)
 
@@ -182,7 +202,6 @@ class Search:
                     tune.with_resources(Trial, trial_resources()),
                     tune_config=tune.TuneConfig(
                         search_alg=_Searcher(self, mailbox, settings.timeout_per_trial),
-                        scheduler=_Scheduler(self._studies) if settings.stops_early else None,
                         num_samples=-1,
                         max_concurrent_trials=settings.max_concurrent_trials,
                         reuse_actors=True,
@@ -210,7 +229,7 @@ class _Searcher(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """A trial has ended, by itself, by the scheduler or with its process."""
+        """A trial has ended, by itself or with its process."""
         if error or result is None or STATUS not in result:
             self._search.finish(trial_id, FAILED, "the trial's process ended")
         else:
@@ -225,45 +244,3 @@ class _Searcher(Searcher):
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing to restore."""
-
-
-class _Scheduler(FIFOScheduler):
-    """Asynchronous successive halving (Li et al. 2020) within each study."""
-
-    def __init__(self, studies: Sequence[Study]) -> None:
-        super().__init__()
-        self._halving = {
-            study.name: AsyncHyperBandScheduler(
-                time_attr=RESOURCE,
-                metric=LOSS,
-                mode="min",
-                max_t=study.settings.reduction_factor ** (study.rungs - 1),
-                reduction_factor=study.settings.reduction_factor,
-            )
-            for study in studies
-        }
-
-    def on_trial_add(self, tune_controller: Any, trial: TuneTrial) -> None:
-        """A trial begins."""
-        self._of(trial).on_trial_add(tune_controller, trial)
-
-    def on_trial_result(
-        self, tune_controller: Any, trial: TuneTrial, result: Mapping[str, Any]
-    ) -> str:
-        """Whether a trial goes on to the next rung."""
-        if LOSS not in result:
-            return TrialScheduler.CONTINUE
-        return self._of(trial).on_trial_result(tune_controller, trial, dict(result))
-
-    def on_trial_complete(
-        self, tune_controller: Any, trial: TuneTrial, result: Mapping[str, Any]
-    ) -> None:
-        """A trial has ended by itself."""
-        self._of(trial).on_trial_complete(tune_controller, trial, dict(result))
-
-    def on_trial_remove(self, tune_controller: Any, trial: TuneTrial) -> None:
-        """A trial was stopped or its process ended."""
-        self._of(trial).on_trial_remove(tune_controller, trial)
-
-    def _of(self, trial: TuneTrial) -> AsyncHyperBandScheduler:
-        return self._halving[trial.config["study"]]

@@ -44,7 +44,7 @@ class OptimizationConfig(BaseModel):
     """tpe, random, grid or evolutionary; see ``Proposals``."""
     scheduler: Literal["asha", "none"] = "asha"
     """asha: bad trials stop after a part of the samples; none: every trial sees all of them."""
-    reduction_factor: int = Field(default=3, ge=2)
+    reduction_factor: int = Field(default=4, ge=2)
     """asha: a rung has so many times the contexts of the one before, and lets one in so many on."""
     smallest_rung: int = Field(default=2, ge=1)
     """asha: contexts of each task in the first rung, at least."""

@@ -19,13 +19,14 @@ from benchmark.tuning.proposals import Point, Proposals
 from benchmark.tuning.queue import Want
 from benchmark.tuning.settings import OptimizationConfig
 from benchmark.tuning.splits import Context, rung_levels, rung_sizes
-from benchmark.tuning.trial import FAILED, LOSS, OK, REASON, RESOURCE, STATUS
+from benchmark.tuning.trial import FAILED, LOSS, OK, REASON, STATUS, STOP
 from sparse_attention.config import AttentionConfig
 from sparse_attention.errors import UserError
 
 logger = logging.getLogger(__name__)
 
 DENSE = AttentionConfig()
+DENSE_NAME = config_hash(DENSE)
 COMPLETE, PRUNED, STOPPED = "complete", "pruned", "stopped"
 """Statuses of a trial besides those of ``trial``: it saw all samples, the scheduler stopped it, the
 time was up."""
@@ -47,7 +48,7 @@ class TrialRecord:
     """For each rung that it reached: ``losses``, ``mean`` over the tasks, and ``tasks`` with what
     was measured on each."""
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Hash of the configuration."""
         return config_hash(self.attention)
@@ -112,6 +113,9 @@ class Study:
         )
         self._numbers: dict[int, int] = {}
         self._exhausted = False
+        self._replayed: list[TrialRecord] = []
+        self._reported: dict[int, list[float]] = {}
+        """Losses by rung."""
         self._mutex = RLock()
         smallest = min(len(task.split.tuning) for task in tasks)
         self.rungs = 1
@@ -138,6 +142,7 @@ class Study:
                 continue
             record.number = len(self.trials)
             self.trials.append(record)
+            self._replayed.append(record)
         if self.trials:
             logger.info("%s: goes on after %d trials", self.name, len(self.trials))
 
@@ -147,14 +152,14 @@ class Study:
         sizes = rung_sizes(len(tuning), self.rungs, self.settings.reduction_factor)
         return tuning[: sizes[rung]]
 
-    def wants(self, config: AttentionConfig, rung: int) -> list[Want]:
-        """What must be evaluated before a configuration has its loss at ``rung``."""
+    def wants(self, record: TrialRecord, rung: int) -> list[Want]:
+        """What must be evaluated before a trial has its loss at ``rung``."""
         wants = []
         for task in self.tasks:
             contexts = self.contexts(task, rung)
-            wants.append(Want(task, config, contexts))
+            wants.append(Want(task, record.id, record.attention, contexts))
             if self._objective.needs_dense:
-                wants.append(Want(task, DENSE, contexts))
+                wants.append(Want(task, DENSE_NAME, DENSE, contexts))
         return wants
 
     def propose(self) -> TrialRecord | None:
@@ -185,8 +190,8 @@ class Study:
         losses = []
         for task in self.tasks:
             contexts = self.contexts(task, rung)
-            found = task.measure(record.attention, contexts)
-            dense = task.measure(DENSE, contexts) if self._objective.needs_dense else None
+            found = task.measure(record.id, contexts)
+            dense = task.measure(DENSE_NAME, contexts) if self._objective.needs_dense else None
             for result, owner in ((found, ""), (dense, "dense attention: ")):
                 if isinstance(result, Failure):
                     reason = f"{task.name}: {owner}{result.reason}: {result.detail}"
@@ -207,8 +212,25 @@ class Study:
                     },
                 }
             ]
-        resource = self.settings.reduction_factor**rung
-        return {STATUS: OK, LOSS: means[0], RESOURCE: resource}
+        return {STATUS: OK, LOSS: means[0]}
+
+    def halve(self, rung: int, reports: Sequence[dict[str, Any]]) -> None:
+        """Tell trials that have reached ``rung`` together to stop unless they are among the best.
+
+        Asynchronous successive halving (Li et al. 2020): a trial goes on if its loss is among the
+        best ``1 / reduction_factor`` of all that were reported at its rung so far.
+        """
+        if rung + 1 >= self.rungs:
+            return
+        known = [report[LOSS] for report in reports if report[STATUS] == OK]
+        earlier = self._reported.setdefault(
+            rung, [r.rungs[rung]["losses"][0] for r in self._replayed if len(r.rungs) > rung]
+        )
+        earlier += known
+        for report in reports:
+            if report[STATUS] == OK:
+                better = sum(loss < report[LOSS] for loss in earlier)
+                report[STOP] = better >= max(1, len(earlier) / self.settings.reduction_factor)
 
     def finish(self, record: TrialRecord, status: str, reason: str = "") -> None:
         """A trial has ended; one that the time limit stopped is forgotten, to be tried again."""

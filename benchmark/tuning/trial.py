@@ -13,8 +13,8 @@ import ray
 from ray import tune
 
 OK, FAILED, TIMED_OUT, STOPPED = "ok", "failed", "timed_out", "stopped"
-LOSS, RESOURCE, STATUS, REASON = "loss", "resource", "status", "reason"
-"""Names in a trial's report: the loss that a scheduler compares, and at which budget."""
+STATUS, REASON, LOSS, STOP = "status", "reason", "loss", "stop"
+"""Names in a trial's report; ``stop``: it is not among those that go on."""
 
 Ask = tuple[str, int]
 """A trial and the rung whose losses it asks for."""
@@ -48,7 +48,7 @@ class Mailbox:
 
 
 class Trial(tune.Trainable):
-    """One configuration, from rung to rung until a scheduler stops it."""
+    """One configuration, from rung to rung until it is told to stop."""
 
     def setup(self, config: dict[str, Any]) -> None:
         """Begin; ``config`` has the name of the ``mailbox``, the ``rungs`` and the ``timeout``."""
@@ -68,7 +68,8 @@ class Trial(tune.Trainable):
         except ray.exceptions.GetTimeoutError:
             report = {STATUS: TIMED_OUT, REASON: f"no result after {self._timeout} s"}
         self._rung += 1
-        return {**report, "done": report[STATUS] != OK or self._rung == self._rungs}
+        ended = report[STATUS] != OK or report.get(STOP, False) or self._rung == self._rungs
+        return {**report, "done": ended}
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Become another trial; the process goes on."""
