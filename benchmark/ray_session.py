@@ -56,7 +56,7 @@ def start_ray() -> None:
             address="local",
             num_cpus=0,
             num_gpus=0,
-            resources={_TRIALS: max(4, cpu_count())},
+            resources={_TRIALS: max(2, cpu_count())},
             include_dashboard=False,
             object_store_memory=256 << 20,
             **common,
