@@ -1,7 +1,7 @@
 # `make demo` and `make test` do all their set-up themselves.
 PYTHON ?= python3
 VENV ?= .venv
-RESULTS ?= results/demo
+RESULTS ?= results
 RUN = $(VENV)/bin
 
 .PHONY: demo test lint setup clean
@@ -13,11 +13,10 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	$(RUN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
-# Many attention configurations on RULER with the model that ships with the project.
+# Searches of the best settings and the matrix with them, on the model that ships with the project.
 demo: setup
-	$(RUN)/sparse-bench run --models embedded --benchmarks ruler \
-	  --configs dense sink_local oracle_top_k random_sampling magic_pig adaptive_sampling \
-	  --max-requests 20 --results-dir $(RESULTS)
+	$(RUN)/python benchmark/scripts/demo_optimized_benchmarks.py \
+	  --results-dir $(RESULTS) --cache-dir $(RESULTS)/hyperparameter_cache
 
 lint: setup
 	$(RUN)/ruff check .

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -34,6 +34,11 @@ class Sample:
     extra: Mapping[str, Any] = field(default_factory=dict)
     """Further columns that the metrics need, JSON values only."""
 
+    @property
+    def truncation_notice(self) -> str:
+        """Said before the question where the context had to be cut; the extra column so named."""
+        return str(self.extra.get("truncation_notice", ""))
+
 
 class Benchmark(ABC):
     """A set of subsets with samples and their official metric.
@@ -52,6 +57,14 @@ class Benchmark(ABC):
     """How prompts are made unless a run says otherwise: the benchmark's own policy."""
 
     @property
+    def sample_data(self) -> bool:
+        """Whether the samples are the few rows that ship with the project.
+
+        Their scores are no result of the benchmark, and marked so wherever they are shown.
+        """
+        return False
+
+    @property
     @abstractmethod
     def options(self) -> dict[str, Any]:
         """All options with their defaults filled in, as JSON values; part of a result's key."""
@@ -64,9 +77,17 @@ class Benchmark(ABC):
     def provenance(self, subset: str, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
         """What the samples were made from (files and their hashes, versions), as JSON values."""
 
+    def prompt_settings(self, subset: str) -> PromptSettings:
+        """The policy of a subset, where it differs from that of the others."""
+        return self.prompt
+
+    def remarks(self, subset: str) -> tuple[str, ...]:
+        """What a reader must know beside the scores, in sentences; shown with every result."""
+        return ()
+
     @abstractmethod
     def sample_scores(self, frame: pd.DataFrame) -> np.ndarray:
-        """Score of each row in [0, 1], float64 of shape (rows,).
+        """Score of each row in [0, 1], float64 of shape (rows,); NaN where it has no reference.
 
         ``frame`` has the columns of ``frame_of`` plus ``predicted_answer``.
         """
@@ -74,6 +95,14 @@ class Benchmark(ABC):
     @abstractmethod
     def calculate_metrics(self, frame: pd.DataFrame) -> dict[str, Any]:
         """The benchmark's official scores of ``frame``, in upstream's scale and rounding."""
+
+
+def by_context(samples: Iterable[Sample]) -> list[list[Sample]]:
+    """Samples grouped by context, in the order of appearance."""
+    groups: dict[str, list[Sample]] = {}
+    for sample in samples:
+        groups.setdefault(sample.context, []).append(sample)
+    return list(groups.values())
 
 
 def frame_of(samples: list[Sample]) -> pd.DataFrame:

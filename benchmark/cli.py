@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from benchmark.cli_parser import build_parser
 
@@ -15,31 +15,38 @@ INTERRUPTED = 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit code."""
     options = build_parser().parse_args(arguments)
-    # Only now, because it takes seconds, which the help need not.
+
+    def command() -> int:
+        # Only now, because it takes seconds, which the help need not.
+        from benchmark import commands
+
+        known = {"run": commands.run, "ls": commands.list_choices, "report": commands.report}
+        return known[options.command](options)
+
+    return execute(command, "sparse-bench", quiet=getattr(options, "quiet", False))
+
+
+def execute(command: Callable[[], int], program: str, *, quiet: bool) -> int:
+    """Run what a program does; bad input becomes one message and exit code 2."""
     from pydantic import ValidationError
 
-    from benchmark import commands
     from sparse_attention.config import explain
     from sparse_attention.errors import UserError
 
-    _set_up_logging(quiet=getattr(options, "quiet", False))
-    command = {"run": commands.run, "ls": commands.list_choices, "report": commands.report}
+    _set_up_logging(quiet=quiet)
     try:
-        return command[options.command](options)
+        return command()
     except ValidationError as error:
-        return _complain(explain(error))
+        message = explain(error)
     except UserError as error:
-        return _complain(str(error))
+        message = str(error)
     except KeyboardInterrupt:
         print(
-            "sparse-bench: interrupted; what was answered is kept, run again to go on.",
+            f"{program}: interrupted; what was answered is kept, run again to go on.",
             file=sys.stderr,
         )
         return INTERRUPTED
-
-
-def _complain(message: str) -> int:
-    print(f"sparse-bench: error: {message}", file=sys.stderr)
+    print(f"{program}: error: {message}", file=sys.stderr)
     return BAD_INPUT
 
 

@@ -55,7 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
     """Defaults in the help, examples as they are written."""
 
 
@@ -65,9 +65,32 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
         help="answer benchmarks under attention configurations and show the comparison",
         description="Answer benchmarks under attention configurations and show the comparison.",
         epilog=_EPILOG + "\n" + _RUN_EPILOG,
-        formatter_class=_Formatter,
+        formatter_class=HelpFormatter,
     )
-    what = run.add_argument_group("what to run")
+    what = add_selection(run)
+    what.add_argument(
+        "--configs",
+        nargs="+",
+        metavar="TYPE",
+        default=argparse.SUPPRESS,
+        help="config types with their default settings; see 'sparse-bench ls config-types' "
+        "(default: dense, unless a --config-file is given)",
+    )
+    what.add_argument(
+        "--samples",
+        "--max-requests",
+        dest="max_requests",
+        type=int,
+        metavar="N",
+        default=argparse.SUPPRESS,
+        help="samples of each subset (default: all, or what the benchmark generates)",
+    )
+    add_settings(run)
+
+
+def add_selection(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Add the arguments that select models, benchmarks and configurations from files."""
+    what = parser.add_argument_group("what to run")
     what.add_argument(
         "--models",
         nargs="+",
@@ -82,15 +105,7 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
         metavar="NAME",
         default=argparse.SUPPRESS,
         help="subsets of the benchmarks (default: all; for the embedded model on ruler, those "
-        "that it can do)",
-    )
-    what.add_argument(
-        "--configs",
-        nargs="+",
-        metavar="TYPE",
-        default=argparse.SUPPRESS,
-        help="config types with their default settings; see 'sparse-bench ls config-types' "
-        "(default: dense, unless a --config-file is given)",
+        "that it can do, and of other benchmarks the sample data that ships with the project)",
     )
     what.add_argument(
         "--config-file",
@@ -107,19 +122,11 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
         default=argparse.SUPPRESS,
         help="option of a benchmark, such as ruler.length=8192; may be repeated",
     )
-    what.add_argument(
-        "--samples",
-        "--max-requests",
-        dest="max_requests",
-        type=int,
-        metavar="N",
-        default=argparse.SUPPRESS,
-        help="samples of each subset (default: all, or what the benchmark generates)",
-    )
-    _add_settings(run)
+    return what
 
 
-def _add_settings(run: argparse.ArgumentParser) -> None:
+def add_settings(run: argparse.ArgumentParser) -> None:
+    """Add the arguments that say how models are asked, where, and with what."""
     how = run.add_argument_group("how to ask")
     how.add_argument(
         "--protocol",

@@ -11,10 +11,10 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmark.embedded import MODEL_NAME, SUPPORTED_TASKS
-from benchmark.executor import BenchmarkExecutor
+from benchmark.executor import BenchmarkExecutor, MatrixResult
 from benchmark.executor_config import AdapterConfig, BenchmarkConfig
 from benchmark.listing import LISTINGS
+from benchmark.options import option_value
 from benchmark.registry import benchmark_class, get_benchmark
 from benchmark.report.groups import Group, read_groups
 from benchmark.report.tables import print_group
@@ -27,7 +27,25 @@ from sparse_attention.prompt import PromptSettings
 def run(options: argparse.Namespace) -> int:
     """``sparse-bench run``."""
     given = vars(options)
-    settings = AdapterConfig(
+    files = named_files(given.get("config_file", []))
+    names = given.get("configs") or ([] if files else ["dense"])
+    executor = BenchmarkExecutor(
+        given.get("gpu_ids"), options.results_dir, given.get("num_workers"), quiet=options.quiet
+    )
+    result = executor.run_benchmark_matrix(
+        options.models,
+        [*((name, make_config(name)) for name in names), *files],
+        benchmarks(options.benchmarks, given),
+        adapter_config(options),
+        {"max_requests": given.get("max_requests")},
+    )
+    return show_result(result)
+
+
+def adapter_config(options: argparse.Namespace) -> AdapterConfig:
+    """How models are run, from the command line."""
+    given = vars(options)
+    return AdapterConfig(
         dtype=options.dtype,
         revision=given.get("revision"),
         trust_remote_code=options.trust_remote_code,
@@ -42,16 +60,10 @@ def run(options: argparse.Namespace) -> int:
         measure_error=not options.no_attention_error,
         max_rows=options.max_rows,
     )
-    executor = BenchmarkExecutor(
-        given.get("gpu_ids"), options.results_dir, given.get("num_workers"), quiet=options.quiet
-    )
-    result = executor.run_benchmark_matrix(
-        options.models,
-        _configs(given.get("configs"), given.get("config_file", [])),
-        _benchmarks(options.benchmarks, options.models, given),
-        settings,
-        {"max_requests": given.get("max_requests")},
-    )
+
+
+def show_result(result: MatrixResult) -> int:
+    """Print tables of a matrix and what is not complete; the exit code."""
     _show(read_groups(result.results_dir, [cell.folder for cell in result.cells]))
     for cell in result.cells:
         if cell.status != "complete":
@@ -83,12 +95,9 @@ def _show(groups: Sequence[Group]) -> None:
         console.print(f"report: {path}", highlight=False, soft_wrap=True)
 
 
-def _configs(
-    names: Sequence[str] | None, files: Sequence[str]
-) -> list[tuple[str, AttentionConfig | None]]:
-    configs: list[tuple[str, AttentionConfig | None]] = [
-        (name, make_config(name)) for name in names or ([] if files else ["dense"])
-    ]
+def named_files(files: Sequence[str]) -> list[tuple[str, AttentionConfig | None]]:
+    """Configurations by label from JSON files."""
+    configs: list[tuple[str, AttentionConfig | None]] = []
     for file in files:
         document = _read_json(Path(file))
         if not isinstance(document, Mapping) or not document:
@@ -111,9 +120,8 @@ def _read_json(path: Path) -> Any:
         raise UserError(f"{path} is not JSON: {error}.") from error
 
 
-def _benchmarks(
-    names: Sequence[str], models: Sequence[str], given: Mapping[str, Any]
-) -> list[BenchmarkConfig]:
+def benchmarks(names: Sequence[str], given: Mapping[str, Any]) -> list[BenchmarkConfig]:
+    """Benchmarks with subsets and options, from the command line."""
     options = _options(given.get("option", []), names)
     subsets = given.get("subsets")
     classes = {name: benchmark_class(name) for name in names}
@@ -124,10 +132,6 @@ def _benchmarks(
     configs = []
     for name, cls in classes.items():
         chosen = None if subsets is None else [item for item in subsets if item in cls.subsets]
-        if name == "ruler" and set(models) == {MODEL_NAME}:
-            options[name] = {"lexicon": "embedded", "length": 1024, **options[name]}
-            if chosen is None and options[name]["lexicon"] == "embedded":
-                chosen = list(SUPPORTED_TASKS)
         if chosen == []:
             raise UserError(f"no subset of {name} is among {', '.join(subsets or ())}.")
         count = given.get("max_requests")
@@ -149,10 +153,7 @@ def _options(texts: Sequence[str], benchmarks: Sequence[str]) -> dict[str, dict[
             raise UserError(f"option {text!r} is not of the form BENCHMARK.NAME=VALUE.")
         if benchmark not in options:
             raise unknown_name("benchmark (of those given)", benchmark, benchmarks)
-        try:
-            options[benchmark][name] = json.loads(value)
-        except ValueError:
-            options[benchmark][name] = value
+        options[benchmark].update([option_value(f"{name}={value}")])
     return options
 
 

@@ -133,6 +133,7 @@ class Evaluator:
             sample.context,
             sample.question,
             sample.answer_prefix,
+            truncation_notice=sample.truncation_notice,
             settings=settings,
             max_new_tokens=sample.max_new_tokens,
             max_positions=self._adapter.max_positions,
@@ -297,4 +298,6 @@ def _prediction(blank: Prediction, outcome: _Row | _Failure) -> Prediction:
         density=six_digits(answer.density),
         attention_error=six_digits(answer.attention_error),
         kept_share=six_digits(answer.kept_share),
+        union_density=six_digits(answer.union_density),
+        selection_share=six_digits(answer.selection_share),
     )

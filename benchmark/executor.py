@@ -16,13 +16,21 @@ from pydantic import ValidationError
 from benchmark.devices import Devices, choose_devices
 from benchmark.evaluator import ContextResult, describe_error
 from benchmark.executor_config import AdapterConfig, BenchmarkConfig, RequestConfig
-from benchmark.matrix import DENSE, Cell, Job, config_key, named_configs, plan_jobs
+from benchmark.matrix import (
+    DENSE,
+    Cell,
+    Choice,
+    Chosen,
+    Job,
+    config_key,
+    named_configs,
+    plan_jobs,
+)
 from benchmark.metrics_document import metrics_document, score_predictions
 from benchmark.models import find_model
 from benchmark.progress import MatrixProgress
-from benchmark.provenance import context_fingerprint
 from benchmark.records import Cost, Prediction
-from benchmark.results import find_result, open_results
+from benchmark.results import find_results, open_results
 from benchmark.workers import ModelFailure, Outcome, Request, WorkerPool
 from sparse_attention.config import AttentionConfig, explain
 from sparse_attention.errors import UserError
@@ -101,12 +109,26 @@ class BenchmarkExecutor:
         ``RequestConfig``.  Failures are recorded and do not stop the rest.  Raises ``UserError``
         for bad input, before anything is computed or written.
         """
+        configs = named_configs(sparse_attention_configs)
+        chosen = {label: Chosen(config) for label, config in configs.items()}
+        return self.run_chosen(
+            model_names, lambda *_: chosen, benchmark_configs, adapter_config, request_kwargs
+        )
+
+    def run_chosen(
+        self,
+        model_names: Sequence[str],
+        choose: Choice,
+        benchmark_configs: Sequence[BenchmarkConfig],
+        adapter_config: AdapterConfig | None = None,
+        request_kwargs: Mapping[str, Any] | None = None,
+    ) -> MatrixResult:
+        """``run_benchmark_matrix`` with configurations that may differ from subset to subset."""
         settings = adapter_config or AdapterConfig()
         try:
             requests = RequestConfig(**(request_kwargs or {}))
         except ValidationError as error:
             raise UserError(f"request settings: {explain(error)}.") from error
-        configs = named_configs(sparse_attention_configs)
         devices = choose_devices(self._gpu_ids, self._num_workers)
         models = [
             find_model(
@@ -120,8 +142,9 @@ class BenchmarkExecutor:
             raise UserError("name at least one model and one benchmark.")
         folder = Path(self._results_dir).expanduser().resolve()
         jobs = plan_jobs(
-            models, configs, benchmark_configs, settings, requests, devices.kind, folder
+            models, choose, benchmark_configs, settings, requests, devices.kind, folder
         )
+        jobs = [job for job in jobs if job.cells]
         return _Run(open_results(folder), jobs, devices, settings, self._quiet).execute()
 
 
@@ -171,7 +194,8 @@ class _Run:
         devices = replace(self._devices, visible=self._devices.visible[:contexts])
         logger.info("starting %d %s worker(s)", devices.workers, devices.kind)
         with WorkerPool(devices, self._settings) as pool:
-            for request, outcome in pool.run(self._requests(pending)):
+            requests = self._requests(pending)
+            for request, outcome in pool.run(lambda _: next(requests, None)):
                 _, job = self._job_of.pop(id(request))
                 self._record(job, request, outcome)
                 self._outstanding[id(job)] -= 1
@@ -212,18 +236,7 @@ class _Run:
             title = f"{_job_name(job)}, samples from {request.samples[0].id} on"
             self._log_errors(title, result.tracebacks)
         else:
-            failed = [
-                Prediction(
-                    sample.id,
-                    sample.task,
-                    context_fingerprint(sample.context),
-                    status="failed",
-                    reason="worker_died",
-                    detail=outcome.detail,
-                )
-                for sample in request.samples
-            ]
-            result = ContextResult(dict.fromkeys(request.configs, failed))
+            result = ContextResult(dict.fromkeys(request.configs, outcome.predictions(request)))
         for cell in job.open_cells:
             costs: list[Cost] = result.costs.get(cell.label, [])
             cell.add(result.predictions[cell.label], costs)
@@ -247,10 +260,10 @@ class _Run:
                 predictions = cell.predictions
                 break
         else:
-            files = find_result(job.cells[0].files.subset_folder, config_key(job.key, DENSE))
-            if files is None:
+            files = find_results(job.cells[0].files.subset_folder, config_key(job.key, DENSE))
+            if not files:
                 return None
-            predictions, _ = files.read(job.ids)
+            predictions, _ = files[0].read(job.ids)
         try:
             return score_predictions(job.benchmark, job.samples, predictions)[0]
         except Exception:
@@ -283,12 +296,16 @@ class _Run:
                     **names,
                     "description": cell.config.describe(),
                     "protocol": cell.files.key["protocol"],
+                    "tuning": cell.chosen.tuning,
+                    "sample_data": job.benchmark.sample_data,
+                    "remarks": list(job.benchmark.remarks(job.subset)),
                 },
                 job.samples,
                 scored,
                 cell.costs,
                 official,
                 None if cell.config == DENSE else dense,
+                cell.chosen.tuned_on,
             )
         except Exception as error:
             message = f"scoring failed: {describe_error(error)}"
@@ -298,7 +315,8 @@ class _Run:
             return result("failed", message, None)
         cell.files.rewrite(job.ids, scored, cell.costs)
         cell.files.write_metrics(metrics)
-        status = metrics["status"] if metrics["score"] else "failed"
+        scorable = metrics["counts"]["without_reference"] < len(job.samples)
+        status = "failed" if scorable and not metrics["score"] else metrics["status"]
         message = _explain_status(metrics)
         if message:
             logger.warning("%s, %s: %s", _job_name(job), cell.label, message)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import re
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -56,6 +57,20 @@ def safe_name(name: str) -> str:
     """``name`` as one component of a path; not injective, so never the only key of a result."""
     cleaned = re.sub(r"[^A-Za-z0-9._=+-]+", "-", name).strip(".-")
     return cleaned[-80:].lstrip(".-") or "unnamed"
+
+
+def try_lock(path: Path) -> IO[bytes] | None:
+    """An exclusive lock, held until the file returned is closed or the process ends.
+
+    None if another process has it.
+    """
+    file = path.open("ab")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        return None
+    return file
 
 
 def move_aside(path: Path) -> Path:

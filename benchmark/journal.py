@@ -49,16 +49,16 @@ def write_records(path: Path, records: Sequence[Record]) -> None:
 def read_records(
     path: Path,
     parse: Callable[[object], RecordType],
-    known_ids: frozenset[str],
+    known_ids: frozenset[str] | None,
     *,
     repeats: bool = False,
 ) -> dict[str, RecordType]:
     """Records by sample; empty if the file is absent.
 
     A last line without its line end was torn by the death of the process and is cut off.  Any
-    other damage (not JSON, other fields, samples that are not in ``known_ids``, a sample twice
-    unless ``repeats``, when the later one counts) makes the whole file untrusted: it is moved
-    aside, with a warning, and counts as absent.
+    other damage (not JSON, other fields, samples that are not in ``known_ids`` where it is given, a
+    sample twice unless ``repeats``, when the later one counts) makes the whole file untrusted: it
+    is moved aside, with a warning, and counts as absent.
     """
     if not path.exists():
         return {}
@@ -90,7 +90,7 @@ def _set_aside(path: Path, cause: Exception) -> None:
 def _parse(
     content: bytes,
     parse: Callable[[object], RecordType],
-    known_ids: frozenset[str],
+    known_ids: frozenset[str] | None,
     repeats: bool,
 ) -> dict[str, RecordType]:
     records: dict[str, RecordType] = {}
@@ -99,7 +99,7 @@ def _parse(
             record = parse(json.loads(line))
         except (ValueError, RecursionError) as error:
             raise Damaged(f"line {number}: {str(error)[:200]}") from error
-        if record.id not in known_ids:
+        if known_ids is not None and record.id not in known_ids:
             raise Damaged(f"line {number}: sample {record.id[:80]!r} is not of this data")
         if record.id in records and not repeats:
             raise Damaged(f"line {number}: sample {record.id[:80]!r} for the second time")

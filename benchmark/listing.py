@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
-from typing import Literal, get_args, get_origin
-
-from pydantic.fields import FieldInfo
 
 from benchmark.registry import benchmark_class, benchmark_names
 from sparse_attention.config import CONFIG_TYPES, METHODS
@@ -27,20 +24,7 @@ def _methods() -> Iterator[str]:
         yield f"{name}: {(inspect.getdoc(method) or name).splitlines()[0]}"
         for field, info in method.model_fields.items():
             default = "required" if info.is_required() else f"default {info.default!r}"
-            yield f"    {field}: {default}{_range(info)}"
-
-
-def _range(info: FieldInfo) -> str:
-    if get_origin(info.annotation) is Literal:
-        return f", one of {', '.join(map(repr, get_args(info.annotation)))}"
-    signs = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
-    limits = [
-        f"{sign} {getattr(limit, name)}"
-        for limit in info.metadata
-        for name, sign in signs.items()
-        if hasattr(limit, name)
-    ]
-    return f", {' and '.join(limits)}" if limits else ""
+            yield f"    {field}: {default}, {method.valid_values(field)}"
 
 
 def _config_types() -> Iterator[str]:

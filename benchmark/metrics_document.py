@@ -33,11 +33,14 @@ def score_predictions(
     texts = [predictions[sample.id].predicted_answer for sample in answered]
     frame["predicted_answer"] = pd.Series(texts, dtype=object)  # lone surrogates are no ``str``
     scores = np.asarray(benchmark.sample_scores(frame), dtype=np.float64)
-    if scores.shape != (len(answered),) or not ((scores >= 0) & (scores <= 1)).all():
+    hidden = np.array([not sample.answers for sample in answered])
+    if scores.shape != hidden.shape or not (hidden | ((scores >= 0) & (scores <= 1))).all():
         raise ValueError(
             f"{benchmark.name} gave scores outside [0, 1] or not one per sample: {scores!r:.200}"
         )
     for sample, score in zip(answered, scores, strict=True):
+        if not sample.answers:  # a split whose references only its authors have
+            continue
         unscored[sample.id] = replace(unscored[sample.id], score=float(score))
     return unscored, _json_values(benchmark.calculate_metrics(frame))
 
@@ -49,36 +52,52 @@ def metrics_document(
     costs: Mapping[str, Cost],
     official: Mapping[str, Any],
     dense: Mapping[str, Prediction] | None,
+    tuned_on: frozenset[str],
 ) -> dict[str, Any]:
     """The document of a cell from its scored predictions.
 
     ``names`` says which cell it is and comes first in the document.  ``dense`` are the scored
     predictions of dense attention on the same samples, where there are any.  Samples that failed
-    or were skipped are counted and left out of every mean.
+    or were skipped are counted and left out of every mean; ``held_out`` also leaves out the samples
+    ``tuned_on``, where there are any.
     """
     found = [predictions[sample.id] for sample in samples if sample.id in predictions]
     scored = [prediction for prediction in found if prediction.score is not None]
+    answered = [prediction for prediction in found if prediction.answered]
     status = Counter(prediction.status for prediction in found)
     missing = len(samples) - len(found)
     complete = not missing and not status["failed"]
-    score = mean_interval([p.score for p in scored if p.score is not None], _contexts(scored))
+    unseen = [prediction for prediction in scored if prediction.id not in tuned_on]
     return {
         "status": "complete" if complete else "incomplete",
         **names,
-        "score": _estimate(score),
-        "dense_difference": _estimate(_difference(scored, dense)),
-        "density": _mean([p.density for p in scored]),
-        "attention_error": _mean([p.attention_error for p in scored]),
-        "kept_share": _mean([p.kept_share for p in scored]),
+        **_estimates(scored, dense),
+        "held_out": _estimates(unseen, dense) if tuned_on else None,
+        "density": _mean([p.density for p in answered]),
+        "attention_error": _mean([p.attention_error for p in answered]),
+        "union_density": _mean([p.union_density for p in answered]),
+        "selection_share": _mean([p.selection_share for p in answered]),
+        "kept_share": _mean([p.kept_share for p in answered]),
         "official": dict(official),
         "counts": {
             "samples": len(samples),
             "contexts": len({prediction.context for prediction in found}),
             **{name: status[name] for name in STATUSES},
+            "without_reference": sum(not sample.answers for sample in samples),
             "missing": missing,
         },
         "failures": dict(sorted(Counter(p.reason for p in found if p.status == "failed").items())),
         "costs": _costs([costs[p.id] for p in found if p.id in costs]),
+    }
+
+
+def _estimates(
+    scored: Sequence[Prediction], dense: Mapping[str, Prediction] | None
+) -> dict[str, Any]:
+    score = mean_interval([p.score for p in scored if p.score is not None], _contexts(scored))
+    return {
+        "score": estimate_json(score),
+        "dense_difference": estimate_json(_difference(scored, dense)),
     }
 
 
@@ -97,7 +116,8 @@ def _difference(
     return paired_difference(first, second, contexts)
 
 
-def _estimate(estimate: Estimate | None) -> dict[str, Any] | None:
+def estimate_json(estimate: Estimate | None) -> dict[str, Any] | None:
+    """An estimate as JSON values."""
     if estimate is None:
         return None
     return {

@@ -17,7 +17,8 @@ from huggingface_hub import HfApi
 from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedTokenizerBase
 
 from benchmark.embedded import MODEL_NAME, MODEL_PATH
-from sparse_attention.errors import UserError
+from benchmark.provenance import file_sha256
+from sparse_attention.errors import UserError, nearest
 
 _WEIGHT_SUFFIXES = (".safetensors", ".bin", ".json", ".model", ".txt", ".jinja")
 
@@ -115,7 +116,7 @@ def _find_on_hub(name: str, revision: str | None, trust_remote_code: bool) -> Mo
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
             f"unknown model {name!r}: it is not a folder here, was not downloaded before, and the "
-            f"hub did not give it ({_first_line(offline or error)}). "
+            f"hub did not give it ({_first_line(offline or error)}).{nearest(name, [MODEL_NAME])} "
             f"Valid: {MODEL_NAME!r}, a folder with a model, or a name on the hub."
         ) from error
     commit = getattr(config, "_commit_hash", None)
@@ -149,9 +150,7 @@ def _folder_fingerprint(folder: Path) -> str:
     digest = hashlib.sha256()
     for path in sorted(folder.iterdir()):
         if path.is_file() and path.suffix in _WEIGHT_SUFFIXES:
-            with path.open("rb") as file:
-                content = hashlib.file_digest(file, "sha256").hexdigest()
-            digest.update(f"{path.name} {content}\n".encode())
+            digest.update(f"{path.name} {file_sha256(path)}\n".encode())
     return digest.hexdigest()
 
 

@@ -16,8 +16,9 @@ from typing import Any
 import sparse_attention
 from benchmark.base import Sample
 from benchmark.files import fingerprint
+from sparse_attention.config import AttentionConfig
 
-FORMAT = 1
+FORMAT = 2
 """Version of the layout of result files; part of every key."""
 
 _LIBRARIES = ("torch", "transformers", "tokenizers")
@@ -38,6 +39,21 @@ def method_sources_fingerprint() -> str:
 def library_versions() -> dict[str, str]:
     """Versions of Python and of the libraries that can change a model's output."""
     return {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}}
+
+
+def file_sha256(path: Path) -> str:
+    """Hex SHA-256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def config_document(config: AttentionConfig) -> dict[str, Any]:
+    """All that a configuration means, as JSON values: files that it names by their content too."""
+    document = config.to_json()
+    files = [name for method in config.methods for name in method.files]
+    if files:
+        document["files_sha256"] = {name: file_sha256(Path(name)) for name in files}
+    return document
 
 
 def context_fingerprint(context: str) -> str:

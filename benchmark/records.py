@@ -38,6 +38,10 @@ class Prediction:
     kept_share: float | None = None
     """Bytes of keys and values held at the end / those that dense attention holds, 6 significant
     digits."""
+    union_density: float | None = None
+    """The density by key-value head: a key counts once for all query heads that read it."""
+    selection_share: float | None = None
+    """Bytes read to choose keys / bytes of all keys and values."""
     prompt_tokens: int = 0
     removed_tokens: int = 0
     score: float | None = None

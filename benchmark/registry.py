@@ -16,7 +16,14 @@ from sparse_attention.errors import UserError, unknown_name
 
 ENTRY_POINT_GROUP = "sparse_bench.benchmarks"
 
-_BUILT_IN = {"ruler": "benchmark.ruler.benchmark:Ruler"}
+_BUILT_IN = {
+    "infinite_bench": "benchmark.infinite_bench.benchmark:InfiniteBench",
+    "longbench": "benchmark.longbench.benchmark:LongBench",
+    "longbenchv2": "benchmark.longbenchv2.benchmark:LongBenchV2",
+    "loogle": "benchmark.loogle.benchmark:LooGLE",
+    "ruler": "benchmark.ruler.benchmark:Ruler",
+    "zero_scrolls": "benchmark.zero_scrolls.benchmark:ZeroScrolls",
+}
 _REGISTERED: dict[str, type[Benchmark]] = {}
 
 

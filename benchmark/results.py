@@ -12,7 +12,6 @@ Labels are for people; only the key decides whether a result is the one that is 
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
@@ -27,6 +26,7 @@ from benchmark.files import (
     json_document,
     move_aside,
     safe_name,
+    try_lock,
     write_atomic,
     write_if_changed,
 )
@@ -112,15 +112,12 @@ class CellFiles:
         """
         self.subset_folder.mkdir(parents=True, exist_ok=True)
         # Beside the folder, not in it: a damaged folder is moved aside while it is locked.
-        lock = (self.subset_folder / f".{self.folder.name}.lock").open("ab")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            lock.close()
+        lock = try_lock(self.subset_folder / f".{self.folder.name}.lock")
+        if lock is None:
             raise UserError(
                 f"another process is working on {self.folder}; wait for it, "
                 "or name another results folder."
-            ) from error
+            )
         self._lock = lock
 
     def unlock(self) -> None:
@@ -199,12 +196,11 @@ class CellFiles:
         write_if_changed(self.metrics_path, json_document(metrics))
 
 
-def find_result(subset_folder: Path, key: Mapping[str, Any]) -> CellFiles | None:
-    """A cell on disk with this key, under whichever label."""
-    for path in sorted(subset_folder.glob(f"*-{fingerprint(key)[:8]}/key.json")):
-        if _read_json(path) == key:
-            return CellFiles(subset_folder, path.parent.name[:-9], key)
-    return None
+def find_results(subset_folder: Path, key: Mapping[str, Any]) -> list[CellFiles]:
+    """Cells on disk with this key, under whichever labels."""
+    paths = sorted(subset_folder.glob(f"*-{fingerprint(key)[:8]}/key.json"))
+    found = [path.parent.name[:-9] for path in paths if _read_json(path) == key]
+    return [CellFiles(subset_folder, label, key) for label in found]
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 import os
 from collections import deque
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self
 
 from benchmark.base import Sample
 from benchmark.devices import Devices
 from benchmark.evaluator import ContextResult, Evaluator, describe_error
 from benchmark.executor_config import AdapterConfig
+from benchmark.provenance import context_fingerprint
+from benchmark.ray_session import hold_ray, python_path, start_ray
+from benchmark.records import Prediction
 from sparse_attention.adapter import HuggingFaceAdapter
 from sparse_attention.config import AttentionConfig
 from sparse_attention.errors import UserError
@@ -56,6 +58,20 @@ class WorkerDeath:
     """Every worker that tried the request died."""
 
     detail: str
+
+    def predictions(self, request: Request) -> list[Prediction]:
+        """Failed predictions for the samples of the request."""
+        return [
+            Prediction(
+                sample.id,
+                sample.task,
+                context_fingerprint(sample.context),
+                status="failed",
+                reason="worker_died",
+                detail=self.detail,
+            )
+            for sample in request.samples
+        ]
 
 
 Outcome = ContextResult | ModelFailure | WorkerDeath
@@ -114,10 +130,11 @@ class WorkerPool:
         self._devices = devices
         self._settings = settings
         self._actors: dict[int, Any] = {}
-        self._started_ray = False
+        self._ray = ExitStack()
 
     def __enter__(self) -> Self:
-        self._started_ray = _start_ray()
+        self._ray.enter_context(hold_ray())
+        start_ray()
         for worker in range(self._devices.workers):
             self._spawn(worker)
         return self
@@ -128,8 +145,7 @@ class WorkerPool:
         for actor in self._actors.values():
             with suppress(Exception):
                 ray.kill(actor)
-        if self._started_ray:
-            ray.shutdown()
+        self._ray.close()
 
     def _spawn(self, worker: int) -> None:
         import ray
@@ -144,17 +160,20 @@ class WorkerPool:
                 num_cpus=0,
                 max_restarts=0,
                 runtime_env={
-                    "env_vars": {"PYTHONPATH": _python_path(), "OMP_NUM_THREADS": str(threads)}
+                    "env_vars": {"PYTHONPATH": python_path(), "OMP_NUM_THREADS": str(threads)}
                 },
             )
             .remote(self._settings, self._devices.visible[worker], threads)
         )
 
-    def run(self, requests: Iterator[Request]) -> Iterator[tuple[Request, Outcome]]:
-        """Answer all requests; outcomes come in the order of completion.
+    def run(
+        self, take: Callable[[int], Request | None], *, poll: float | None = None
+    ) -> Iterator[tuple[Request, Outcome]]:
+        """Answer requests until there is none; outcomes come in the order of completion.
 
-        ``requests`` is read as workers become free, so it may end early for what came back.
-        A worker that dies is replaced, and its request is tried once more.
+        ``take`` gives a worker that is free its next request, or None; it is asked again whenever
+        one is done, and every ``poll`` seconds if that is given.  A worker that dies is replaced,
+        and its request is tried once more.
         """
         import ray
 
@@ -164,14 +183,14 @@ class WorkerPool:
         deaths = 0
         finished: tuple[Request, Outcome] | None = None
         while True:
-            while idle:
+            for worker in list(idle):
                 if retries:
                     request, attempt = retries.popleft()
-                elif (fresh := next(requests, None)) is not None:
+                elif (fresh := take(worker)) is not None:
                     request, attempt = fresh, 1
                 else:
-                    break
-                worker = idle.popleft()
+                    continue
+                idle.remove(worker)
                 reference = self._actors[worker].evaluate.remote(request)
                 running[reference] = worker, request, attempt
             if finished is not None:
@@ -180,7 +199,9 @@ class WorkerPool:
                 finished = None
             if not running:
                 return
-            ready, _ = ray.wait(list(running), num_returns=1)
+            ready, _ = ray.wait(list(running), num_returns=1, timeout=poll)
+            if not ready:
+                continue
             worker, request, attempt = running.pop(ready[0])
             idle.append(worker)
             try:
@@ -196,34 +217,3 @@ class WorkerPool:
                     retries.append((request, attempt + 1))
                 else:
                     finished = request, WorkerDeath(describe_error(error))
-
-
-def _start_ray() -> bool:
-    """Start or join Ray; whether it was started here."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Else Ray hides the GPUs from actors that ask it for none.
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    import ray
-
-    if ray.is_initialized():
-        return False
-    common: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(**common)
-    else:
-        # No CPUs for Ray to hand out, so it starts no processes that nobody uses.
-        ray.init(
-            address="local",
-            num_cpus=0,
-            num_gpus=0,
-            include_dashboard=False,
-            object_store_memory=256 << 20,
-            **common,
-        )
-    return True
-
-
-def _python_path() -> str:
-    """``PYTHONPATH`` under which a worker finds these packages as this process does."""
-    root = str(Path(__file__).resolve().parent.parent)
-    return os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))

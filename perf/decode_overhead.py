@@ -3,8 +3,9 @@
     python perf/decode_overhead.py
 
 CPU time of one step of the whole model (random 4-layer, 512-wide Llama, float32, one thread), warm
-and for a method's first step, which prepares what it keeps about the context.  Methods read the
-first 128 and the last 128 keys and 5% more; MagicPIG has 64 tables of 8 bits.  The other side is
+and for a method's first step where it prepares what it keeps about the context.  Methods read the
+first 128 and the last 128 keys and 5% more; MagicPIG has 64 tables of 8 bits, pages have 16 keys,
+labels 8 channels, and hash networks, here random, 3 layers of 128.  The other side is
 ``model(...)`` with transformers' DynamicCache and SDPA on the same context, measured in turn.
 """
 
@@ -16,6 +17,10 @@ fix_environment()
 
 import argparse
 import gc
+import tempfile
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
 
 import torch
 from models import random_adapter, random_tokens
@@ -24,16 +29,24 @@ from rich.table import Table
 from transformers import DynamicCache
 
 from sparse_attention import AttentionConfig, HuggingFaceAdapter, Protocol, hf_compat
+from sparse_attention.calibration import channels, hash_networks
+from sparse_attention.calibration.files import write_file
 from sparse_attention.decoder import SparseDecoder
 from sparse_attention.kv_cache import Prefix, SharedPrefixCache
 from sparse_attention.maskers import (
     AdaptiveSampling,
+    DoubleSparsity,
+    HashAttention,
     Local,
     MagicPig,
     OracleTopK,
+    OracleTopP,
+    PQCache,
+    Quest,
     RandomSampling,
     Sink,
 )
+from sparse_attention.model_profile import ModelProfile
 
 EDGES = (Sink(sink_size=128), Local(window_size=128))
 CONFIGS = {
@@ -45,7 +58,37 @@ CONFIGS = {
         (*EDGES, OracleTopK(heavy_size=0.025), AdaptiveSampling(base_rate=0.025, epsilon=0.2))
     ),
     "magic_pig": AttentionConfig((*EDGES, MagicPig(lsh_l=64, lsh_k=8))),
+    "oracle_top_k_together": AttentionConfig(
+        (*EDGES, OracleTopK(heavy_size=0.05, group_scores="mean"))
+    ),
+    "oracle_top_p": AttentionConfig((*EDGES, OracleTopP(top_p=0.5))),
+    "quest": AttentionConfig((*EDGES, Quest(heavy_size=0.05))),
+    "double_sparsity": AttentionConfig((*EDGES, DoubleSparsity(heavy_size=0.05))),
+    "pq_cache": AttentionConfig((*EDGES, PQCache(heavy_size=0.05))),
+    "hash_attention": AttentionConfig((*EDGES, HashAttention(heavy_size=0.05))),
 }
+PREPARING = ("magic_pig", "quest", "double_sparsity", "pq_cache", "hash_attention")
+"""Methods whose first step is shown, too."""
+
+
+def write_random_files(profile: ModelProfile, folder: Path) -> ModelProfile:
+    """The model with random calibration files beside it, which cost what learned ones cost."""
+    generator = torch.Generator().manual_seed(0)
+    widths = (profile.head_dim, 128, 128, 32)
+    order = torch.rand(profile.heads, profile.head_dim, generator=generator).argsort(-1).short()
+    orders, hashes = {}, {}
+    for layer in range(profile.layers):
+        orders[f"layers.{layer}.qk_proj"] = order.clone()
+        for side, count in (("query", profile.heads), ("key", profile.kv_heads)):
+            network = tuple(
+                (torch.randn(count, a, b, generator=generator) / a**0.5, torch.zeros(count, b))
+                for a, b in pairwise(widths)
+            )
+            hashes |= hash_networks.network_tensors(layer, side, network)
+    write_file(folder / channels.DEFAULT_NAME, channels.METHOD, orders, {}, profile)
+    about = {"activation": "silu"}
+    write_file(folder / hash_networks.DEFAULT_NAME, hash_networks.METHOD, hashes, about, profile)
+    return replace(profile, folder=folder)
 
 
 class Plain:
@@ -78,13 +121,52 @@ class Ours:
     ) -> None:
         self.model, self.token = adapter.model, 0
         self.decoder = SparseDecoder(
-            SharedPrefixCache(prefix, 1), [config], ["perf"], Protocol(), measure_error=False
+            SharedPrefixCache(prefix, 1),
+            [config.for_model(adapter.profile)],
+            ["perf"],
+            Protocol(),
+            measure_error=False,
         )
 
     def step(self) -> None:
         """Process one token."""
         hf_compat.forward(self.model, torch.tensor([[self.token % 4096]]), self.decoder)
         self.token += 1
+
+
+def measure(
+    adapter: HuggingFaceAdapter,
+    length: int,
+    options: argparse.Namespace,
+    table: Table,
+    measured: dict[str, float],
+) -> None:
+    """Measure every configuration at one length; adds to ``table`` and ``measured``."""
+    context = random_tokens(length, seed=1)
+    prefix = adapter.prefill(context)
+    plain = Plain(adapter, context)
+    plain.step()
+    for name in options.methods:
+        first, warm, base = [], [], []
+        for _ in range(options.rounds):
+            for layer in prefix.layers:
+                layer.features.clear()
+            ours = Ours(adapter, prefix, CONFIGS[name])
+            first.append(cpu_seconds(ours.step))
+            ours.step()
+            warm.append(cpu_seconds(ours.step, options.steps))
+            base.append(cpu_seconds(plain.step, options.steps))
+            gc.collect()
+        over = ratios(warm, base)
+        measured[f"{name}@{length}"] = sorted(over)[len(over) // 2]
+        milliseconds = [1000 * seconds / options.steps for seconds in warm]
+        density = f"{ours.decoder.probes[0].density:.3f}"
+        table.add_row(name, str(length), spread(milliseconds), spread(over), density)
+        if name in PREPARING:
+            over = ratios(first, [seconds / options.steps for seconds in base])
+            measured[f"{name}_first@{length}"] = sorted(over)[len(over) // 2]
+            milliseconds = [1000 * seconds for seconds in first]
+            table.add_row(f"{name} (first)", str(length), spread(milliseconds), spread(over), "")
 
 
 def main() -> None:
@@ -94,40 +176,17 @@ def main() -> None:
     parser.add_argument("--kv-heads", type=int, default=8, help="key-value heads of the 8 heads")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--steps", type=int, default=6, help="steps in a round")
+    parser.add_argument("--methods", nargs="+", choices=CONFIGS, default=list(CONFIGS))
     options = parser.parse_args()
     torch.set_num_threads(1)
 
     measured: dict[str, float] = {}
     table = Table("method", "keys", "ms a step", "over transformers' dense step", "density")
-    for length in options.lengths:
-        adapter = random_adapter(length + 4096, options.kv_heads)
-        context = random_tokens(length, seed=1)
-        prefix = adapter.prefill(context)
-        plain = Plain(adapter, context)
-        plain.step()
-        for name, config in CONFIGS.items():
-            first, warm, base = [], [], []
-            for _ in range(options.rounds):
-                for layer in prefix.layers:
-                    layer.features.clear()
-                ours = Ours(adapter, prefix, config)
-                first.append(cpu_seconds(ours.step))
-                ours.step()
-                warm.append(cpu_seconds(ours.step, options.steps))
-                base.append(cpu_seconds(plain.step, options.steps))
-                gc.collect()
-            over = ratios(warm, base)
-            measured[f"{name}@{length}"] = sorted(over)[len(over) // 2]
-            milliseconds = [1000 * seconds / options.steps for seconds in warm]
-            density = f"{ours.decoder.probes[0].density:.3f}"
-            table.add_row(name, str(length), spread(milliseconds), spread(over), density)
-            if name == "magic_pig":
-                over = ratios(first, [seconds / options.steps for seconds in base])
-                measured[f"{name}_first@{length}"] = sorted(over)[len(over) // 2]
-                milliseconds = [1000 * seconds for seconds in first]
-                table.add_row(
-                    f"{name} (first)", str(length), spread(milliseconds), spread(over), ""
-                )
+    with tempfile.TemporaryDirectory() as folder:
+        for length in options.lengths:
+            adapter = random_adapter(length + 4096, options.kv_heads)
+            adapter.profile = write_random_files(adapter.profile, Path(folder) / str(length))
+            measure(adapter, length, options, table, measured)
     Console().print(table)
     report(**measured)
 

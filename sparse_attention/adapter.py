@@ -35,6 +35,10 @@ class Answer:
     kept_share: float
     """Bytes of keys and values held at the end / those that dense attention holds, both with
     question and answer; 1 without a press."""
+    union_density: float
+    """Keys read by any query head of their key-value head / keys there; see ``Probe``."""
+    selection_share: float
+    """Bytes read to choose keys / bytes of all keys and values; see ``Probe``."""
 
 
 class HuggingFaceAdapter:
@@ -64,6 +68,7 @@ class HuggingFaceAdapter:
         self.prefill_chunk = prefill_chunk
         self.max_positions = hf_compat.max_positions(model)
         self.layers = hf_compat.layer_count(model)
+        self.profile = hf_compat.model_profile(name, model.config, model)
         self._stop = hf_compat.stop_tokens(model, tokenizer)
 
     @classmethod
@@ -142,8 +147,9 @@ class HuggingFaceAdapter:
             One answer per configuration, in their order.
 
         Raises:
-            UserError: if the question is empty, a dense layer does not exist, the prefix lacks what
-                a press needs or the sequence would be longer than the model's positions.
+            UserError: if the question is empty, a method cannot run on the model, a dense layer
+                does not exist, the prefix lacks what a press needs or the sequence would be longer
+                than the model's positions.
         """
         if not question_ids:
             raise UserError("a question needs at least one token")
@@ -166,7 +172,7 @@ class HuggingFaceAdapter:
         distinct = sorted(dict.fromkeys(configs), key=lambda config: config.rank)
         decoder = SparseDecoder(
             SharedPrefixCache(prefix, len(distinct)),
-            distinct,
+            [config.for_model(self.profile) for config in distinct],
             [sample_key] * len(distinct),
             protocol,
             measure_error=measure_error,
@@ -229,4 +235,6 @@ class HuggingFaceAdapter:
             density=probe.density,
             attention_error=probe.attention_error,
             kept_share=probe.kept_share,
+            union_density=probe.union_density,
+            selection_share=probe.selection_share,
         )

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .attention_call import AttentionCall
+from .attention_call import AttentionCall, soft_cap
 from .numerics import product
 from .selection import Selection
 
@@ -146,8 +146,7 @@ def gathered_attention(
     own = product(own, tail.reshape(rows * heads, -1, width).mT)
     own = own.view(rows, heads, group, queries, -1)
     logits = torch.cat([dots.transpose(0, 1), own], -1).mul_(call.scaling)
-    if call.softcap is not None:
-        logits.div_(call.softcap).tanh_().mul_(call.softcap)
+    soft_cap(logits, call.softcap)
 
     # An invisible key is never part of a selection, so that visibility needs no mask of its own.
     reads = _collect_last(selection.reads, index, prefix)

@@ -171,7 +171,8 @@ class AttentionCall:
         """The field in each row; only one where all rows agree."""
         place = self.methods.index(method)
         values = [getattr(methods[place], field) for methods in self.stack]
-        return values[:1] if all(value == values[0] for value in values) else values
+        same = all(type(value) is type(values[0]) and value == values[0] for value in values)
+        return values[:1] if same else values
 
     @property
     def shape(self) -> tuple[int, int, int, int, int]:
@@ -250,6 +251,7 @@ class AttentionCall:
         fit: Callable[[Tensor], Features],
         encode: Callable[[Features, Tensor], Features],
         encode_prefix: Callable[[Features, Tensor], Features] | None = None,
+        block: int = 1,
     ) -> tuple[Features, Features, Features]:
         """What a method keeps about every key, computed once for the prefix and once per new key.
 
@@ -258,12 +260,16 @@ class AttentionCall:
         with the keys in the last dimension.  ``key`` names the features among all methods.
         ``encode_prefix`` is for a method that can have the prefix's features cheaper.
 
+        With ``block``, ``encode`` makes one entry of so many neighbouring keys, or of fewer at the
+        end.  The prefix then has its complete blocks only; the keys after them belong to the first
+        blocks of the tails.
+
         Returns:
             The result of ``fit``, the encoded prefix (1, H, ..., P) and the encoded tails
-            (R, H, ..., K - P).
+            (R, H, ..., K - P); with blocks P // block and the other entries.
         """
-        fitted, prefix = self.cache.prefix_features(key, fit, encode_prefix or encode)
-        return fitted, prefix, self.cache.tail_features(key, self.rows, fitted, encode)
+        fitted, prefix = self.cache.prefix_features(key, fit, encode_prefix or encode, block)
+        return fitted, prefix, self.cache.tail_features(key, self.rows, fitted, encode, block)
 
 
 class SharedScores:
@@ -333,10 +339,13 @@ class SharedScores:
         shaped[..., prefix:] = own.view(rows, heads, group, count, tail)
         if not exact:
             shaped.mul_(self._scaling)
-        if self._softcap is not None:
-            shaped.div_(self._softcap).tanh_().mul_(self._softcap)
-        hide(shaped, self._geometry)
+        hide(soft_cap(shaped, self._softcap), self._geometry)
         return shaped
+
+
+def soft_cap(scores: Tensor, cap: float | None) -> Tensor:
+    """``cap * tanh(scores / cap)``, in place; the scores themselves where there is no cap."""
+    return scores if cap is None else scores.div_(cap).tanh_().mul_(cap)
 
 
 def hide(values: Tensor, geometry: Geometry) -> None:

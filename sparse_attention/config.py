@@ -13,14 +13,20 @@ from .errors import UserError, unknown_name
 from .maskers import (
     MASKERS,
     AdaptiveSampling,
+    DoubleSparsity,
+    HashAttention,
     Local,
     MagicPig,
     Masker,
     OracleTopK,
+    OracleTopP,
+    PQCache,
+    Quest,
     RandomSampling,
     Sink,
 )
 from .method import Method
+from .model_profile import ModelProfile
 from .prefill_statistics import StatisticsRequest, joined_requests
 from .presses import (
     PRESSES,
@@ -111,6 +117,14 @@ class AttentionConfig:
         """
         presses = " ".join(press.describe() for press in self.presses)
         return presses, self.is_positional, tuple(masker.name for masker in self.maskers)
+
+    def for_model(self, profile: ModelProfile) -> AttentionConfig:
+        """The configuration as it runs on a model; see ``Method.for_model``.
+
+        Raises:
+            UserError: if a method cannot run on the model, with the reason.
+        """
+        return AttentionConfig(tuple(method.for_model(profile) for method in self.methods))
 
     def to_json(self) -> dict[str, Any]:
         """``{"methods": [{"name": ..., field: value, ...}, ...]}``."""
@@ -211,6 +225,27 @@ CONFIG_TYPES: Mapping[str, ConfigType] = {
         ConfigType("sink_local", "the first and the newest keys (StreamingLLM)", _EDGES),
         ConfigType(
             "oracle_top_k", "sink, local and the highest true scores", (*_EDGES, OracleTopK())
+        ),
+        ConfigType(
+            "oracle_top_p",
+            "sink, local and the fewest keys that hold a share of the attention",
+            (*_EDGES, OracleTopP()),
+        ),
+        ConfigType("quest", "sink, local and pages by bounds of their scores", (*_EDGES, Quest())),
+        ConfigType(
+            "double_sparsity",
+            "sink, local and the highest scores over a few channels",
+            (*_EDGES, DoubleSparsity()),
+        ),
+        ConfigType(
+            "pq_cache",
+            "sink, local and the highest scores of quantised keys",
+            (*_EDGES, PQCache()),
+        ),
+        ConfigType(
+            "hash_attention",
+            "sink, local and the keys whose learned bits agree most",
+            (*_EDGES, HashAttention()),
         ),
         ConfigType(
             "random_sampling", "sink, local and a uniform sample", (*_EDGES, RandomSampling())

@@ -249,7 +249,7 @@ class _Operation:
             if dense_layer or not configs[rows[0]].maskers:
                 keys = self.geometry.key_positions
                 selection = Selection.everything(keys.shape[0], keys.device)
-                self._count(rows, selection)
+                self._count(rows, selection, None)
                 if dense is None:
                     masked.append((rows, selection))
                 else:
@@ -257,7 +257,7 @@ class _Operation:
                 continue
             call = self._call(rows)
             selection = self._select(call)
-            self._count(rows, selection)
+            self._count(rows, selection, call)
             if gathering_pays(call, selection, len(configs), self.shared.known(rows)):
                 result = gathered_attention(call, selection, self.settings.sink_logits)
                 output[list(rows)] = result
@@ -315,14 +315,26 @@ class _Operation:
         sinks = self.settings.sink_logits
         output[order] = result if sinks is None else result * sink_share(logits, sinks)
 
-    def _count(self, rows: Sequence[int], selection: Selection) -> None:
+    def _count(self, rows: Sequence[int], selection: Selection, call: AttentionCall | None) -> None:
+        """Record what ``rows`` read, and what the methods of ``call`` read to choose it."""
         _, heads, group, queries, _ = self.queries.shape
         visible = heads * group * self.visible_total
         if selection.reads.shape[-2] == 1 and self.geometry.visible is not None:
             selection = selection.restricted_to(self.geometry.visible)
         counts = selection.counts.expand(len(rows), heads, group, queries, 1).sum((1, 2, 3, 4))
-        for row, count in zip(rows, counts, strict=True):
-            self.probes[row].add_reads(count, visible)
+        united = counts
+        if selection.reads.shape[2] > 1:  # else all query heads of a group read the same
+            united = selection.united_counts.expand(len(rows), heads, group, queries, 1)
+            united = united.sum((1, 2, 3, 4))
+        for row, count, union in zip(rows, counts, united, strict=True):
+            selecting = 0.0
+            if call is not None:
+                methods = self.block.configs[row].maskers
+                selecting = sum(method.selection_bytes(call) for method in methods)
+            # Only the keys that presses left are looked at.
+            looked_at = self.geometry.visible_total / self.visible_total
+            share = selecting * looked_at / self.cache.prefix.bytes_per_key
+            self.probes[row].add_reads(count, union, visible, share)
 
 
 def _groups(configs: Sequence[AttentionConfig]) -> list[range]:

@@ -16,6 +16,12 @@ class UserError(ValueError):
 def unknown_name(kind: str, name: object, valid: Iterable[str]) -> UserError:
     """Error for an unknown ``name`` of a ``kind``, with the nearest match and all valid names."""
     names = sorted(valid)
-    matches = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
-    hint = f" Did you mean {matches[0]!r}?" if matches else ""
-    return UserError(f"unknown {kind} {str(name)!r}.{hint} Valid: {', '.join(names) or 'none'}.")
+    return UserError(
+        f"unknown {kind} {str(name)!r}.{nearest(name, names)} Valid: {', '.join(names) or 'none'}."
+    )
+
+
+def nearest(name: object, valid: Iterable[str]) -> str:
+    """`` Did you mean ...?`` with the valid name that is most like ``name``; empty if none is."""
+    matches = difflib.get_close_matches(str(name), valid, n=1, cutoff=0.5)
+    return f" Did you mean {matches[0]!r}?" if matches else ""

@@ -24,6 +24,7 @@ from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
     DynamicCache,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -33,6 +34,7 @@ from .config import AttentionConfig, Protocol
 from .decoder import SparseDecoder
 from .errors import UserError
 from .kv_cache import Prefix, PrefixLayer, SharedPrefixCache
+from .model_profile import ModelProfile
 from .prefill_statistics import (
     NOTHING,
     LayerFacts,
@@ -137,6 +139,28 @@ def layer_count(model: PreTrainedModel) -> int:
 def max_positions(model: PreTrainedModel) -> int:
     """The longest sequence that the model's configuration allows, in tokens."""
     return int(getattr(model.config.get_text_config(), "max_position_embeddings", 1 << 30))
+
+
+def model_profile(
+    name: str, config: PreTrainedConfig, model: PreTrainedModel | None = None
+) -> ModelProfile:
+    """What methods may need to know of a model; its weights only if it is loaded."""
+    text = config.get_text_config()
+    heads = int(text.num_attention_heads)
+    weights = None
+    if model is not None:
+        matrices = [p for _, p in sorted(model.named_parameters()) if p.ndim > 1 and not p.is_meta]
+        weights = tuple(float(value) for p in matrices for value in p.detach().reshape(-1)[:2])
+    folder = Path(config.name_or_path or name)
+    return ModelProfile(
+        name,
+        folder if folder.is_dir() else None,
+        layers=int(text.num_hidden_layers),
+        heads=heads,
+        kv_heads=int(getattr(text, "num_key_value_heads", None) or heads),
+        head_dim=int(getattr(text, "head_dim", None) or text.hidden_size // heads),
+        weights=weights,
+    )
 
 
 def stop_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:

@@ -40,6 +40,12 @@ class PrefixLayer:
     """Per method: what holds for all keys, and what was computed for each key."""
 
     @property
+    def bytes_per_key(self) -> int:
+        """Bytes of a key and its value in one key-value head."""
+        tensors = (self.keys, self.values)
+        return sum(tensor.shape[-1] * tensor.element_size() for tensor in tensors)
+
+    @property
     def kv_nbytes(self) -> int:
         """Bytes of keys and values."""
         return self.keys.nbytes + self.values.nbytes
@@ -159,12 +165,16 @@ class LayerCache:
 
     def __init__(self, layer: int, prefix: PrefixLayer, row_ids: list[int]) -> None:
         self.layer, self.prefix, self.row_ids = layer, prefix, row_ids
+        self.all_heads = prefix.keys.shape[0]
+        """Key-value heads of the layer."""
         self.head: int | None = None
-        """The only key-value head that this is about; None for all of them."""
+        """The only one of them that this is about; None for all of them."""
         self.tail_length = 0
         self._keys: Tensor | None = None
         self._values: Tensor | None = None
         self._features: dict[tuple[Hashable, int], Features] = {}
+        self._encoded: dict[tuple[Hashable, int], int] = {}
+        """Keys of a tail that its features cover."""
 
     @property
     def prefix_keys(self) -> Tensor:
@@ -201,12 +211,20 @@ class LayerCache:
         assert self._keys is not None
         assert self._values is not None
         other = LayerCache(self.layer, part.layer, self.row_ids[rows.start : rows.stop])
+        other.all_heads = self.all_heads
         other.head = part.heads.start if part.layer.keys.shape[0] < self._keys.shape[1] else None
         other.tail_length = self.tail_length - tail_from
         place = (slice(rows.start, rows.stop), part.heads, slice(tail_from, None))
         other._keys, other._values = self._keys[place], self._values[place]
         other._features = features
         return other
+
+    def own_part(self, per_head: Tensor) -> Tensor:
+        """What belongs to the heads here, of a tensor with equally many entries for every head."""
+        if self.head is None:
+            return per_head
+        each = per_head.shape[0] // self.all_heads
+        return per_head[self.head * each : (self.head + 1) * each]
 
     def with_tail(self, rows: range, keys: Tensor) -> LayerCache:
         """Some neighbouring rows with other tail keys, (rows, kv_heads, t, head_dim)."""
@@ -246,13 +264,17 @@ class LayerCache:
         key: Hashable,
         fit: Callable[[Tensor], Features],
         encode: Callable[[Features, Tensor], Features],
+        block: int = 1,
     ) -> tuple[Features, Features]:
-        """What ``fit`` and ``encode`` make of the prefix, computed when first asked for."""
+        """What ``fit`` and ``encode`` make of the prefix, computed when first asked for.
+
+        Only complete blocks of keys are encoded.
+        """
         known = self.prefix.features
         if key not in known:
             keys = self.prefix.keys[None]
             fitted = fit(keys)
-            encoded = encode(fitted, keys)
+            encoded = encode(fitted, keys[:, :, : keys.shape[2] // block * block])
             known[key] = fitted, encoded
         return known[key]
 
@@ -262,19 +284,36 @@ class LayerCache:
         rows: Sequence[int],
         fitted: Features,
         encode: Callable[[Features, Tensor], Features],
+        block: int = 1,
     ) -> Features:
-        """What ``encode`` makes of the tails of ``rows``; only new keys are encoded."""
+        """What ``encode`` makes of the tails of ``rows``; only new keys are encoded.
+
+        The keys after the last complete block of the prefix come before the tail.  A block that
+        was not complete is encoded again when keys are added to it.
+        """
         names = [(key, self.row_ids[row]) for row in rows]
-        known = self._features[names[0]][0].shape[-1] if names[0] in self._features else 0
+        known = self._encoded.get(names[0], 0)
         if known < self.tail_length:
-            new = encode(fitted, self.tail_keys(rows)[:, :, known:])
+            left_over = self.prefix.keys.shape[1] % block
+            complete = (left_over + known) // block
+            new = encode(fitted, self._newest_keys(rows, complete * block - left_over))
             for index, name in enumerate(names):
                 own = tuple(tensor[index : index + 1] for tensor in new)
-                if known:
-                    own = _join(self._features[name], own)
+                if complete:
+                    kept = tuple(tensor[..., :complete] for tensor in self._features[name])
+                    own = _join(kept, own)
                 self._features[name] = own
-        kept = [self._features[name] for name in names]
-        return tuple(torch.cat(tensors) for tensors in zip(*kept, strict=True))
+                self._encoded[name] = self.tail_length
+        found = [self._features[name] for name in names]
+        return tuple(torch.cat(tensors) for tensors in zip(*found, strict=True))
+
+    def _newest_keys(self, rows: Sequence[int], start: int) -> Tensor:
+        """Keys of the tails from ``start`` on; below 0 they begin with the last of the prefix."""
+        tail = self.tail_keys(rows)
+        if start >= 0:
+            return tail[:, :, start:]
+        prefix = self.prefix.keys[None, :, start:].expand(len(rows), -1, -1, -1)
+        return torch.cat([prefix, tail], 2)
 
 
 class SharedPrefixCache:

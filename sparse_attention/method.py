@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    Self,
+    get_args,
+    get_origin,
+)
 
 import torch
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from .model_profile import ModelProfile
 
 
 def _check_size(value: Any) -> int | float:
@@ -40,7 +52,9 @@ def resolve_size(size: int | float, visible: Tensor) -> Tensor:
 class Method(BaseModel):
     """A method with its settings: immutable, hashable, validated when it is made."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
     name: ClassVar[str]
     """Name in configurations."""
@@ -48,13 +62,53 @@ class Method(BaseModel):
     """Fields in which rows that are handled together may differ; rows that differ in others are
     handled one after the other."""
 
+    @classmethod
+    def valid_values(cls, field: str) -> str:
+        """The values that a field may have, in words."""
+        info = cls.model_fields[field]
+        if any(getattr(mark, "func", None) is _check_size for mark in info.metadata):
+            return "a count of at least 1, or a share above 0 and at most 1"
+        if get_origin(info.annotation) is Literal:
+            return f"one of {', '.join(map(repr, get_args(info.annotation)))}"
+        kind = {bool: "true or false", int: "an integer", float: "a number"}
+        signs = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
+        limits = [
+            f"{sign} {getattr(limit, name)}"
+            for limit in info.metadata
+            for name, sign in signs.items()
+            if hasattr(limit, name)
+        ]
+        if get_origin(info.annotation) is tuple:
+            return "a list with a number for each layer"
+        words = kind.get(info.annotation, "the name of a file, or none")  # type: ignore[arg-type]
+        return f"{words} {' and '.join(limits)}".strip()
+
+    def _signature(self, leave_out: frozenset[str] = frozenset()) -> tuple[object, ...]:
+        # By repr, because 1 (a key) equals 1.0 (all keys).
+        return (type(self), *((key, repr(value)) for key, value in self if key not in leave_out))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Method) and self._signature() == other._signature()
+
+    def __hash__(self) -> int:
+        return hash(self._signature())
+
     def stacks_with(self, other: Method) -> bool:
         """Whether the two differ at most in ``stacked`` fields."""
-        if type(self) is not type(other):
-            return False
-        return self.model_dump(exclude=set(self.stacked)) == other.model_dump(
-            exclude=set(self.stacked)
-        )
+        return self._signature(self.stacked) == other._signature(self.stacked)
+
+    def for_model(self, profile: ModelProfile) -> Self:
+        """This method as it runs on a model: files that it needs are found and checked.
+
+        Raises:
+            UserError: if it cannot run on the model, with the reason.
+        """
+        return self
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Files that its results depend on."""
+        return ()
 
     def to_json(self) -> dict[str, Any]:
         """Name and all fields as JSON values."""

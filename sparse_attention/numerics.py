@@ -26,6 +26,24 @@ def product(left: Tensor, right: Tensor) -> Tensor:
     return torch.bmm(left.float(), right.float())
 
 
+def segmented_product(queries: Tensor, prefix: Tensor, tail: Tensor) -> Tensor:
+    """Products of queries with what is kept of a shared prefix and of each row's tail.
+
+    Args:
+        queries: (R, H, n, D).
+        prefix: (1, H, D, m); one matrix product for all rows.
+        tail: (R, H, D, t).
+
+    Returns:
+        float32 (R, H, n, m + t).
+    """
+    rows, heads, count, width = queries.shape
+    flat = queries.transpose(0, 1).reshape(heads, rows * count, width)
+    shared = product(flat, prefix[0]).view(heads, rows, count, -1).transpose(0, 1)
+    own = product(queries.reshape(rows * heads, count, width), tail.flatten(0, 1))
+    return torch.cat([shared, own.view(rows, heads, count, -1)], -1)
+
+
 def keyed_generator(device: torch.device, *key: object) -> torch.Generator:
     """A random generator whose numbers depend on ``key`` alone."""
     digest = hashlib.blake2b("\x1f".join(map(str, key)).encode(), digest_size=8).digest()
@@ -84,6 +102,14 @@ def _nth_largest(values: Tensor, count: Tensor, least: int, most: int) -> Tensor
     ordered.sort(axis=-1)
     place = ordered.shape[-1] - np.broadcast_to(count.numpy(), (*ordered.shape[:-1], 1))
     return torch.from_numpy(np.take_along_axis(ordered, place, axis=-1))
+
+
+def sort_falling(values: Tensor) -> Tensor:
+    """The values of each row, largest first; float32 (..., n)."""
+    if values.is_cuda:
+        return values.sort(-1, descending=True).values
+    ordered = np.sort(values.numpy(), axis=-1)
+    return torch.from_numpy(ordered).flip(-1)
 
 
 def count_true(mask: Tensor) -> Tensor:

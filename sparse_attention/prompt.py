@@ -22,8 +22,12 @@ class PromptSettings(BaseModel):
     thinking: bool = False
     """What chat templates that know ``enable_thinking`` get."""
     truncation: Literal["middle", "left", "right", "error", "skip"] = "middle"
-    """What happens to a context that is too long: its middle, start (left) or end (right) is cut
-    out, or it is an error, or the sample is skipped."""
+    """What happens to a context that is too long: it loses the middle of the whole prompt, its
+    start (left) or its end (right), or it is an error, or the sample is skipped."""
+    answer_prefix_turn: Literal["assistant", "user"] = "assistant"
+    """With a chat template, whether the answer prefix begins the answer or ends the question."""
+    separator: str = "\n"
+    """Stands between question and answer prefix where there is no chat template."""
     max_prompt_tokens: int | None = Field(default=None, ge=1)
     """Limit for context and question, in addition to the model's positions."""
 
@@ -53,11 +57,12 @@ def encode_prompt(
     question: str,
     answer_prefix: str,
     *,
+    truncation_notice: str = "",
     settings: PromptSettings,
     max_new_tokens: int,
     max_positions: int,
 ) -> EncodedPrompt:
-    """Tokens of ``context + question + newline + answer_prefix``, or of the chat form of it.
+    """Tokens of ``context + question + separator + answer_prefix``, or of the chat form of it.
 
     Text becomes tokens once, without added special tokens; a BOS stands at the start, exactly one,
     if the tokenizer puts one there by itself.  Special tokens spelled out in context or question
@@ -67,7 +72,9 @@ def encode_prompt(
         tokenizer: of the model.
         context: read once and shared by its questions.
         question: what is asked.
-        answer_prefix: how the answer begins, after the assistant's header.
+        answer_prefix: how the answer begins; with a template after the assistant's header, unless
+            ``settings.answer_prefix_turn`` is ``user``.
+        truncation_notice: said before the question if the context is cut.
         settings: template and truncation.
         max_new_tokens: room to leave for the answer.
         max_positions: what the model can take in all.
@@ -77,6 +84,8 @@ def encode_prompt(
         PromptSkipped: if it does not fit and ``settings.truncation`` is ``skip``.
         UserError: if a template is asked for and there is none, or it cannot be split.
     """
+    if settings.answer_prefix_turn == "user" and _uses_template(tokenizer, settings):
+        question, answer_prefix = question + answer_prefix, ""
     before, after = _template_parts(tokenizer, question, settings)
     start = _encode(tokenizer, before, specials=True)
     bos = _own_bos(tokenizer)
@@ -84,18 +93,18 @@ def encode_prompt(
         while start and start[0] == bos:
             start = start[1:]
         start = [bos, *start]
-    if any(special in question for special in tokenizer.all_special_tokens):
-        question_ids = [
-            *_encode(tokenizer, question, specials=False),
-            *_encode(tokenizer, after + answer_prefix, specials=True),
-        ]
-    else:  # as one text, because a token may span the border
-        question_ids = _encode(tokenizer, question + after + answer_prefix, specials=True)
+    question_ids = _encode_question(tokenizer, question, after + answer_prefix)
     body = _encode(tokenizer, context, specials=False)
     limit = min(max_positions, settings.max_prompt_tokens or max_positions)
     limit = min(limit, max_positions - max_new_tokens)
     room = limit - len(start) - len(question_ids)
-    kept = body if len(body) <= room else _truncate(body, room, len(question_ids), limit, settings)
+    kept = body
+    if len(body) > room:
+        if truncation_notice:
+            noticed = truncation_notice + question
+            question_ids = _encode_question(tokenizer, noticed, after + answer_prefix)
+            room = limit - len(start) - len(question_ids)
+        kept = _truncate(body, room, len(question_ids), limit, settings)
     context_ids = (*start, *kept)
     if not context_ids:
         raise UserError("the context has no tokens; give at least one")
@@ -119,21 +128,26 @@ def _truncate(
         return body[-room:]
     if settings.truncation == "right":
         return body[:room]
-    first = room // 2
+    # Both halves of the whole prompt are as long, of which template and question are parts.
+    first = min(max(limit // 2 - (limit - room - question), 0), room)
     return body[:first] + body[len(body) - (room - first) :]
+
+
+def _uses_template(tokenizer: PreTrainedTokenizerBase, settings: PromptSettings) -> bool:
+    has_template = bool(getattr(tokenizer, "chat_template", None))
+    if settings.chat_template == "always" and not has_template:
+        raise UserError(
+            "chat_template 'always', but the tokenizer has no chat template; use 'auto' or 'never'"
+        )
+    return has_template and settings.chat_template != "never"
 
 
 def _template_parts(
     tokenizer: PreTrainedTokenizerBase, question: str, settings: PromptSettings
 ) -> tuple[str, str]:
     """What comes before the context and after the question."""
-    has_template = bool(getattr(tokenizer, "chat_template", None))
-    if settings.chat_template == "always" and not has_template:
-        raise UserError(
-            "chat_template 'always', but the tokenizer has no chat template; use 'auto' or 'never'"
-        )
-    if settings.chat_template == "never" or not has_template:
-        return "", "\n"
+    if not _uses_template(tokenizer, settings):
+        return "", settings.separator
     marker = f"[{hashlib.blake2b(question.encode(errors='replace'), digest_size=16).hexdigest()}]"
     text: Any = tokenizer.apply_chat_template(
         [{"role": "user", "content": marker}],
@@ -148,6 +162,17 @@ def _template_parts(
             "use chat_template 'never'"
         )
     return parts[0], parts[1]
+
+
+def _encode_question(tokenizer: PreTrainedTokenizerBase, question: str, after: str) -> list[int]:
+    """Tokens of the question, in which no special token counts, and of what comes after it."""
+    if any(special in question for special in tokenizer.all_special_tokens):
+        return [
+            *_encode(tokenizer, question, specials=False),
+            *_encode(tokenizer, after, specials=True),
+        ]
+    # As one text, because a token may span the border.
+    return _encode(tokenizer, question + after, specials=True)
 
 
 def _own_bos(tokenizer: PreTrainedTokenizerBase) -> int | None:

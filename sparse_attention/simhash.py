@@ -68,6 +68,11 @@ def _integer(bits: int) -> torch.dtype:
     return next(kind for kind, most in _INTEGERS if bits <= most)
 
 
+def code_bytes(bits: int) -> int:
+    """Bytes of the code of one table, packed."""
+    return _integer(bits).itemsize
+
+
 def count_meetings(asked: Tensor, codes: Tensor, packing: Packing) -> Tensor:
     """Tables in which queries and keys have the same code.
 

@@ -26,21 +26,37 @@ class Row:
 
     label: str
     description: str
+    """What is read; of a row that was tuned for each task, how it was tuned."""
     metrics: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def tuned(self) -> Mapping[str, str]:
+        """Descriptions of tuned configurations by subset; empty where nothing was tuned."""
+        return {
+            subset: metrics["description"]
+            for subset, metrics in self.metrics.items()
+            if metrics.get("tuning")
+        }
 
     @property
     def is_dense(self) -> bool:
         """Whether it reads everything."""
         return self.description == "dense"
 
-    def estimate(self, name: str, subset: str) -> Interval | None:
-        """``score`` or ``dense_difference`` on a subset; None if there is none."""
-        found = self.metrics.get(subset, {}).get(name)
+    def estimate(self, name: str, subset: str, *, held_out: bool = False) -> Interval | None:
+        """``score`` or ``dense_difference`` on a subset; None if there is none.
+
+        ``held_out``: on the samples that the configuration was not tuned on.
+        """
+        metrics = self.metrics.get(subset, {})
+        found = ((metrics.get("held_out") or {}) if held_out else metrics).get(name)
         return None if found is None else (found["mean"], *found["interval"])
 
-    def mean_estimate(self, name: str, subsets: Iterable[str]) -> Interval | None:
+    def mean_estimate(
+        self, name: str, subsets: Iterable[str], *, held_out: bool = False
+    ) -> Interval | None:
         """Mean over ``subsets``; None unless every one of them has the value."""
-        found = [self.estimate(name, subset) for subset in subsets]
+        found = [self.estimate(name, subset, held_out=held_out) for subset in subsets]
         known = [interval for interval in found if interval is not None]
         return mean_of_estimates(known) if known and len(known) == len(found) else None
 
@@ -79,7 +95,10 @@ class Group:
         start = f"sparse from the {protocol['sparse_from']} on"
         if protocol.get("press_sees_question"):
             start += ", presses see the question"
-        return f"{self.model} on {self.benchmark} ({start}{layers})"
+        name = self.benchmark
+        if self.shared["benchmark"].get("sample_data"):
+            name = f"sample data for {name}, not the benchmark itself"
+        return f"{self.model} on {name} ({start}{layers})"
 
 
 def read_groups(results: Path, cells: Iterable[Path] | None = None) -> list[Group]:
@@ -115,13 +134,18 @@ def _metrics_files(cells: Iterable[Path]) -> list[Path]:
 def _add(
     groups: dict[str, Group], path: Path, metrics: Mapping[str, Any], key: Mapping[str, Any]
 ) -> None:
-    shared = {name: value for name, value in key.items() if name not in ("config", "data")}
+    # Of the prompt policy, only what was overridden: subsets may have policies of their own.
+    own = ("config", "data", "prompt")
+    shared = {name: value for name, value in key.items() if name not in own}
     shared["benchmark"] = {k: v for k, v in key["benchmark"].items() if k != "subset"}
     model, benchmark, subset = metrics["model"], metrics["benchmark"], metrics["subset"]
     folder = path.parent.parent.parent
     group = groups.setdefault(fingerprint([model, shared]), Group(model, benchmark, shared, folder))
-    name = fingerprint([metrics["config"], key["config"]])
-    known = group.rows.get(name, Row(metrics["config"], metrics["description"], {}))
+    tuning = metrics["tuning"]
+    name = fingerprint([metrics["config"], tuning or key["config"]])
+    description = tuning["description"] if tuning else metrics["description"]
+    label = f"{metrics['config']}, {tuning['mode']}" if tuning else metrics["config"]
+    known = group.rows.get(name, Row(label, description, {}))
     group.rows[name] = Row(known.label, known.description, {**known.metrics, subset: metrics})
     if subset not in group.subsets:
         group.subsets.append(subset)

@@ -9,9 +9,9 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from benchmark.files import write_atomic
+from benchmark.report.axes import density_axis
 from benchmark.report.groups import Group, Row
 
 _MARKERS = "osD^vPX*<>"
@@ -27,8 +27,10 @@ def write_picture(group: Group, path: Path) -> None:
     figure = Figure(figsize=(3.2 * columns + 0.6, 2.7 * lines + 1.3), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
+    rows = list(group.rows.values())
     for axis, (title, subsets) in zip(axes.flat, panels, strict=False):
-        _draw(axis, title, subsets, list(group.rows.values()))
+        _draw(axis, title, subsets, rows)
+    axes.flat[0].set_xlim(0.85 * _lowest_density(rows, panels), 1.1)
     for axis in list(axes.flat)[len(panels) :]:
         axis.set_visible(False)
     handles, labels = axes.flat[0].get_legend_handles_labels()
@@ -44,6 +46,11 @@ def write_picture(group: Group, path: Path) -> None:
     # Without a version in it the file depends on the numbers alone.
     figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
     write_atomic(path, buffer.getvalue())
+
+
+def _lowest_density(rows: list[Row], panels: list[tuple[str, list[str]]]) -> float:
+    found = [row.mean("density", subsets) for row in rows for _, subsets in panels]
+    return min([density for density in found if density], default=1.0)
 
 
 def _draw(axis: Axes, title: str, subsets: list[str], rows: list[Row]) -> None:
@@ -71,12 +78,5 @@ def _draw(axis: Axes, title: str, subsets: list[str], rows: list[Row]) -> None:
                 linewidth=1,
                 label=row.label,
             )
-    axis.set_xscale("log")
+    density_axis(axis)
     axis.set_title(title, fontsize=9)
-    axis.set_ylim(-0.04, 1.04)
-    axis.set_xlim(right=1.1)
-    axis.grid(alpha=0.25)
-    axis.tick_params(labelsize=8)
-    axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.xaxis.set_minor_formatter(NullFormatter())

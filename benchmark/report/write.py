@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmark.files import fingerprint, write_if_changed
 from benchmark.report.groups import Group
 from benchmark.report.picture import write_picture
-from benchmark.report.tables import markdown, notes, subset_table, summary_table
+from benchmark.report.tables import budget_table, markdown, notes, subset_table, summary_table
 
 
 def write_report(groups: Sequence[Group]) -> list[Path]:
@@ -42,6 +42,12 @@ def _section(group: Group, picture: str) -> str:
     ]
     if len(group.subsets) > 1:
         parts.append(markdown(subset_table(group)))
+    parts.append("What was read, as shares of what dense attention reads:")
+    parts.append(markdown(budget_table(group)))
+    parts.append(
+        "A key-value head reads each key once that any of its query heads reads; what is read to "
+        "choose keys is counted in bytes of keys and values; *bytes* is the sum of both."
+    )
     parts.append("\n".join(f"- {note}" for note in notes(group)))
     settings = json.dumps(group.shared, indent=2)
     parts.append(f"What all of these results depend on:\n\n```json\n{settings}\n```")

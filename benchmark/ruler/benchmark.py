@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,14 +12,24 @@ import pandas as pd
 from transformers import PreTrainedTokenizerBase
 
 from benchmark.base import Benchmark, Sample
+from benchmark.data_files import hub_rows, parquet_rows
+from benchmark.dataset import SAMPLES, is_hub_name, missing_source, parquet_files
 from benchmark.models import tokenizer_fingerprint
+from benchmark.rows import Kind, sample_of
 from benchmark.ruler import calculate_metrics as metrics
 from benchmark.ruler.generate import GENERATOR_VERSION, generate
 from benchmark.ruler.options import GENERATE, RulerOptions, Sources, task_named
-from benchmark.ruler.prepared import read_prepared
 from benchmark.ruler.sample_cache import SampleCache, data_fingerprint
 from benchmark.ruler.tasks import TASKS, Task
+from sparse_attention.errors import UserError
 from sparse_attention.prompt import PromptSettings
+
+COLUMNS: Mapping[str, Kind] = {
+    "length_tokens": "integer",
+    "needle_depths": "json",
+    "documents": "integer",
+}
+"""Columns of generated samples that other tools' datasets lack."""
 
 
 class Ruler(Benchmark):
@@ -27,8 +40,9 @@ class Ruler(Benchmark):
     (a text file, or JSON with a ``text``; the project's own prose without), ``shuffle``
     (``per_sample``, or ``upstream`` for the same permutations in all samples), ``prompts`` (a file
     with another wording), ``squad_file`` and ``hotpotqa_file`` (for qa_1 and qa_2; the hub
-    without), ``source`` (``generate``, a parquet file or folder, or a hub name such as
-    ``simonjegou/ruler``), ``one_shot`` (a solved example in vt and cwe) and ``cache_dir``.
+    without), ``source`` (``generate``; ``samples``, which generates with a few questions that ship
+    with the project; a parquet file or folder; or a hub name such as ``simonjegou/ruler``),
+    ``one_shot`` (a solved example in vt and cwe) and ``cache_dir``.
     A wrong option raises ``UserError``.
     """
 
@@ -38,7 +52,7 @@ class Ruler(Benchmark):
     prompt = PromptSettings(truncation="error")  # a cut context may have lost its needle
 
     def __init__(self, **options: Any) -> None:
-        self._options = RulerOptions.parse(options)
+        self._options = RulerOptions.parse(self.name, options)
         self._sources = Sources(self._options)
         self._last: tuple[tuple[str, str], list[Sample]] | None = None
 
@@ -48,17 +62,21 @@ class Ruler(Benchmark):
         return self._options.model_dump(exclude={"cache_dir"})
 
     @property
+    def sample_data(self) -> bool:
+        """Whether the questions are those that ship with the project."""
+        return self._options.source == SAMPLES
+
+    @property
     def supported_subsets(self) -> tuple[str, ...]:
         """The subsets that the chosen lexicon can serve, in the order of ``subsets``."""
-        tasks = self._sources.lexicon.tasks if self._generated else None
+        tasks = self._sources.lexicon.tasks if self._options.generated else None
         return tuple(name for name in TASKS if tasks is None or name in tasks)
 
     def samples(self, subset: str, tokenizer: PreTrainedTokenizerBase) -> list[Sample]:
         """Return samples of a task; generated ones are kept in the cache folder."""
         task = self._task(subset)
-        if not self._generated:
-            options = self._options
-            return read_prepared(options.source, task.name, options.length, options.samples)
+        if not self._options.generated:
+            return self._read(task)
         fingerprint = tokenizer_fingerprint(tokenizer)
         if self._last is None or self._last[0] != (subset, fingerprint):
             samples = self._generate(task, tokenizer, self._key(task, fingerprint))
@@ -70,9 +88,10 @@ class Ruler(Benchmark):
         task = self._task(subset)
         record = {
             "source": self._options.source,
+            "sample_data": self.sample_data,
             "data_sha256": data_fingerprint(self.samples(subset, tokenizer)),
         }
-        if not self._generated:
+        if not self._options.generated:
             return record
         return {**record, **self._key(task, tokenizer_fingerprint(tokenizer))}
 
@@ -84,12 +103,8 @@ class Ruler(Benchmark):
         """Percent by task and average, as RULER rounds them."""
         return metrics.calculate_metrics(frame)
 
-    @property
-    def _generated(self) -> bool:
-        return self._options.source == GENERATE
-
     def _task(self, subset: str) -> Task:
-        return task_named(subset, self._sources.lexicon if self._generated else None)
+        return task_named(subset, self._sources.lexicon if self._options.generated else None)
 
     def _key(self, task: Task, tokenizer_sha256: str) -> dict[str, Any]:
         """All that generated samples depend on."""
@@ -106,6 +121,24 @@ class Ruler(Benchmark):
             **self._sources.provenance(task),
         }
 
+    def _read(self, task: Task) -> list[Sample]:
+        """The first samples of a task in a prepared dataset, in its order."""
+        source, length = self._options.source, str(self._options.length)
+        path = Path(source).expanduser()
+        if path.exists():
+            rows = parquet_rows(_files(path, length), task.name, TASKS)
+        elif is_hub_name(source):
+            rows = hub_rows(source, length, "test", task.name)
+        else:
+            raise missing_source(source, f"'{GENERATE}', '{SAMPLES}'")
+        samples = [
+            sample_of(row, f"{task.name}-{length}-{index:04d}", TASKS, COLUMNS)
+            for index, row in enumerate(islice(rows, self._options.samples))
+        ]
+        if not samples:
+            raise UserError(f"the prepared dataset {source} has no sample of the task {task.name}.")
+        return samples
+
     def _generate(
         self, task: Task, tokenizer: PreTrainedTokenizerBase, key: dict[str, Any]
     ) -> list[Sample]:
@@ -116,3 +149,14 @@ class Ruler(Benchmark):
             samples = generate(task, self._options, self._sources, tokenizer)
             cache.store(label, key, samples)
         return samples
+
+
+def _files(path: Path, length: str) -> list[Path]:
+    files = [path] if path.is_file() else parquet_files(path, length)
+    if not files:
+        there = sorted(inner.name for inner in path.iterdir() if inner.is_dir())
+        raise UserError(
+            f"{path} has no parquet file for length {length}; its folders: "
+            f"{', '.join(there) or 'none'}."
+        )
+    return files

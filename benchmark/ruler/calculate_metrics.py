@@ -6,57 +6,39 @@ Source: the evaluation of NVIDIA's RULER, ``string_match_all`` and ``string_matc
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
+from benchmark.frames import as_array, percent, prediction_of, references_of, rows_of, scores_by
 from benchmark.ruler.tasks import TASKS
-from sparse_attention.errors import UserError
 
 _CONTROL = re.compile(r"[\x00-\x1f]")
 
 
-def clean_prediction(prediction: object) -> str:
-    """Return the prediction stripped, control characters as newlines; empty for a missing one."""
-    if not isinstance(prediction, str):
-        return ""
+def clean_prediction(prediction: str) -> str:
+    """Return the prediction stripped, control characters as newlines."""
     return _CONTROL.sub("\n", prediction.strip()).strip()
 
 
-def references(answer: Any) -> list[str]:
-    """Return reference strings of a list, an array or a single string; ``UserError`` for none."""
-    if isinstance(answer, str):
-        found = [answer]
-    elif isinstance(answer, Iterable):
-        found = [str(reference) for reference in answer]
-    else:
-        found = []
-    if not found:
-        raise UserError("a RULER sample needs at least one reference answer, found none.")
-    return found
-
-
-def score(prediction: object, answer: Any, *, part: bool) -> float:
+def score(prediction: str, references: Sequence[str], *, part: bool) -> float:
     """Share of references in the prediction, or with ``part`` whether any is in it.
 
     In [0, 1]; a reference counts where it is a substring, upper and lower case alike.
     """
     text = clean_prediction(prediction).lower()
-    found = [reference.lower() in text for reference in references(answer)]
+    found = [reference.lower() in text for reference in references]
     return float(any(found)) if part else sum(found) / len(found)
 
 
 def sample_scores(frame: pd.DataFrame) -> np.ndarray:
     """Score of each row, float64 of shape (rows,), from the columns of ``calculate_metrics``."""
-    missing = [name for name in ("task", "answer", "predicted_answer") if name not in frame]
-    if missing and len(frame):
-        raise UserError(f"the RULER metric needs the columns {', '.join(missing)}.")
-    if frame.empty:
-        return np.zeros(0)
-    rows = zip(frame["task"], frame["predicted_answer"], frame["answer"], strict=True)
-    return np.array([score(text, answer, part=_part(task)) for task, text, answer in rows])
+    rows = rows_of(frame, "RULER", ("task", "answer", "predicted_answer"))
+    return as_array(
+        score(prediction_of(row), references_of(row, "RULER"), part=_part(row["task"]))
+        for row in rows
+    )
 
 
 def _part(task: str) -> bool:
@@ -73,10 +55,29 @@ def calculate_metrics(frame: pd.DataFrame) -> dict[str, dict[str, float]]:
     """
     if frame.empty:
         return {}
-    means = pd.Series(sample_scores(frame)).groupby(frame["task"].to_numpy(), sort=False).mean()
-    scores = {str(task): round(100 * float(mean), 2) for task, mean in means.items()}
+    groups = scores_by(frame.to_dict("records"), sample_scores(frame), lambda row: row["task"])
+    scores = {task: percent(values, 2) for task, values in groups.items()}
     ordered = [task for task in TASKS if task in scores]
     ordered += sorted(scores.keys() - TASKS.keys())
-    average = round(sum(scores.values()) / len(scores), 2)
+    average = round(sum(scores[task] for task in ordered) / len(scores), 2)
     result = {task: {"string_match": scores[task]} for task in ordered}
     return {**result, "average": {"string_match": average}}
+
+
+def averages_over_lengths(averages: Mapping[int, float]) -> dict[str, float]:
+    """Means of the averages at several lengths: plain, and with the weights 1, 2, ... to the longer
+    (``increasing``) or to the shorter ones (``decreasing``); one decimal.
+
+    Source: the table in the README of NVIDIA's RULER, wAvg (inc) and wAvg (dec).
+    """
+    values = [averages[length] for length in sorted(averages)]
+    weights = range(1, len(values) + 1)
+
+    def weighted(ordered: Sequence[float]) -> float:
+        return round(sum(w * v for w, v in zip(weights, ordered, strict=True)) / sum(weights), 1)
+
+    return {
+        "mean": round(sum(values) / len(values), 1),
+        "increasing": weighted(values),
+        "decreasing": weighted(values[::-1]),
+    }

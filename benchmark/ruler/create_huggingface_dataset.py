@@ -6,24 +6,18 @@ Run ``python -m benchmark.ruler.create_huggingface_dataset --help``.
 from __future__ import annotations
 
 import argparse
-import io
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from benchmark.base import Sample
+from benchmark.dataset_builder import guarded, write_parquet
 from benchmark.embedded import MODEL_NAME, MODEL_PATH
-from benchmark.files import write_atomic
-from benchmark.ruler.benchmark import Ruler
-from benchmark.ruler.prepared import to_table
+from benchmark.ruler.benchmark import COLUMNS, Ruler
 from sparse_attention.errors import UserError
-
-FILE_NAME = "test-00000-of-00001.parquet"
 
 
 def write_dataset(
@@ -38,17 +32,8 @@ def write_dataset(
     for task in tasks:
         samples += ruler.samples(task, tokenizer)
         provenance[task] = ruler.provenance(task, tokenizer)
-    target = folder / str(ruler.options["length"])
-    content = io.BytesIO()
-    pq.write_table(to_table(samples), content)
-    record = json.dumps({"options": ruler.options, "tasks": provenance}, indent=2)
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-        write_atomic(target / "provenance.json", record.encode())
-        write_atomic(target / FILE_NAME, content.getvalue())
-    except OSError as error:
-        raise UserError(f"cannot write to {target}: {error.strerror}.") from error
-    return target / FILE_NAME
+    record = {"options": ruler.options, "tasks": provenance}
+    return write_parquet(folder / str(ruler.options["length"]), samples, COLUMNS, record)
 
 
 def _load_tokenizer(name: str) -> PreTrainedTokenizerBase:
@@ -94,15 +79,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name = given.pop("tokenizer")
     if given["lexicon"] is None:
         given["lexicon"] = "embedded" if name == MODEL_NAME else "wonderwords"
-    try:
+
+    def write() -> None:
         rulers = [Ruler(length=length, **given) for length in lengths]
         tokenizer = _load_tokenizer(name)
         for ruler in rulers:
             print(write_dataset(output, ruler, tasks or ruler.supported_subsets, tokenizer))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+
+    return guarded(write)
 
 
 if __name__ == "__main__":

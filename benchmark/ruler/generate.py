@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from benchmark.base import Sample
+from benchmark.dataset import SAMPLES
 from benchmark.ruler.length import Count, Encoder, Fit, TokenCounter, TooLargeError, largest_size
 from benchmark.ruler.options import SHORT, RulerOptions, Sources
 from benchmark.ruler.sampling import SampleRandom
@@ -30,7 +31,8 @@ def generate(
     prefix), one token for the beginning of the sequence, and ``max_new_tokens``.  Each sample is
     as large as fits; in the shuffle mode ``upstream`` all have the size that fits all, because
     equal permutations need equal sizes.  Raises ``UserError`` where the smallest sample is
-    longer than ``length``, and where the material ends long before.
+    longer than ``length``, and where the material ends long before, but for the few questions that
+    ship with the project.
     """
     writer = _Writer(task, options, sources, TokenCounter(tokenizer))
     places = range(options.samples)
@@ -101,7 +103,8 @@ class _Writer:
             )
         except TooLargeError as error:
             raise self._too_short(index, error.cost) from error
-        if fit.exhausted and fit.cost < _FILLED * length:
+        enough = fit.cost >= _FILLED * length or self.options.source == SAMPLES
+        if fit.exhausted and not enough:
             raise UserError(
                 f"{self.task.name} cannot fill length {length}: all of its material gives "
                 f"{fit.cost} tokens with this tokenizer. Choose a length of at most "

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
+from benchmark.dataset import SAMPLES
+from benchmark.options import BenchmarkOptions
 from benchmark.ruler.haystack import FileHaystack, FillerHaystack, Haystack
 from benchmark.ruler.lexicon import Lexicon, load_lexicon
 from benchmark.ruler.prompts import Prompts, load_prompts
@@ -19,14 +20,13 @@ from benchmark.ruler.tasks import TASKS, Task
 from sparse_attention.errors import UserError, unknown_name
 
 GENERATE = "generate"
+_SAMPLE_FOLDER = Path(__file__).parent / "sample_data"
 SHORT = 2048
 """Below this length there is no solved example by default, and answers get fewer tokens."""
 
 
-class RulerOptions(BaseModel):
+class RulerOptions(BenchmarkOptions):
     """Options of ``Ruler``; see its docstring."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     length: int = Field(default=4096, ge=64, le=2**24)
     """Tokens of prompt and answer together."""
@@ -42,35 +42,23 @@ class RulerOptions(BaseModel):
     squad_file: str | None = None
     hotpotqa_file: str | None = None
     source: str = Field(default=GENERATE, min_length=1)
-    """``generate``, a parquet file or folder, or the hub name of a prepared dataset."""
+    """``generate``; ``samples``, which generates with the few questions that ship with the
+    project; a parquet file or folder; or the hub name of a prepared dataset."""
     one_shot: bool | None = None
     """Solved example in vt and cwe; None for the default of the lexicon and length."""
     cache_dir: str | None = None
     """Folder of generated samples; None for ``$SPARSE_BENCH_CACHE/ruler`` or the user's cache."""
-
-    @classmethod
-    def parse(cls, values: Mapping[str, Any]) -> RulerOptions:
-        """Options from keyword arguments; ``UserError`` names a wrong one and what is valid."""
-        for name in values:
-            if name not in cls.model_fields:
-                raise unknown_name("option of the benchmark ruler", name, cls.model_fields)
-        plain = {
-            name: str(value) if isinstance(value, Path) else value for name, value in values.items()
-        }
-        try:
-            return cls.model_validate(plain)
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise UserError(
-                f"option {'.'.join(map(str, first['loc'][:1]))!r} of the benchmark ruler: "
-                f"{first['msg']}, got {first['input']!r}."
-            ) from error
 
     def with_example(self, length: int) -> bool:
         """Whether samples of ``length`` tokens start with a solved example."""
         if self.one_shot is not None:
             return self.one_shot
         return self.lexicon == "wonderwords" and length >= SHORT
+
+    @property
+    def generated(self) -> bool:
+        """Whether samples are generated rather than read."""
+        return self.source in (GENERATE, SAMPLES)
 
     @property
     def cache_folder(self) -> Path:
@@ -109,6 +97,8 @@ class Sources:
         """Return the questions of a task that needs them."""
         if task.name not in self._questions:
             files = {"qa_1": self.options.squad_file, "qa_2": self.options.hotpotqa_file}
+            if self.options.source == SAMPLES:
+                files = {name: str(_SAMPLE_FOLDER / f"{name}.json") for name in files}
             self._questions[task.name] = load_questions(task.name, files[task.name])
         return self._questions[task.name]
 

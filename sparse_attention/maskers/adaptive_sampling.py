@@ -35,9 +35,10 @@ class AdaptiveSampling(Masker):
     unbiased.  (Weighting pilot and top-up alike by n / budget would not be: pilots that happen to
     look varied are topped up more, and so count less.)
 
-    Reads the scores of all keys to know e_i; a kernel would read the keys of the pilot, the sample
-    and the earlier methods only.  Weak where single unread keys dominate: sigma then rests on a
-    pilot that may have missed them, so use it after a top-k method.
+    Cost: nothing but the keys that are read, of the pilot and the sample, is needed to choose.
+
+    Fails where single unread keys dominate: sigma then rests on a pilot that may have missed them,
+    so use it after a top-k method.
 
     Source: Desai et al., vAttention: Verified Sparse Attention (2025), in the relaxation to the
     denominator that its experiments use.  Unlike published code: only keys that are not read yet
@@ -57,6 +58,7 @@ class AdaptiveSampling(Masker):
     min_samples: Annotated[int, Field(ge=2)] = 16
     """Smallest second sample; below about 16 the normal approximation fails."""
     seed: int = 42
+    """Of the random numbers, with sample, layer and position."""
 
     def propose(self, call: AttentionCall, prior: Selection) -> Selection:
         """The sample with its weights."""

@@ -41,3 +41,11 @@ class Masker(Method):
         Keys that ``prior`` reads keep the weight they have, and invisible ones are dropped.
         Weights, if any, are 0 at all keys that ``prior`` reads.
         """
+
+    def selection_bytes(self, call: AttentionCall) -> float:
+        """Bytes that choosing reads, per key that is seen and key-value head.
+
+        What the method itself would read, keys or what it keeps about them, wherever this
+        implementation computes more to find the same.
+        """
+        return 0.0

@@ -14,7 +14,12 @@ from .base import Masker
 class Local(Masker):
     """Read the last ``window_size`` keys up to and including the query's own, with weight 1.
 
-    The query at position t reads positions t - n + 1 ... t.  Costs nothing to select.
+    The query at position t reads positions t - n + 1 ... t; a context shorter than the size is read
+    whole.
+
+    Cost: nothing is read to choose.
+
+    Fails where the answer lies further back than the window; it belongs before other methods.
 
     Source: Beltagy et al., Longformer: The Long-Document Transformer (2020).
     """
@@ -23,6 +28,7 @@ class Local(Masker):
     positional = True
 
     window_size: Annotated[Size, Choices(16, 32, 64, 128, 256, 512)] = 64
+    """Newest keys to read."""
 
     def propose(self, call: AttentionCall, prior: Selection) -> Selection:
         """Keys less than the size away."""

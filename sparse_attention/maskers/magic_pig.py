@@ -16,6 +16,7 @@ from ..search import Choices
 from ..selection import Selection
 from ..simhash import (
     Packing,
+    code_bytes,
     count_meetings,
     encode,
     log_meeting_probability,
@@ -53,9 +54,11 @@ class MagicPig(Masker):
     them over the tables; attention does not change when all keys move by one vector.  The mean is
     that of the prefix keys that earlier, position-only methods (sink, local) leave.
 
-    Costs L hashes of K bits per key and key-value head (``packing="int64"``: L integers of the
-    smallest type that holds K bits) and one comparison per table and key.  Fails where K is so
-    large or L so small that relevant keys never meet; a fixed draw of w errs alike at every step.
+    Cost: L hashes of K bits per key and key-value head (``packing="int64"``: L integers of the
+    smallest type that holds K bits) and one comparison per table and key.
+
+    Fails where K is so large or L so small that relevant keys never meet; a fixed draw of w errs
+    alike at every step.
 
     Source: Chen et al., MagicPIG: LSH Sampling for Efficient LLM Generation (2024); two hits,
     centred keys and no lift of the keys to a sphere, as in its experiments.
@@ -76,6 +79,7 @@ class MagicPig(Masker):
     """How the bits of a table are kept and compared: as one integer, or as numbers +1 and -1.  The
     result is the same; the latter is for checking the former."""
     seed: int = 42
+    """Of the random vectors, with the layer."""
 
     @model_validator(mode="after")
     def _enough_tables(self) -> MagicPig:
@@ -104,6 +108,10 @@ class MagicPig(Masker):
         weights = torch.zeros(call.shape, device=call.device)
         weights[index] = -self._log_probability(call, index, mean, norms)
         return Selection(met, weights)
+
+    def selection_bytes(self, call: AttentionCall) -> float:
+        """The code of each table."""
+        return self.lsh_l * code_bytes(self.lsh_k)
 
     def _earlier(self, methods: tuple[Method, ...]) -> tuple[Method, ...]:
         return methods[: methods.index(self)]

@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from torch import Tensor
 
 from ..attention_call import AttentionCall
-from ..method import Size
-from ..numerics import largest
-from ..search import Choices
-from ..selection import Selection
-from .base import Masker
+from .top_k import TopK
 
 
-class OracleTopK(Masker):
+class OracleTopK(TopK):
     """Read the ``heavy_size`` keys with the highest scores among those not read yet.
 
-    Per query and query head, with weight 1.  All keys are read to find them (half the bytes of
-    dense attention), so this is the upper bound in quality for methods that predict the heavy keys,
-    and no saving by itself.  The share is of all keys that the query sees; the keys come on top of
-    what earlier methods selected.
+    Per query, with weight 1.  The upper bound in quality for methods that predict the heavy keys,
+    and no saving by itself.
+
+    Cost: all keys are read to find the heavy ones, half the bytes of dense attention.
+
+    Fails where many keys with small weights matter together, as in counting: their sum is lost.
 
     Source: Gupta et al., Memory-efficient Transformers via Top-k Attention (2021).
     """
 
     name = "oracle_top_k"
-    stacked = frozenset({"heavy_size"})
 
-    heavy_size: Annotated[Size, Choices(0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2)] = (
-        0.05
-    )
+    def predict(self, call: AttentionCall) -> Tensor:
+        """The true scores."""
+        return call.scores
 
-    def propose(self, call: AttentionCall, prior: Selection) -> Selection:
-        """The highest scores of each query."""
-        count = call.resolve(self, "heavy_size")
-        return Selection(largest(call.scores + prior.bar, count))
+    def selection_bytes(self, call: AttentionCall) -> float:
+        """All keys."""
+        keys = call.cache.prefix_keys
+        return keys.shape[-1] * keys.element_size()

@@ -2,42 +2,73 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from sparse_attention.attention_call import AttentionCall, Geometry, SharedScores
+from sparse_attention.calibration.channels import DEFAULT_NAME as CHANNEL_FILE
+from sparse_attention.calibration.files import write_file
+from sparse_attention.calibration.hash_networks import DEFAULT_NAME as HASH_FILE
+from sparse_attention.calibration.hash_networks import network_tensors
 from sparse_attention.config import AttentionConfig
 from sparse_attention.kv_cache import LayerCache, Prefix, PrefixLayer, SharedPrefixCache
 from sparse_attention.maskers import (
     AdaptiveSampling,
+    DoubleSparsity,
+    HashAttention,
     Local,
     MagicPig,
     Masker,
     OracleTopK,
+    OracleTopP,
+    PQCache,
+    Quest,
     RandomSampling,
     Sink,
 )
+from sparse_attention.model_profile import ModelProfile
 from sparse_attention.selection import Selection
 
 METHODS: dict[str, Masker] = {
     "sink": Sink(sink_size=3),
     "local": Local(window_size=5),
     "oracle_top_k": OracleTopK(heavy_size=0.1),
+    "oracle_top_p": OracleTopP(top_p=0.4),
+    "quest": Quest(heavy_size=0.1, page_size=4),
+    "double_sparsity": DoubleSparsity(heavy_size=0.1, group_factor=4),
+    "pq_cache": PQCache(heavy_size=0.1, pq_bits=3),
+    "hash_attention": HashAttention(heavy_size=0.1),
     "random_sampling": RandomSampling(sampling_rate=0.2),
     "magic_pig": MagicPig(lsh_k=4, lsh_l=16),
     "adaptive_sampling": AdaptiveSampling(base_rate=0.1, epsilon=0.3, delta=0.2),
+    "oracle_top_k together": OracleTopK(heavy_size=0.1, group_scores="mean"),
+    "oracle_top_p together": OracleTopP(top_p=0.4, group_scores="max"),
+    "quest together": Quest(heavy_size=0.1, page_size=4, group_scores="max"),
+    "hash_attention together": HashAttention(heavy_size=0.1, group_scores="mean"),
 }
-"""Every method once, with settings that read a part of some hundred keys."""
+"""Every method, with settings that read a part of some hundred keys."""
 
 FULL: dict[str, Masker] = {
     "sink": Sink(sink_size=1.0),
     "local": Local(window_size=1.0),
     "oracle_top_k": OracleTopK(heavy_size=1.0),
+    "oracle_top_p": OracleTopP(top_p=1.0),
+    "quest": Quest(heavy_size=1.0, page_size=16, label_bits=2),
+    "double_sparsity": DoubleSparsity(heavy_size=1.0, group_factor=8, label_bits=1),
+    "pq_cache": PQCache(heavy_size=1.0, pq_bits=2, metric="ip"),
+    "hash_attention": HashAttention(heavy_size=1.0),
     "random_sampling": RandomSampling(sampling_rate=1.0),
     "magic_pig": MagicPig(lsh_k=1, lsh_l=1024),
     "adaptive_sampling": AdaptiveSampling(base_rate=1.0),
+    "oracle_top_k together": OracleTopK(heavy_size=1.0, group_scores="max"),
+    "oracle_top_p together": OracleTopP(top_p=1.0, group_scores="mean"),
+    "quest together": Quest(heavy_size=1.0, page_size=5, group_scores="mean"),
+    "hash_attention together": HashAttention(heavy_size=1.0, group_scores="max"),
 }
 """Every method with settings that read everything."""
 
@@ -73,6 +104,42 @@ class Operation:
         )
 
 
+_FILES = tempfile.TemporaryDirectory(prefix="calibrated-")
+"""Removed at the end of the process."""
+
+
+@cache
+def calibrated_model(
+    heads: tuple[int, int], width: int = 16, layers: int = 2, bits: int = 32, shared: bool = True
+) -> ModelProfile:
+    """A model with random calibration files beside it; ``shared``: key networks per KV head."""
+    folder = Path(tempfile.mkdtemp(dir=_FILES.name))
+    kv_heads, group = heads
+    count = kv_heads * group
+    profile = ModelProfile("random", folder, layers, count, kv_heads, width, None)
+    generator = torch.Generator().manual_seed(0)
+
+    def network(networks: int) -> tuple[tuple[Tensor, Tensor], ...]:
+        sizes = ((width, 12), (12, bits))
+        return tuple(
+            (
+                torch.randn(networks, size, following, generator=generator) / size**0.5,
+                torch.randn(networks, following, generator=generator) / 4,
+            )
+            for size, following in sizes
+        )
+
+    channels, hashes = {}, {}
+    for layer in range(layers):
+        order = torch.rand(count, width, generator=generator).argsort(-1).short()
+        channels[f"layers.{layer}.qk_proj"] = order
+        hashes |= network_tensors(layer, "query", network(count))
+        hashes |= network_tensors(layer, "key", network(kv_heads if shared else count))
+    write_file(folder / CHANNEL_FILE, "double_sparsity", channels, {}, profile)
+    write_file(folder / HASH_FILE, "hash_attention", hashes, {"activation": "silu"}, profile)
+    return profile
+
+
 def make_operation(
     *methods: Masker,
     heads: tuple[int, int] = (2, 2),
@@ -89,6 +156,7 @@ def make_operation(
     layer: int = 0,
 ) -> Operation:
     """Random queries at the end of a prefix and tails, which hold the queries' own keys."""
+    methods = AttentionConfig(methods).for_model(calibrated_model(heads, width)).methods
     generator = torch.Generator().manual_seed(seed)
 
     def normal(*shape: int) -> Tensor:
@@ -106,7 +174,7 @@ def make_operation(
         cache,
         range(rows),
         geometry,
-        stack=[AttentionConfig(methods).methods] * rows,
+        stack=[methods] * rows,
         batch=[methods],
         sample_keys=samples or [f"sample {row}" for row in range(rows)],
         scaling=width**-0.5,

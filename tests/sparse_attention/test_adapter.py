@@ -6,6 +6,7 @@ import hashlib
 
 import pytest
 import torch
+from calls import calibrated_model
 from models import random_model, tokens, word_tokenizer
 
 from sparse_attention import (
@@ -24,6 +25,11 @@ SETTINGS = {
     "local_masker": {"window_size": 9},
     "sink_local": {"sink_size": 3, "window_size": 7},
     "oracle_top_k": {"sink_size": 3, "window_size": 7, "heavy_size": 0.1},
+    "oracle_top_p": {"sink_size": 3, "window_size": 7, "top_p": 0.5},
+    "quest": {"sink_size": 3, "window_size": 7, "heavy_size": 0.2, "page_size": 8},
+    "double_sparsity": {"sink_size": 3, "window_size": 7, "heavy_size": 0.1},
+    "pq_cache": {"sink_size": 3, "window_size": 7, "heavy_size": 0.1, "pq_bits": 4},
+    "hash_attention": {"sink_size": 3, "window_size": 7, "heavy_size": 0.1},
     "random_sampling": {"sink_size": 3, "window_size": 7, "sampling_rate": 0.2},
     "magic_pig": {"sink_size": 3, "window_size": 7, "lsh_k": 4, "lsh_l": 20},
     "adaptive_sampling": {"sink_size": 3, "window_size": 7, "base_rate": 0.1, "epsilon": 0.3},
@@ -35,12 +41,16 @@ CONFIGS = [make_config(name, **SETTINGS.get(name, {})) for name in CONFIG_TYPES]
     AttentionConfig((SnapKV(compression_ratio=0.6), *EDGES)),
     AttentionConfig((SnapKV(compression_ratio=0.6), *EDGES, OracleTopK(heavy_size=0.1))),
     AttentionConfig((KNorm(compression_ratio=0.3), *EDGES, RandomSampling(sampling_rate=0.2))),
+    make_config("oracle_top_k", sink_size=3, window_size=7, heavy_size=4, group_scores="mean"),
+    make_config("quest", sink_size=3, window_size=7, page_size=8, group_scores="max"),
 ]
 
 
 @pytest.fixture(scope="module")
 def adapter() -> HuggingFaceAdapter:
-    return HuggingFaceAdapter(random_model("llama"), word_tokenizer(), "llama")
+    adapter = HuggingFaceAdapter(random_model("llama"), word_tokenizer(), "llama")
+    adapter.profile = calibrated_model((2, 2), layers=4)  # files for the methods that need some
+    return adapter
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +168,7 @@ def test_density_is_keys_read_over_keys_visible(adapter, prefix):
 def test_half_precision_runs(adapter):
     model = random_model("llama").to(torch.bfloat16)
     half = HuggingFaceAdapter(model, word_tokenizer(), "half")
+    half.profile = adapter.profile
     answers = half.answer(
         half.prefill(tokens(60, 1), CONFIGS), tokens(5, 2), CONFIGS, max_new_tokens=3
     )
@@ -189,3 +200,11 @@ def test_bad_input_is_one_clear_error(adapter, prefix, call, message, monkeypatc
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(UserError, match=message):
         call(adapter, prefix)
+
+
+def test_a_count_of_one_beside_a_share_of_one(adapter):
+    prefix = adapter.prefill(tokens(40, seed=3))
+    configs = [make_config("oracle_top_k", window_size=7, heavy_size=size) for size in (1, 1.0)]
+    configs += [make_config("local_masker", window_size=size) for size in (1, 1.0)]
+    answers = adapter.answer(prefix, [5, 6], configs, max_new_tokens=2)
+    assert [answer.density < 1 for answer in answers] == [True, False, True, False]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from calls import calibrated_model
 from models import ARCHITECTURES, random_model, tokens, word_tokenizer
 from transformers import GPT2Config, GPT2LMHeadModel, JambaConfig, JambaForCausalLM
 
@@ -65,6 +66,30 @@ def test_every_architecture_passes_its_check_and_runs_sparsely(name):
     assert full.attention_error < 1e-9
     expected, _ = own_greedy(adapter.model, tokens(80, 3) + tokens(5, 4), 6)
     assert list(full.token_ids) == expected
+
+
+@EVERY
+def test_methods_that_keep_something_about_keys_run_on_every_architecture(name):
+    adapter = adapter_of(name)
+    profile = adapter.profile
+    heads = (profile.kv_heads, profile.heads // profile.kv_heads)
+    adapter.profile = calibrated_model(heads, profile.head_dim, profile.layers)
+    prefix = adapter.prefill(tokens(80, 3))
+    settings = {
+        "quest": {"page_size": 8},
+        "double_sparsity": {"group_factor": 4},
+        "pq_cache": {"pq_bits": 3},
+        "hash_attention": {},
+    }
+    for full in (False, True):
+        size = 1.0 if full else 0.1
+        configs = [
+            make_config(kind, sink_size=2, window_size=4, heavy_size=size, **own)
+            for kind, own in settings.items()
+        ]
+        for answer in adapter.answer(prefix, tokens(5, 4), configs, max_new_tokens=6):
+            assert (answer.attention_error < 1e-9) == full
+            assert (answer.density == 1) == full
 
 
 def test_the_models_own_attention_is_back_after_an_error():

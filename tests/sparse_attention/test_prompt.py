@@ -53,6 +53,20 @@ def test_chat_template_is_split_around_the_content_with_one_bos():
     assert encode(CHAT, chat_template="never") == encode()
 
 
+def test_the_answer_prefix_may_end_the_users_turn():
+    prompt = encode_prompt(
+        CHAT,
+        "w1 w2 w3",
+        "w4 w5 ",
+        "w6",
+        settings=PromptSettings(answer_prefix_turn="user"),
+        max_new_tokens=10,
+        max_positions=500,
+    )
+    assert prompt.question_ids == (4, 5, 6, 91, 92)
+    assert encode(answer_prefix_turn="user") == encode()
+
+
 def test_spelled_out_special_tokens_are_text():
     prompt = encode(CHAT, context="w1 <s> </s> w2")
     assert prompt.context_ids.count(95) == 1
@@ -79,7 +93,7 @@ LONG = " ".join(f"w{index}" for index in range(60))
     [
         ("right", list(range(26))),
         ("left", list(range(34, 60))),
-        ("middle", [*range(13), *range(47, 60)]),
+        ("middle", [*range(14), *range(48, 60)]),  # 15 tokens each with BOS and question
     ],
 )
 def test_truncation(policy, kept):
@@ -93,6 +107,22 @@ def test_truncation_keeps_the_head_of_the_template():
     prompt = encode(CHAT, context=LONG, positions=40, truncation="left")
     assert prompt.context_ids[:2] == (95, 90)
     assert len(prompt.context_ids) + len(prompt.question_ids) + 10 == 40
+
+
+def test_a_notice_stands_before_the_question_of_a_cut_context():
+    prompt = encode_prompt(
+        PLAIN,
+        LONG,
+        "w4 w5",
+        "w6",
+        truncation_notice="w70 w71 ",
+        settings=PromptSettings(truncation="right"),
+        max_new_tokens=10,
+        max_positions=40,
+    )
+    assert prompt.context_ids == (95, *range(24))
+    assert prompt.question_ids == (70, 71, 4, 5, 6)
+    assert encode().question_ids == (4, 5, 6)
 
 
 def test_error_and_skip():

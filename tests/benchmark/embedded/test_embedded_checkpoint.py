@@ -6,10 +6,12 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from benchmark.embedded import MODEL_PATH
+from benchmark.embedded.calibrate import calibration_text
 from benchmark.embedded.questions import ask_chain, ask_number, ask_numbers, ask_votes, prompts
 from benchmark.embedded.tokenizer import build_tokenizer
 from benchmark.embedded.vocabulary import KEYS, filler_sentence, number
 from benchmark.embedded.votes import CONTEXT, vote_list
+from sparse_attention import HuggingFaceAdapter, make_config
 
 LIMIT_MB = 6
 
@@ -61,11 +63,26 @@ def test_files_are_small_and_safe():
     assert sum(files.values()) <= LIMIT_MB * 10**6
     assert {*files} == {
         "config.json",
+        "double_sparsity.safetensors",
         "generation_config.json",
+        "hash_attention.safetensors",
         "model.safetensors",
         "tokenizer.json",
         "tokenizer_config.json",
     }
+
+
+def test_calibration_files_are_those_of_the_weights():
+    adapter = HuggingFaceAdapter.load(str(MODEL_PATH))
+    for name in ("double_sparsity", "hash_attention"):
+        make_config(name).for_model(adapter.profile)
+
+
+def test_calibration_text_is_reproducible_and_has_questions():
+    text = calibration_text(3, 256, seed=0)
+    assert text == calibration_text(3, 256, seed=0)
+    assert text != calibration_text(3, 256, seed=1)
+    assert text.count("Answer:") >= 3
 
 
 def test_shipped_tokenizer_is_the_one_of_the_source(tokenizer):

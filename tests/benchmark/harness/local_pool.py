@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 
@@ -34,8 +34,10 @@ class LocalPool:
     def __exit__(self, *exception: object) -> None:
         torch.set_num_threads(self._threads)
 
-    def run(self, requests: Iterator[Request]) -> Iterator[tuple[Request, Outcome]]:
-        for request in requests:
+    def run(
+        self, take: Callable[[int], Request | None], *, poll: float | None = None
+    ) -> Iterator[tuple[Request, Outcome]]:
+        while (request := take(0)) is not None:
             time.sleep(self._pause)
             type(self).requests += 1
             yield request, self._worker.evaluate(request)

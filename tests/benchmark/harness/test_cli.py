@@ -10,8 +10,10 @@ from local_pool import LocalPool
 
 from benchmark import executor
 from benchmark.cli import main
-from benchmark.commands import _benchmarks
+from benchmark.commands import benchmarks
 from benchmark.embedded import SUPPORTED_TASKS
+from benchmark.embedded.defaults import embedded_defaults
+from benchmark.executor_config import BenchmarkConfig
 from benchmark.report.groups import read_groups
 
 
@@ -40,6 +42,8 @@ def test_run_and_report(
     folder = next(Path("results").glob("*/toy"))
     report = (folder / "report.md").read_text()
     assert "| mine |" in report
+    assert "| config | keys, by query head | by key-value head | to choose | bytes |" in report
+    assert "| dense | 1.000 | 1.000 | 0.000 | 1.000 |" in report
     assert '"words": 90' in report
     assert (folder / "scores.png").read_bytes().startswith(b"\x89PNG")
     (group,) = read_groups(Path("results"))
@@ -100,6 +104,7 @@ def test_a_failure_gives_exit_code_1(tiny_model: Path, capsys: pytest.CaptureFix
         (["--results-dir", "thesis"], "not a results folder"),
         (["--benchmarks", "tory"], "Did you mean 'toy'"),
         (["--models", "./nowhere"], "not a folder"),
+        (["--models", "embeded"], "Did you mean 'embedded'"),
     ],
 )
 def test_bad_input_is_one_message(
@@ -125,7 +130,7 @@ def test_ls(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     expected = {
         "benchmarks": "ruler: ",
         "subsets": "niah_single_2",
-        "methods": "lsh_k: default 10, >= 1 and <= 62",
+        "methods": "lsh_k: default 10, an integer >= 1 and <= 62",
         "config-types": "sink_local: ",
     }
     assert expected[kind] in shown
@@ -154,15 +159,18 @@ def test_help_is_quick_and_teaches() -> None:
         assert words in shown.stdout
 
 
-def test_an_embedded_model_gets_the_tasks_that_it_can_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    (config,) = _benchmarks(["ruler"], ["embedded"], {"max_requests": 5})
+def test_an_embedded_model_gets_the_tasks_that_it_can_do() -> None:
+    (config,) = benchmarks(["ruler"], {"max_requests": 5})
+    config = embedded_defaults(config)
     assert config.subsets == SUPPORTED_TASKS
     assert config.options == {"lexicon": "embedded", "length": 1024, "samples": 5}
-    (config,) = _benchmarks(
-        ["ruler"], ["embedded"], {"subsets": ["vt"], "option": ["ruler.length=512"]}
-    )
+    (config,) = benchmarks(["ruler"], {"subsets": ["vt"], "option": ["ruler.length=512"]})
+    config = embedded_defaults(config)
     assert config.subsets == ("vt",)
     assert config.options == {"lexicon": "embedded", "length": 512}
+    assert embedded_defaults(BenchmarkConfig("loogle")).options == {"source": "samples"}
+    given = BenchmarkConfig("loogle", None, {"source": "hub"})
+    assert embedded_defaults(given) == given
 
 
 def test_an_unknown_model_name() -> None:

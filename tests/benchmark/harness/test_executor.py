@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +44,8 @@ def pool_that(monkeypatch: pytest.MonkeyPatch, change) -> None:
     """Put a pool in place whose outcomes ``change(request, outcome)`` replaces."""
 
     class Changed(LocalPool):
-        def run(self, requests: Iterator[Request]):
-            for request, outcome in super().run(requests):
+        def run(self, take):
+            for request, outcome in super().run(take):
                 yield request, change(request, outcome)
 
     monkeypatch.setattr(executor, "WorkerPool", Changed)
@@ -77,6 +76,7 @@ def test_a_finished_cell(run) -> None:
         "truncated": 0,
         "skipped": 0,
         "failed": 0,
+        "without_reference": 0,
         "missing": 0,
     }
     assert metrics["costs"]["decode_seconds"] > 0
@@ -187,8 +187,8 @@ def test_on_ray(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     killed: list[int] = []
 
     class KillsOne(WorkerPool):
-        def run(self, requests):
-            for request, outcome in super().run(requests):
+        def run(self, take):
+            for request, outcome in super().run(take):
                 if not killed:
                     worker = next(
                         child

@@ -90,8 +90,8 @@ def test_another_order_of_completion_gives_the_same_files(
     tmp_path: Path, run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Backwards(LocalPool):
-        def run(self, requests):
-            return reversed(list(super().run(requests)))
+        def run(self, take):
+            return reversed(list(super().run(take)))
 
     run(tmp_path / "one")
     monkeypatch.setattr(executor, "WorkerPool", Backwards)

@@ -9,10 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmark import registry
-from benchmark.base import Sample
+from benchmark.base import Sample, by_context
 from benchmark.devices import choose_devices
 from benchmark.executor_config import AdapterConfig, BenchmarkConfig, RequestConfig
-from benchmark.matrix import Job, by_context, named_configs, plan_jobs, select_samples
+from benchmark.matrix import (
+    Chosen,
+    Job,
+    config_key,
+    named_configs,
+    plan_jobs,
+    select_samples,
+)
 from benchmark.models import find_model
 from benchmark.registry import benchmark_names, get_benchmark, register_benchmark
 from sparse_attention.config import AttentionConfig, Protocol, make_config
@@ -21,9 +28,11 @@ from sparse_attention.prompt import PromptSettings
 
 
 def plan(model: Path, folder: Path, **changes: Any) -> list[Job]:
+    configs = changes.get("configs", {"dense": AttentionConfig()})
+    chosen = {label: Chosen(config) for label, config in configs.items()}
     return plan_jobs(
         [find_model(str(model))],
-        changes.get("configs", {"dense": AttentionConfig()}),
+        lambda *_: chosen,
         [changes.get("benchmark", BenchmarkConfig("toy", ["first"]))],
         changes.get("settings", AdapterConfig()),
         changes.get("requests", RequestConfig()),
@@ -180,3 +189,22 @@ def test_devices(caplog: pytest.LogCaptureFixture) -> None:
         choose_devices([0, 0], None)
     assert choose_devices([98, 99], None).kind == "cpu"
     assert caplog.text.count("were asked for") == 1
+
+
+def test_a_method_that_cannot_run_on_the_model_stops_the_run(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    configs = {"hashes": make_config("hash_attention")}
+    with pytest.raises(UserError, match=r"configuration 'hashes': hash_attention needs a file"):
+        plan(tiny_model, tmp_path, configs=configs)
+
+
+def test_files_of_a_method_are_in_the_key_by_their_content(tmp_path: Path) -> None:
+    path = tmp_path / "channels.json"
+    config = make_config("double_sparsity", channel_file=str(path))
+    keys = []
+    for content in ("{}", "[]", "{}"):
+        path.write_text(content)
+        keys.append(config_key({}, config))
+    assert keys[0] == keys[2] != keys[1]
+    assert "files_sha256" not in config_key({}, make_config("sink_local"))["config"]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from benchmark.files import fingerprint, json_line, move_aside, safe_name, write_atomic
 from benchmark.provenance import differing_fields
 from benchmark.records import Cost, Prediction, six_digits
-from benchmark.results import CellFiles, find_result, open_results, subset_folder
+from benchmark.results import CellFiles, find_results, open_results, subset_folder
 from sparse_attention.errors import UserError
 
 IDS = ["a", "b", "c"]
@@ -157,10 +157,9 @@ def test_another_setting_is_another_result_and_says_which(
     other.prepare()
     assert other.folder != cell.folder
     assert "benchmark.options.words: 3 there, 4 now" in caplog.text
-    found = find_result(cell.subset_folder, KEY)
-    assert found is not None
+    (found,) = find_results(cell.subset_folder, KEY)
     assert found.folder == cell.folder
-    assert find_result(cell.subset_folder, {**KEY, "config": 1}) is None
+    assert find_results(cell.subset_folder, {**KEY, "config": 1}) == []
 
 
 @given(st.dictionaries(st.text(), st.integers()), st.dictionaries(st.text(), st.integers()))

@@ -1,0 +1,285 @@
+"""Find the best settings of config types, remember them, and ask for them later."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from benchmark.devices import Devices, choose_devices
+from benchmark.executor_config import AdapterConfig, BenchmarkConfig, RequestConfig
+from benchmark.files import fingerprint
+from benchmark.generic_config_optimizer import GenericConfigOptimizer
+from benchmark.matrix import plan_jobs
+from benchmark.models import find_model
+from benchmark.tuning.cache import BestConfigCache, CachedResult, Names
+from benchmark.tuning.evaluations import TuningTask
+from benchmark.tuning.outcome import document, held_out_wants
+from benchmark.tuning.progress import TuningProgress
+from benchmark.tuning.settings import DEFAULT_CACHE, OptimizationConfig
+from benchmark.tuning.splits import split_samples
+from benchmark.tuning.study import Study
+from benchmark.workers import WorkerPool
+from sparse_attention.config import AttentionConfig, explain
+from sparse_attention.errors import UserError
+from sparse_attention.hf_compat import model_profile
+
+__all__ = [
+    "OptimizationConfig",
+    "OptimizedSparseConfig",
+    "get_cached_optimization_config",
+    "optimize",
+    "optimize_sparse_configs",
+]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class OptimizedSparseConfig:
+    """The best settings of one config type for one model."""
+
+    config_type: str
+    results: Mapping[str, CachedResult] = field(default_factory=dict)
+    """By task (``benchmark_subset``), or only under ``global``."""
+    failures: Mapping[str, str] = field(default_factory=dict)
+    """Why there is none, likewise."""
+
+    def result_for(self, benchmark: str, subset: str) -> CachedResult | None:
+        """The result for a task: its own, else the global one; None if there is none."""
+        task = Names("", self.config_type, benchmark, subset).task
+        return self.results.get(task) or self.results.get(Names("", self.config_type).task)
+
+    def config_for(self, benchmark: str, subset: str) -> AttentionConfig | None:
+        """The configuration for a task; None if there is none."""
+        result = self.result_for(benchmark, subset)
+        return None if result is None else result.config
+
+
+async def optimize_sparse_configs(
+    model_name: str,
+    benchmarks: Sequence[BenchmarkConfig],
+    config_types: Sequence[str],
+    optimization_config: OptimizationConfig,
+    **options: Any,
+) -> dict[str, OptimizedSparseConfig]:
+    """``optimize`` without blocking the event loop; ``options`` are its further arguments."""
+    return await asyncio.to_thread(
+        optimize, model_name, benchmarks, config_types, optimization_config, **options
+    )
+
+
+def optimize(
+    model_name: str,
+    benchmarks: Sequence[BenchmarkConfig],
+    config_types: Sequence[str],
+    optimization_config: OptimizationConfig,
+    *,
+    adapter_config: AdapterConfig | None = None,
+    request_kwargs: Mapping[str, Any] | None = None,
+    gpu_ids: Sequence[int] | None = None,
+    num_workers: int | None = None,
+    quiet: bool = False,
+) -> dict[str, OptimizedSparseConfig]:
+    """The best settings of each config type on the benchmarks, searched unless they are known.
+
+    All searches of a call run together and share evaluations, workers and prefills.  What was
+    evaluated is kept, so that a search that was interrupted goes on.
+
+    Args:
+        model_name: as ``find_model`` takes it.
+        benchmarks: and their subsets.
+        config_types: what to search; ``sparse_attention`` searches the type too.
+        optimization_config: how.
+        adapter_config: how the model is run.
+        request_kwargs: fields of ``RequestConfig``: which samples there are to split.
+        gpu_ids: devices, as for ``BenchmarkExecutor``.
+        num_workers: likewise.
+        quiet: no progress bars.
+
+    Raises:
+        UserError: for bad input, before anything is computed.
+    """
+    settings = adapter_config or AdapterConfig()
+    if not settings.measure_error:
+        raise UserError("a search needs measure_error: it compares the attention error too")
+    try:
+        requests = RequestConfig(**(request_kwargs or {}))
+    except ValidationError as error:
+        raise UserError(f"request settings: {explain(error)}.") from error
+    devices = choose_devices(gpu_ids, num_workers)
+    model = find_model(
+        model_name, revision=settings.revision, trust_remote_code=settings.trust_remote_code
+    )
+    profile = model_profile(model.name, model.config)
+    spaces = {
+        name: GenericConfigOptimizer(name, optimization_config.search_space, profile)
+        for name in dict.fromkeys(config_types)
+    }
+    for name, space in spaces.items():
+        if not space.search_space:
+            raise UserError(f"config type {name!r} has nothing to search; run it as it is.")
+    cache = BestConfigCache(optimization_config.cache_dir)
+    jobs = plan_jobs(
+        [model], lambda *_: {}, benchmarks, settings, requests, devices.kind, cache.folder
+    )
+    with ExitStack() as stack:
+        tasks = []
+        for job in jobs:
+            split = split_samples(
+                job.samples,
+                optimization_config.held_out,
+                optimization_config.max_tuning_samples,
+                optimization_config.seed,
+            )
+            task = TuningTask(job, split, cache.folder / "evaluations")
+            stack.callback(task.close)
+            tasks.append(task)
+        plan = _Plan(model_name, spaces, tasks, optimization_config, cache)
+        plan.look_up()
+        if plan.open:
+            _search(plan, devices, settings, quiet)
+    return plan.result()
+
+
+def get_cached_optimization_config(
+    model_name: str,
+    config_type: str,
+    benchmark_name: str | None = None,
+    subset: str | None = None,
+    cache_dir: str | Path = DEFAULT_CACHE,
+) -> AttentionConfig | None:
+    """The best configuration that was found last; None if there is none.
+
+    Without ``benchmark_name`` and ``subset`` the one of a search over all tasks.
+    """
+    names = Names(model_name, config_type, benchmark_name, subset)
+    found = BestConfigCache(cache_dir).find(names)
+    return found[0].config if found else None
+
+
+@dataclass
+class _Open:
+    """A search that is to be done."""
+
+    names: Names
+    key: dict[str, Any]
+    space: GenericConfigOptimizer
+    tasks: list[TuningTask]
+
+
+class _Plan:
+    """Which searches a call wants, and what came of them."""
+
+    def __init__(
+        self,
+        model: str,
+        spaces: Mapping[str, GenericConfigOptimizer],
+        tasks: Sequence[TuningTask],
+        settings: OptimizationConfig,
+        cache: BestConfigCache,
+    ) -> None:
+        self.settings, self.cache = settings, cache
+        self._found: dict[str, dict[str, CachedResult]] = {name: {} for name in spaces}
+        self._failed: dict[str, dict[str, str]] = {name: {} for name in spaces}
+        self.open: list[_Open] = []
+        for config_type, space in spaces.items():
+            if settings.use_per_task_config:
+                for task in tasks:
+                    names = Names(model, config_type, task.job.benchmark.name, task.job.subset)
+                    self.open.append(_Open(names, self._key(space, [task]), space, [task]))
+            else:
+                key = self._key(space, tasks)
+                self.open.append(_Open(Names(model, config_type), key, space, list(tasks)))
+
+    def _key(self, space: GenericConfigOptimizer, tasks: Sequence[TuningTask]) -> dict[str, Any]:
+        """All that the outcome of a search depends on."""
+        return {
+            "config_type": space.config_type,
+            "search_space": space.to_json(),
+            **self.settings.search_key(),
+            "num_samples": self.settings.num_samples,
+            "tasks": {
+                task.name: {
+                    **task.job.key,
+                    "tuning_ids": task.split.tuning_ids,
+                    "held_out_ids": task.split.held_out_ids,
+                }
+                for task in tasks
+            },
+        }
+
+    def look_up(self) -> None:
+        """Close the searches whose results are known."""
+        for wanted in list(self.open):
+            result = self.cache.get(wanted.names, wanted.key)
+            if result is not None:
+                self._found[wanted.names.config_type][wanted.names.task] = result
+                self.open.remove(wanted)
+
+    def start(self) -> list[tuple[_Open, Study]]:
+        """The studies of the open searches, each with what its journal has."""
+        studies = []
+        for wanted in self.open:
+            # A longer search goes on from a shorter one.
+            continued = {**wanted.key, "num_samples": None}
+            name = f"{wanted.names.stem}-{fingerprint(continued)[:8]}.jsonl"
+            title = f"{wanted.names.config_type} {wanted.names.task}"
+            journal = self.cache.folder / "trials" / name
+            study = Study(title, wanted.space, wanted.tasks, self.settings, journal)
+            studies.append((wanted, study))
+        return studies
+
+    def finish(self, wanted: _Open, study: Study) -> None:
+        """Write what came of a search."""
+        winner = study.winner()
+        names = wanted.names
+        if winner is None:
+            reasons = [record.reason for record in study.trials if record.reason]
+            message = reasons[0] if reasons else "no trial saw all samples in the time given"
+            self._failed[names.config_type][names.task] = message
+            logger.error("%s: no settings were found: %s", study.name, message)
+            return
+        path = self.cache.store(names, wanted.key, document(study, winner))
+        found = self.cache.get(names, wanted.key)
+        assert found is not None, f"{path} was just written"
+        self._found[names.config_type][names.task] = found
+
+    def result(self) -> dict[str, OptimizedSparseConfig]:
+        """By config type."""
+        return {
+            name: OptimizedSparseConfig(name, found, self._failed[name])
+            for name, found in self._found.items()
+        }
+
+
+def _search(plan: _Plan, devices: Devices, settings: AdapterConfig, quiet: bool) -> None:
+    from benchmark.tuning.search import Search  # Ray Tune takes seconds to import
+
+    with ExitStack() as stack:
+        studies = plan.start()
+        for _, study in studies:
+            stack.callback(study.close)
+        pool = stack.enter_context(WorkerPool(devices, settings))
+        progress = TuningProgress([study for _, study in studies], quiet)
+        search = Search([study for _, study in studies], plan.settings, pool, progress)
+        logger.info("searching: %s", ", ".join(study.name for _, study in studies))
+        with progress:
+            search.run()
+        winners = {study.name: study.winner() for _, study in studies}
+        search.evaluate(
+            [
+                want
+                for _, study in studies
+                if (winner := winners[study.name]) is not None
+                for want in held_out_wants(study, winner)
+            ]
+        )
+        for wanted, study in studies:
+            plan.finish(wanted, study)

@@ -1,0 +1,5 @@
+"""LooGLE (arXiv:2311.04939)."""
+
+from benchmark.loogle.benchmark import LooGLE
+
+__all__ = ["LooGLE"]

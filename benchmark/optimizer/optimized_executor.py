@@ -1,0 +1,188 @@
+"""Both phases in one call: search the best settings, then run the benchmark matrix with them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from benchmark.executor import BenchmarkExecutor, CellResult, MatrixResult
+from benchmark.executor_config import AdapterConfig, BenchmarkConfig
+from benchmark.files import fingerprint
+from benchmark.generic_config_optimizer import is_tunable
+from benchmark.hyperparameter_optimization import (
+    OptimizationConfig,
+    OptimizedSparseConfig,
+    optimize,
+)
+from benchmark.matrix import Chosen
+from benchmark.ray_session import hold_ray
+from benchmark.results import open_results
+from benchmark.tuning.cache import CachedResult
+from sparse_attention.config import AttentionConfig, make_config
+from sparse_attention.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+
+class OptimizedBenchmarkExecutor:
+    """A ``BenchmarkExecutor`` whose configurations of None are searched first."""
+
+    def __init__(
+        self,
+        executor: BenchmarkExecutor,
+        optimization_config: OptimizationConfig,
+        *,
+        gpu_ids: Sequence[int] | None = None,
+        num_workers: int | None = None,
+        results_dir: str | Path = "results",
+        quiet: bool = False,
+    ) -> None:
+        """Use ``executor`` for the matrix, and the same devices for the search."""
+        self._executor, self._settings = executor, optimization_config
+        self._devices: dict[str, Any] = {"gpu_ids": gpu_ids, "num_workers": num_workers}
+        self._results_dir, self._quiet = results_dir, quiet
+
+    def run_benchmark_matrix(
+        self,
+        model_names: Sequence[str],
+        sparse_attention_configs: Sequence[tuple[str, AttentionConfig | None]],
+        benchmark_configs: Sequence[BenchmarkConfig],
+        adapter_config: AdapterConfig | None = None,
+        request_kwargs: Mapping[str, Any] | None = None,
+    ) -> MatrixResult:
+        """Search, then run the matrix.
+
+        ``(config type, None)`` is searched (per task or once for all, as the optimization config
+        says) unless the type has nothing to search or the search is switched off: then it has its
+        default settings.  ``(label, configuration)`` is used as it is.  A type for which no
+        settings were found is a failed cell, and the others go on.
+
+        Raises:
+            UserError: for bad input, before anything is computed.
+        """
+        with hold_ray():
+            return self._run(
+                model_names,
+                sparse_attention_configs,
+                benchmark_configs,
+                adapter_config,
+                request_kwargs,
+            )
+
+    def _run(
+        self,
+        model_names: Sequence[str],
+        sparse_attention_configs: Sequence[tuple[str, AttentionConfig | None]],
+        benchmark_configs: Sequence[BenchmarkConfig],
+        adapter_config: AdapterConfig | None,
+        request_kwargs: Mapping[str, Any] | None,
+    ) -> MatrixResult:
+        fixed, searched = self._sort(sparse_attention_configs)
+        tuned: dict[str, dict[str, OptimizedSparseConfig]] = {}
+        if searched:
+            # Before the search, because its cache may lie inside and the folder may not be ours.
+            open_results(self._results_dir)
+            for model in dict.fromkeys(model_names):
+                tuned[model] = optimize(
+                    model,
+                    benchmark_configs,
+                    searched,
+                    self._settings,
+                    adapter_config=adapter_config,
+                    request_kwargs=request_kwargs,
+                    quiet=self._quiet,
+                    **self._devices,
+                )
+
+        def choose(model: str, benchmark: str, subset: str) -> dict[str, Chosen]:
+            chosen: dict[str, Chosen] = {}
+            for label, _ in sparse_attention_configs:
+                if label in fixed:
+                    chosen[label] = Chosen(fixed[label])
+                    continue
+                result = tuned[model][label].result_for(benchmark, subset)
+                if result is not None:
+                    chosen[label] = self._chosen(result, f"{benchmark}_{subset}")
+            return chosen
+
+        result = self._executor.run_chosen(
+            model_names, choose, benchmark_configs, adapter_config, request_kwargs
+        )
+        return replace(result, cells=(*result.cells, *self._failures(tuned, result)))
+
+    def _sort(
+        self, configs: Sequence[tuple[str, AttentionConfig | None]]
+    ) -> tuple[dict[str, AttentionConfig], list[str]]:
+        """Configurations that are given, by label, and types that are to be searched."""
+        fixed: dict[str, AttentionConfig] = {}
+        searched: list[str] = []
+        for label, config in configs:
+            if label in fixed or label in searched:
+                raise UserError(f"configuration {label!r} is given twice; labels must differ.")
+            if config is not None:
+                fixed[label] = config
+            elif self._settings.enabled and is_tunable(label):
+                searched.append(label)
+            else:
+                fixed[label] = make_config(label)
+        return fixed, searched
+
+    def _chosen(self, result: CachedResult, task: str) -> Chosen:
+        per_task = self._settings.use_per_task_config
+        # What a per-task search depends on besides its task is the same for all of them.
+        search = {name: value for name, value in result.key.items() if name != "tasks"}
+        tuning = {
+            "mode": "per task" if per_task else "global",
+            "search": fingerprint(search)[:8],
+            "description": f"tuned {'for each task' if per_task else 'once for all tasks'} "
+            f"({self._settings.optimization_metric})",
+        }
+        ids = result.key["tasks"][task]["tuning_ids"]
+        return Chosen(result.config, frozenset(ids), tuning)
+
+    def _failures(
+        self, tuned: Mapping[str, Mapping[str, OptimizedSparseConfig]], result: MatrixResult
+    ) -> list[CellResult]:
+        """Cells that were to be tuned and have no settings."""
+        return [
+            CellResult(model, "-", task, label, result.results_dir, "failed", message, None)
+            for model, types in tuned.items()
+            for label, found in types.items()
+            for task, message in found.failures.items()
+        ]
+
+
+def create_optimized_benchmark_executor(
+    gpu_ids: Sequence[int] | None = None,
+    optimization_config: OptimizationConfig | None = None,
+    enable_optimization: bool = True,
+    results_dir: str | Path = "results",
+    num_workers: int | None = None,
+    *,
+    quiet: bool = False,
+) -> OptimizedBenchmarkExecutor:
+    """An executor for both phases.
+
+    Args:
+        gpu_ids: devices, as for ``BenchmarkExecutor``.
+        optimization_config: how to search; None for the defaults.
+        enable_optimization: False: no search, default settings.
+        results_dir: folder of the matrix's results.
+        num_workers: worker processes, as for ``BenchmarkExecutor``.
+        quiet: no progress bars.
+    """
+    settings = optimization_config or OptimizationConfig()
+    if not enable_optimization:
+        settings = settings.model_copy(update={"enabled": False})
+    executor = BenchmarkExecutor(gpu_ids, results_dir, num_workers, quiet=quiet)
+    return OptimizedBenchmarkExecutor(
+        executor,
+        settings,
+        gpu_ids=gpu_ids,
+        num_workers=num_workers,
+        results_dir=results_dir,
+        quiet=quiet,
+    )

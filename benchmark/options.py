@@ -1,0 +1,47 @@
+"""Options of benchmarks: checked keyword arguments with JSON values."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from sparse_attention.errors import UserError, unknown_name
+
+
+class BenchmarkOptions(BaseModel):
+    """Base of the options of a benchmark; fields have defaults and ranges."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    @classmethod
+    def parse(cls, benchmark: str, values: Mapping[str, Any]) -> Self:
+        """Options from keyword arguments; ``UserError`` names a wrong one and what is valid."""
+        for name in values:
+            if name not in cls.model_fields:
+                raise unknown_name(f"option of the benchmark {benchmark}", name, cls.model_fields)
+        plain = {
+            name: str(value) if isinstance(value, Path) else value for name, value in values.items()
+        }
+        try:
+            return cls.model_validate(plain)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise UserError(
+                f"option {'.'.join(map(str, first['loc'][:1]))!r} of the benchmark {benchmark}: "
+                f"{first['msg']}, got {first['input']!r}."
+            ) from error
+
+
+def option_value(text: str) -> tuple[str, Any]:
+    """Name and value of ``name=value``; the value is JSON, else text."""
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise UserError(f"option {text!r} is not of the form NAME=VALUE.")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value

@@ -1,0 +1,1 @@
+"""Command-line entry points for searches; each is also a module (``python -m``)."""

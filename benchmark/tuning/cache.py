@@ -1,0 +1,167 @@
+"""The best settings that were found, one JSON file for each search.
+
+A file is named ``<model>_<config type>_<benchmark>_<subset>.json``, or ``..._global.json`` for all
+tasks.  Names are for people: characters that a path cannot have become ``-``, and two searches
+whose names fall together get files of their own.  Which search a file belongs to is in its
+``names``, and whether its settings are still valid in its ``key``.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmark.files import fingerprint, json_document, safe_name, try_lock, write_atomic
+from benchmark.provenance import describe_difference, differing_fields
+from sparse_attention.config import AttentionConfig
+from sparse_attention.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 1
+GLOBAL = "global"
+_LOCK_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Names:
+    """Which search it was."""
+
+    model: str
+    config_type: str
+    benchmark: str | None = None
+    """None: all tasks together."""
+    subset: str | None = None
+
+    @property
+    def task(self) -> str:
+        """``benchmark_subset``, or ``global``."""
+        return GLOBAL if self.benchmark is None else f"{self.benchmark}_{self.subset}"
+
+    @property
+    def stem(self) -> str:
+        """Name of the file without its ending."""
+        model = self.model.rstrip("/")
+        return "_".join(safe_name(part) for part in (model, self.config_type, self.task))
+
+
+@dataclass(frozen=True)
+class CachedResult:
+    """The content of a file."""
+
+    path: Path
+    names: Names
+    key: Mapping[str, Any]
+    """Everything that the result depends on."""
+    best: Mapping[str, Any]
+    """``config``, ``point``, ``trial``, ``loss``, ``tuning`` (what the search measured) and
+    ``held_out`` (what samples that it did not see say, by task)."""
+    document: Mapping[str, Any]
+    """The whole file, with all trials and their Pareto front."""
+
+    @property
+    def config(self) -> AttentionConfig:
+        """The best configuration."""
+        return AttentionConfig.from_json(self.best["config"])
+
+
+class BestConfigCache:
+    """The files of a folder."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder).expanduser()
+
+    def read_all(self) -> list[CachedResult]:
+        """All results; a file that is damaged or something else is reported and left out."""
+        if not self.folder.is_dir():
+            return []
+        found = [_read(path) for path in sorted(self.folder.glob("*.json"))]
+        return [result for result in found if result is not None]
+
+    def find(self, names: Names) -> list[CachedResult]:
+        """Results of one search, the newest first."""
+        found = [result for path in self._paths(names) if (result := _read(path)) is not None]
+        own = [result for result in found if result.names == names]
+        return sorted(own, key=lambda result: result.document["created"], reverse=True)
+
+    def get(self, names: Names, key: Mapping[str, Any]) -> CachedResult | None:
+        """The result with this key; None, and a message that names the difference, without it."""
+        key = json.loads(json_document(key))
+        found = self.find(names)
+        for result in found:
+            if result.key == key:
+                return result
+        if found:
+            nearest = min(found, key=lambda result: len(list(differing_fields(key, result.key))))
+            difference = describe_difference(key, nearest.key)
+            logger.info("%s is another result (%s); searching anew", nearest.path.name, difference)
+        return None
+
+    def store(self, names: Names, key: Mapping[str, Any], content: Mapping[str, Any]) -> Path:
+        """Write a result; an older one of the same search keeps its content under another name.
+
+        Raises:
+            UserError: if the folder cannot be written.
+        """
+        document = {
+            "format": FORMAT,
+            "names": asdict(names),
+            "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            **content,
+            "key": key,
+        }
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with self._locked():
+                path = self._own_path(names)
+                old = _read(path) if path.exists() else None
+                if old is not None and fingerprint(old.key) != fingerprint(key):
+                    path.rename(path.with_name(f"{path.stem}-{fingerprint(old.key)[:8]}.json"))
+                write_atomic(path, json_document(document))
+        except OSError as error:
+            raise UserError(f"cache {self.folder} cannot be written: {error.strerror}") from error
+        return path
+
+    def _locked(self) -> Any:
+        end = time.monotonic() + _LOCK_SECONDS
+        while (lock := try_lock(self.folder / ".lock")) is None:
+            if time.monotonic() > end:
+                raise UserError(f"another process keeps the cache {self.folder} locked")
+            time.sleep(0.01)
+        return lock
+
+    def _own_path(self, names: Names) -> Path:
+        """The file of a search: the plain name, unless another search or a foreign file has it."""
+        plain = self.folder / f"{names.stem}.json"
+        if not plain.exists():
+            return plain
+        holder = _read(plain)
+        if holder is not None and holder.names == names:
+            return plain
+        return self.folder / f"{names.stem}-{fingerprint(asdict(names))[:8]}.json"
+
+    def _paths(self, names: Names) -> Iterator[Path]:
+        if self.folder.is_dir():
+            for path in sorted(self.folder.glob("*.json")):
+                if path.name.startswith(names.stem):
+                    yield path
+
+
+def _read(path: Path) -> CachedResult | None:
+    try:
+        document = json.loads(path.read_bytes())
+        if document["format"] != FORMAT:
+            raise ValueError(f"format {document['format']!r}, not {FORMAT}")
+        result = CachedResult(
+            path, Names(**document["names"]), document["key"], document["best"], document
+        )
+        _ = result.config, document["created"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        logger.warning("%s is not a result of a search and is left out: %r", path, error)
+        return None
+    return result

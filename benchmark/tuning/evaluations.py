@@ -1,0 +1,185 @@
+"""What was evaluated: the answers of configurations to the samples of a task, kept on disk.
+
+``<folder>/<model>/<benchmark>/<subset>/<8 digits of the key>/`` holds ``key.json``, everything that
+an answer depends on but for the configuration, and ``evaluations-<n>.jsonl``, appended as answers
+come; n tells processes apart that work at the same time.  A search that was interrupted, or another
+one with another objective, finds there what needs no model call.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import count
+from pathlib import Path
+from typing import IO, Any, Self
+
+from benchmark.evaluator import describe_error
+from benchmark.files import fingerprint, json_document, move_aside, try_lock, write_atomic
+from benchmark.journal import append_records, read_records
+from benchmark.matrix import Job
+from benchmark.metrics_document import score_predictions
+from benchmark.provenance import config_document
+from benchmark.records import Prediction
+from benchmark.results import subset_folder
+from benchmark.tuning.objectives import Measured
+from benchmark.tuning.splits import Context, Split
+from sparse_attention.config import AttentionConfig
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a configuration has no number."""
+
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The answer to one sample under one configuration; a line of the journal."""
+
+    config: str
+    """Hash of the configuration."""
+    prediction: Prediction
+
+    @property
+    def id(self) -> str:
+        """Configuration and sample."""
+        return f"{self.config}:{self.prediction.id}"
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, document: Any) -> Self:
+        """Read back what ``to_json`` gave; raises ``ValueError`` for anything else."""
+        if not isinstance(document, Mapping) or set(document) != {"config", "prediction"}:
+            raise ValueError("not an evaluation")
+        return cls(str(document["config"]), Prediction.from_json(document["prediction"]))
+
+
+def config_hash(config: AttentionConfig) -> str:
+    """Hex hash of a configuration, 16 digits."""
+    return fingerprint(config_document(config))[:16]
+
+
+class TuningTask:
+    """One model on one subset: its samples in two parts, and the answers to them so far."""
+
+    def __init__(self, job: Job, split: Split, folder: Path) -> None:
+        """Read what is known already; other processes write elsewhere until ``close``.
+
+        Args:
+            job: model, benchmark, samples and the key of their answers.
+            split: of the samples.
+            folder: of all evaluations.
+        """
+        self.job, self.split = job, split
+        place = subset_folder(folder, job.model.name, job.benchmark.name, job.subset)
+        self._folder = place / fingerprint(job.key)[:8]
+        self._locks: list[IO[bytes]] = []
+        self._answers: dict[str, Prediction] = {}
+        self._open()
+
+    @property
+    def name(self) -> str:
+        """``benchmark_subset``, as in cache keys."""
+        return f"{self.job.benchmark.name}_{self.job.subset}"
+
+    def _open(self) -> None:
+        key_file = self._folder / "key.json"
+        if self._folder.exists() and not _holds(key_file, self.job.key):
+            move_aside(self._folder)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        if not key_file.exists():
+            write_atomic(key_file, json_document(self.job.key))
+        for number in count(1):
+            path = self._folder / f"evaluations-{number}.jsonl"
+            known = path.exists()
+            lock = try_lock(self._folder / f".evaluations-{number}.lock")
+            if lock is None:
+                continue
+            if self._locks and not known:
+                lock.close()
+                return
+            if not self._locks:
+                self._journal = path
+            self._locks.append(lock)
+            found = read_records(path, Evaluation.from_json, None, repeats=True)
+            self._answers.update({key: record.prediction for key, record in found.items()})
+
+    def close(self) -> None:
+        """Let other processes have the files."""
+        for lock in self._locks:
+            lock.close()
+        self._locks.clear()
+
+    def answer(self, config: AttentionConfig, sample_id: str) -> Prediction | None:
+        """What a configuration answered, if it was asked."""
+        return self._answers.get(f"{config_hash(config)}:{sample_id}")
+
+    def has(self, config: AttentionConfig, context: Context) -> bool:
+        """Whether a configuration has answered (or failed on) all samples of a context."""
+        return all(self.answer(config, sample.id) is not None for sample in context)
+
+    def add(self, config: AttentionConfig, predictions: Sequence[Prediction]) -> None:
+        """Record answers, on disk first.  Failures are not kept on disk, to be tried again."""
+        name = config_hash(config)
+        new = [
+            Evaluation(name, prediction)
+            for prediction in predictions
+            if f"{name}:{prediction.id}" not in self._answers
+        ]
+        kept = [record for record in new if record.prediction.status != "failed"]
+        if kept:
+            append_records(self._journal, kept)
+        self._answers.update({record.id: record.prediction for record in new})
+
+    def scored(self, config: AttentionConfig, contexts: Sequence[Context]) -> list[Prediction]:
+        """Scored predictions of a configuration on the samples of contexts that it has."""
+        samples = [sample for context in contexts for sample in context]
+        known = [self.answer(config, sample.id) for sample in samples]
+        found = {prediction.id: prediction for prediction in known if prediction is not None}
+        scored, _ = score_predictions(self.job.benchmark, samples, found)
+        return [scored[sample.id] for sample in samples]
+
+    def measure(self, config: AttentionConfig, contexts: Sequence[Context]) -> Measured | Failure:
+        """Means over the samples of contexts that a configuration has.
+
+        One failed sample, a measurement that is missing or a mean that is not finite make it a
+        failure: a mean over the others would compare different samples.
+        """
+        try:
+            predictions = self.scored(config, contexts)
+        except Exception as raised:  # whatever a metric raises: there is no score then
+            return Failure("scoring", describe_error(raised))
+        for prediction in predictions:
+            if prediction.status == "failed":
+                return Failure(prediction.reason, f"{prediction.id}: {prediction.detail}")
+        answered = [prediction for prediction in predictions if prediction.answered]
+        if not answered:
+            return Failure("skipped", "no sample was answered")
+        score, density, error = (
+            _mean([getattr(prediction, name) for prediction in answered])
+            for name in ("score", "density", "attention_error")
+        )
+        if not all(math.isfinite(mean) for mean in (score, density, error)):
+            return Failure("not_finite", f"score {score}, density {density}, error {error}")
+        return Measured(score, density, error, len(answered))
+
+
+def _mean(values: Sequence[float | None]) -> float:
+    """Mean; NaN if a value is missing."""
+    known = [value for value in values if value is not None]
+    return math.fsum(known) / len(known) if len(known) == len(values) else math.nan
+
+
+def _holds(path: Path, key: Mapping[str, Any]) -> bool:
+    try:
+        return json.loads(path.read_bytes()) == json.loads(json_document(key))
+    except (OSError, ValueError):
+        return False

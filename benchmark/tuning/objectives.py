@@ -1,0 +1,126 @@
+"""What a search minimises, from what was measured of a configuration."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field
+
+ObjectiveName = Literal[
+    "combined_score",
+    "benchmark_score",
+    "attention_error",
+    "density",
+    "score_at_density",
+    "density_at_score",
+    "pareto",
+]
+OBJECTIVES: tuple[str, ...] = get_args(ObjectiveName)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Means over the samples that a configuration answered."""
+
+    score: float
+    """In [0, 1]."""
+    density: float
+    attention_error: float
+    samples: int
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields as JSON values."""
+        return asdict(self)
+
+
+class Objective(BaseModel):
+    """A loss of what was measured; smaller is better.
+
+    With score s, density d and attention error e of a configuration, and s_dense the score of dense
+    attention on the same samples:
+
+    - ``combined_score``: e + penalty (1 - s);
+    - ``benchmark_score``: 1 - s;
+    - ``attention_error``: e;
+    - ``density``: d;
+    - ``score_at_density``: 1 - s where d is at most ``density_budget``, else 1 + d - budget;
+    - ``density_at_score``: d where s is at least s_dense - ``tolerance``, else 1 + what s lacks;
+    - ``pareto``: both 1 - s and d; the winner is the sparsest whose score is within ``tolerance``
+      of the best one.
+
+    A violated constraint costs at least 1 and a kept one at most 1, so that the former never wins
+    over the latter.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: ObjectiveName = "combined_score"
+    penalty: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    density_budget: float = Field(default=0.1, gt=0, le=1)
+    tolerance: float = Field(default=0.02, ge=0, le=1)
+
+    @property
+    def dimensions(self) -> int:
+        """Number of losses."""
+        return 2 if self.name == "pareto" else 1
+
+    @property
+    def needs_dense(self) -> bool:
+        """Whether the losses depend on the score of dense attention."""
+        return self.name == "density_at_score"
+
+    def losses(self, measured: Measured, dense_score: float | None) -> tuple[float, ...]:
+        """The losses of a configuration.
+
+        Args:
+            measured: of the configuration; finite.
+            dense_score: of dense attention on the same samples, where ``needs_dense``.
+        """
+        score, density = measured.score, measured.density
+        if self.name == "combined_score":
+            return (measured.attention_error + self.penalty * (1 - score),)
+        if self.name == "benchmark_score":
+            return (1 - score,)
+        if self.name == "attention_error":
+            return (measured.attention_error,)
+        if self.name == "density":
+            return (density,)
+        if self.name == "score_at_density":
+            excess = density - self.density_budget
+            return (1 + excess if excess > 0 else 1 - score,)
+        if self.name == "density_at_score":
+            assert dense_score is not None
+            lacking = dense_score - self.tolerance - score
+            return (1 + lacking if lacking > 0 else density,)
+        return (1 - score, density)
+
+    def best(self, losses: Sequence[Sequence[float]], densities: Sequence[float]) -> int:
+        """Place of the winner; of equal losses the sparsest, of these the first.
+
+        Raises:
+            ValueError: if there is no candidate or a loss is not finite.
+        """
+        if not all(math.isfinite(value) for line in losses for value in line):
+            raise ValueError(f"a loss is not finite: {losses!r:.200}")
+        places = list(range(len(losses)))
+        if self.name == "pareto":
+            limit = min(line[0] for line in losses) + self.tolerance + 1e-12
+            places = [place for place in places if losses[place][0] <= limit]
+            return min(places, key=lambda place: (losses[place][1], losses[place][0], place))
+        return min(places, key=lambda place: (losses[place][0], densities[place], place))
+
+
+def pareto_front(scores: Sequence[float], densities: Sequence[float]) -> list[int]:
+    """Places of the candidates that none beats in one of both and equals in the other.
+
+    Sorted by density; of equal candidates the first.
+    """
+    order = sorted(range(len(scores)), key=lambda place: (densities[place], -scores[place], place))
+    front: list[int] = []
+    for place in order:
+        if not front or scores[place] > scores[front[-1]]:
+            front.append(place)
+    return front

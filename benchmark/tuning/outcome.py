@@ -1,0 +1,92 @@
+"""What a finished search says: its winner, judged on samples that it did not see."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from benchmark.metrics_document import estimate_json
+from benchmark.records import Prediction
+from benchmark.statistics import mean_interval, paired_difference
+from benchmark.tuning.evaluations import Failure, TuningTask
+from benchmark.tuning.objectives import pareto_front
+from benchmark.tuning.queue import Want
+from benchmark.tuning.study import DENSE, Study, TrialRecord
+from sparse_attention.config import AttentionConfig
+
+
+def held_out_wants(study: Study, winner: TrialRecord) -> list[Want]:
+    """What must be evaluated before ``document`` can be written."""
+    return [
+        Want(task, config, task.split.held_out)
+        for task in study.tasks
+        for config in (DENSE, winner.attention)
+    ]
+
+
+def document(study: Study, winner: TrialRecord) -> dict[str, Any]:
+    """The content of a cache file, but for names and key."""
+    complete = study.complete
+    means = [record.rungs[-1]["mean"] for record in complete]
+    front = pareto_front([mean["score"] for mean in means], [mean["density"] for mean in means])
+    tasks = {task.name: _on_task(study, winner, task) for task in study.tasks}
+    return {
+        "best": {
+            "config": winner.config,
+            "description": winner.attention.describe(),
+            "point": winner.point,
+            "trial": winner.number,
+            "loss": winner.rungs[-1]["losses"],
+            "tuning": winner.rungs[-1]["mean"],
+            "held_out": {name: found["held_out"] for name, found in tasks.items()},
+        },
+        "tasks": tasks,
+        "pareto": [complete[place].number for place in front],
+        "trials": [record.to_json() for record in study.trials],
+    }
+
+
+def _on_task(study: Study, winner: TrialRecord, task: TuningTask) -> dict[str, Any]:
+    """The winner on one task: tuned, held out, and against the trial that is best there."""
+    own = winner.rungs[-1]["tasks"][task.name]
+    best = study.winner_of(task)
+    best_losses = best.rungs[-1]["tasks"][task.name]["losses"]
+    return {
+        "tuning": own,
+        "best_trial": best.number,
+        "loss_to_best": own["losses"][0] - best_losses[0],
+        "held_out": held_out(task, winner.attention),
+    }
+
+
+def held_out(task: TuningTask, config: AttentionConfig) -> dict[str, Any] | None:
+    """Score, difference to dense, density and error on the samples held out; None without any."""
+    contexts = task.split.held_out
+    if not contexts:
+        return None
+    measured = task.measure(config, contexts)
+    if isinstance(measured, Failure):
+        return {"status": "failed", "reason": f"{measured.reason}: {measured.detail}"}
+    ours, dense = (_scores(task, found) for found in (config, DENSE))
+    shared = [name for name in ours if name in dense]
+    difference = paired_difference(
+        [ours[name].score or 0.0 for name in shared],
+        [dense[name].score or 0.0 for name in shared],
+        [ours[name].context for name in shared],
+    )
+    score = mean_interval(
+        [found.score or 0.0 for found in ours.values()], [found.context for found in ours.values()]
+    )
+    return {
+        "status": "complete",
+        "score": estimate_json(score),
+        "dense_difference": estimate_json(difference),
+        "density": measured.density,
+        "attention_error": measured.attention_error,
+    }
+
+
+def _scores(task: TuningTask, config: AttentionConfig) -> Mapping[str, Prediction]:
+    """Predictions with a score by sample."""
+    scored = task.scored(config, task.split.held_out)
+    return {found.id: found for found in scored if found.score is not None}

@@ -1,0 +1,94 @@
+"""What waits to be evaluated, handed to workers so that rows and prefills are shared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from benchmark.evaluator import ContextResult
+from benchmark.tuning.evaluations import TuningTask, config_hash
+from benchmark.tuning.splits import Context
+from benchmark.workers import ModelFailure, Outcome, Request
+from sparse_attention.config import AttentionConfig
+from sparse_attention.errors import UserError
+
+
+@dataclass(frozen=True)
+class Want:
+    """Some contexts of a task that a configuration is to be evaluated on."""
+
+    task: TuningTask
+    config: AttentionConfig
+    contexts: tuple[Context, ...]
+
+    @cached_property
+    def name(self) -> str:
+        """Hash of the configuration."""
+        return config_hash(self.config)
+
+    @property
+    def missing(self) -> list[Context]:
+        """Contexts that are still to be done."""
+        return [context for context in self.contexts if not self.task.has(self.config, context)]
+
+
+class EvaluationQueue:
+    """Groups what is wanted into requests: one context, all configurations that wait for it.
+
+    A context goes to one worker only, which keeps its prefill; a worker without a context of its
+    own takes the next that nobody has.
+    """
+
+    def __init__(self) -> None:
+        self._owner: dict[tuple[str, str], int] = {}
+        self._running: dict[int, tuple[Request, TuningTask]] = {}
+        self._busy: set[tuple[str, str, str]] = set()
+
+    def take(self, worker: int, wants: Sequence[Want]) -> Request | None:
+        """The next request for a worker, with the context that most of ``wants`` wait for."""
+        waiting: dict[tuple[str, str], list[Want]] = {}
+        contexts: dict[tuple[str, str], Context] = {}
+        for want in wants:
+            for context in want.missing:
+                place = (want.task.name, context[0].id)
+                if self._owner.get(place, worker) != worker:
+                    continue
+                if (*place, want.name) not in self._busy:
+                    waiting.setdefault(place, []).append(want)
+                    contexts[place] = context
+        if not waiting:
+            return None
+        # Its own contexts first: their prefills are there.
+        place = max(waiting, key=lambda found: (found in self._owner, len(waiting[found])))
+        self._owner[place] = worker
+        task = waiting[place][0].task
+        configs = {want.name: want.config for want in waiting[place]}
+        self._busy.update((*place, name) for name in configs)
+        request = Request(
+            task.job.model.location,
+            task.job.model.revision,
+            contexts[place],
+            configs,
+            task.job.prompt,
+            f"{task.job.benchmark.name}/{task.job.subset}",
+        )
+        self._running[id(request)] = request, task
+        return request
+
+    def record(self, request: Request, outcome: Outcome) -> None:
+        """Keep what came of a request.
+
+        Raises:
+            UserError: if the model cannot be loaded.
+        """
+        _, task = self._running.pop(id(request))
+        first = request.samples[0].id
+        self._busy.difference_update((task.name, first, name) for name in request.configs)
+        if isinstance(outcome, ModelFailure):
+            raise UserError(f"model {task.job.model.name} cannot be loaded: {outcome.message}")
+        for name, config in request.configs.items():
+            if isinstance(outcome, ContextResult):
+                task.add(config, outcome.predictions[name])
+            else:
+                task.add(config, outcome.predictions(request))

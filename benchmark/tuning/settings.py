@@ -1,0 +1,88 @@
+"""The settings of a search."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from benchmark.tuning.objectives import Objective, ObjectiveName
+from benchmark.tuning.proposals import AlgorithmName
+
+DEFAULT_CACHE = "./results/hyperparameter_cache"
+
+
+class OptimizationConfig(BaseModel):
+    """How settings are searched, judged and remembered."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    enabled: bool = True
+    """False: no search; configurations that would be searched have their default settings."""
+    num_samples: int = Field(default=20, ge=1)
+    """Ray Tune trials: settings to try, for each config type (and task)."""
+    optimization_metric: ObjectiveName = "combined_score"
+    """The objective; see ``Objective``."""
+    use_per_task_config: bool = False
+    """True: the best settings for each task; False: one for all tasks, the best on average."""
+    cache_dir: str = DEFAULT_CACHE
+    """Folder of the best settings and of all evaluations."""
+    penalty: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    """Weight of 1 - score in ``combined_score``."""
+    density_budget: float = Field(default=0.1, gt=0, le=1)
+    """Density that ``score_at_density`` allows."""
+    tolerance: float = Field(default=0.02, ge=0, le=1)
+    """Score that ``density_at_score`` and ``pareto`` may give away."""
+    max_concurrent_trials: int = Field(default=16, ge=1)
+    """Trials at a time: configurations that can answer as rows of one batch."""
+    timeout_per_trial: float | None = Field(default=None, gt=0)
+    """Seconds after which a trial is given up; what it waits for counts too."""
+    time_limit: float | None = Field(default=None, gt=0)
+    """Seconds for all trials together; searches end with what they have by then."""
+    search_algorithm: AlgorithmName = "tpe"
+    """tpe, random, grid or evolutionary; see ``Proposals``."""
+    scheduler: Literal["asha", "none"] = "asha"
+    """asha: bad trials stop after a part of the samples; none: every trial sees all of them."""
+    reduction_factor: int = Field(default=3, ge=2)
+    """asha: a rung has so many times the contexts of the one before, and lets one in so many on."""
+    smallest_rung: int = Field(default=2, ge=1)
+    """asha: contexts of each task in the first rung, at least."""
+    held_out: float = Field(default=0.5, ge=0, lt=1)
+    """Share of the contexts of a task that the search does not see, for judging its winner."""
+    max_tuning_samples: int | None = Field(default=None, ge=1)
+    """Samples of a task that the search sees at most; the others are held out too."""
+    seed: int = 0
+    """Of the split, the order of samples and the search."""
+    search_space: Mapping[str, Any] = Field(default_factory=dict)
+    """Other domains by ``field`` or ``config_type.field``; see ``GenericConfigOptimizer``."""
+
+    @property
+    def objective(self) -> Objective:
+        """What the search minimises."""
+        return Objective(
+            name=self.optimization_metric,
+            penalty=self.penalty,
+            density_budget=self.density_budget,
+            tolerance=self.tolerance,
+        )
+
+    @property
+    def stops_early(self) -> bool:
+        """Whether trials may end before they have seen all samples."""
+        # With two losses there is no order in which some trials are the bad ones.
+        return self.scheduler == "asha" and self.objective.dimensions == 1
+
+    def search_key(self) -> dict[str, Any]:
+        """What the outcome of a search depends on, but for its length; JSON values."""
+        return {
+            "objective": self.objective.model_dump(mode="json"),
+            "search": {
+                "algorithm": self.search_algorithm,
+                "scheduler": self.scheduler if self.stops_early else "none",
+                "reduction_factor": self.reduction_factor,
+                "smallest_rung": self.smallest_rung,
+                "seed": self.seed,
+                "timeout_per_trial": self.timeout_per_trial,
+            },
+        }

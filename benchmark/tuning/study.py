@@ -1,0 +1,251 @@
+"""One search: its trials, from proposal to winner."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from threading import RLock
+from typing import Any, Self
+
+from benchmark.files import try_lock
+from benchmark.generic_config_optimizer import GenericConfigOptimizer
+from benchmark.journal import append_records, read_records
+from benchmark.tuning.evaluations import Failure, TuningTask, config_hash
+from benchmark.tuning.objectives import Measured
+from benchmark.tuning.proposals import Point, Proposals
+from benchmark.tuning.queue import Want
+from benchmark.tuning.settings import OptimizationConfig
+from benchmark.tuning.splits import Context, rung_levels, rung_sizes
+from benchmark.tuning.trial import FAILED, LOSS, OK, REASON, RESOURCE, STATUS
+from sparse_attention.config import AttentionConfig
+from sparse_attention.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+DENSE = AttentionConfig()
+COMPLETE, PRUNED, STOPPED = "complete", "pruned", "stopped"
+"""Statuses of a trial besides those of ``trial``: it saw all samples, the scheduler stopped it, the
+time was up."""
+
+
+@dataclass
+class TrialRecord:
+    """One trial."""
+
+    number: int
+    point: Point
+    """Values of the search space's parameters."""
+    config: dict[str, Any]
+    """The configuration as JSON."""
+    status: str = "running"
+    reason: str = ""
+    """Why it failed."""
+    rungs: list[dict[str, Any]] = field(default_factory=list)
+    """For each rung that it reached: ``losses``, ``mean`` over the tasks, and ``tasks`` with what
+    was measured on each."""
+
+    @property
+    def id(self) -> str:
+        """Hash of the configuration."""
+        return config_hash(self.attention)
+
+    @cached_property
+    def attention(self) -> AttentionConfig:
+        """The configuration."""
+        return AttentionConfig.from_json(self.config)
+
+    @property
+    def losses(self) -> tuple[float, ...] | None:
+        """At the last rung; None if the trial failed."""
+        failed = self.status not in ("running", COMPLETE, PRUNED)
+        return None if failed or not self.rungs else tuple(self.rungs[-1]["losses"])
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, document: Any) -> Self:
+        """Read back what ``to_json`` gave; raises ``ValueError`` for anything else."""
+        try:
+            record = cls(**document)
+            _ = record.id, record.losses
+        except (TypeError, KeyError, AttributeError) as error:
+            raise ValueError(f"not a trial: {error!r}") from error
+        return record
+
+
+class Study:
+    """The search of one config type's settings, for one task or for several together.
+
+    Trials are proposed and finished by the thread of Ray Tune and measured by another one.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        space: GenericConfigOptimizer,
+        tasks: Sequence[TuningTask],
+        settings: OptimizationConfig,
+        journal: Path,
+    ) -> None:
+        """Start, or go on with what ``journal`` has.
+
+        Args:
+            name: for people.
+            space: where to search.
+            tasks: on which; a loss is the mean over them.
+            settings: how.
+            journal: file of finished trials.
+
+        Raises:
+            UserError: if another process works on the journal.
+        """
+        self.name, self.space, self.tasks, self.settings = name, space, tuple(tasks), settings
+        self.trials: list[TrialRecord] = []
+        self._objective = settings.objective
+        self._proposals = Proposals(
+            space, settings.search_algorithm, settings.seed, self._objective.dimensions
+        )
+        self._numbers: dict[int, int] = {}
+        self._exhausted = False
+        self._mutex = RLock()
+        smallest = min(len(task.split.tuning) for task in tasks)
+        self.rungs = 1
+        if settings.stops_early:
+            self.rungs = rung_levels(smallest, settings.smallest_rung, settings.reduction_factor)
+        journal.parent.mkdir(parents=True, exist_ok=True)
+        self._journal, self._lock = journal, try_lock(journal.with_name(f".{journal.name}.lock"))
+        if self._lock is None:
+            raise UserError(f"another process is searching {name}; wait for it.")
+        self._replay()
+
+    def close(self) -> None:
+        """Let other processes have the journal."""
+        if self._lock is not None:
+            self._lock.close()
+
+    def _replay(self) -> None:
+        known = read_records(self._journal, TrialRecord.from_json, None)
+        for record in list(known.values())[: self.settings.num_samples]:
+            try:
+                self._proposals.replay(record.point, record.losses)
+            except (KeyError, UserError) as error:
+                logger.warning("%s: trial %d is left out (%s)", self._journal, record.number, error)
+                continue
+            record.number = len(self.trials)
+            self.trials.append(record)
+        if self.trials:
+            logger.info("%s: goes on after %d trials", self.name, len(self.trials))
+
+    def contexts(self, task: TuningTask, rung: int) -> tuple[Context, ...]:
+        """What a trial at ``rung`` has seen of a task."""
+        tuning = task.split.tuning
+        sizes = rung_sizes(len(tuning), self.rungs, self.settings.reduction_factor)
+        return tuning[: sizes[rung]]
+
+    def wants(self, config: AttentionConfig, rung: int) -> list[Want]:
+        """What must be evaluated before a configuration has its loss at ``rung``."""
+        wants = []
+        for task in self.tasks:
+            contexts = self.contexts(task, rung)
+            wants.append(Want(task, config, contexts))
+            if self._objective.needs_dense:
+                wants.append(Want(task, DENSE, contexts))
+        return wants
+
+    def propose(self) -> TrialRecord | None:
+        """A new trial; None if there were enough, or no settings are left to try."""
+        with self._mutex:
+            if self._exhausted or len(self.trials) >= self.settings.num_samples:
+                return None
+            found = self._proposals.next()
+            if found is None:
+                self._exhausted = True
+                return None
+            number, point, config = found
+            record = TrialRecord(len(self.trials), point, config.to_json())
+            self._numbers[record.number] = number
+            self.trials.append(record)
+            return record
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether no trial will follow and none is running."""
+        with self._mutex:
+            enough = self._exhausted or len(self.trials) >= self.settings.num_samples
+            return enough and all(record.status != "running" for record in self.trials)
+
+    def report(self, record: TrialRecord, rung: int) -> dict[str, Any]:
+        """What the trial reports at ``rung``, all of whose evaluations are there."""
+        measured: dict[str, Measured] = {}
+        losses = []
+        for task in self.tasks:
+            contexts = self.contexts(task, rung)
+            found = task.measure(record.attention, contexts)
+            dense = task.measure(DENSE, contexts) if self._objective.needs_dense else None
+            for result, owner in ((found, ""), (dense, "dense attention: ")):
+                if isinstance(result, Failure):
+                    reason = f"{task.name}: {owner}{result.reason}: {result.detail}"
+                    return {STATUS: FAILED, REASON: reason}
+            assert isinstance(found, Measured)
+            dense_score = dense.score if isinstance(dense, Measured) else None
+            measured[task.name] = found
+            losses.append(self._objective.losses(found, dense_score))
+        means = [sum(column) / len(column) for column in zip(*losses, strict=True)]
+        with self._mutex:
+            record.rungs[rung:] = [
+                {
+                    "losses": means,
+                    "mean": _mean(list(measured.values())).to_json(),
+                    "tasks": {
+                        name: {"losses": list(own), **found.to_json()}
+                        for (name, found), own in zip(measured.items(), losses, strict=True)
+                    },
+                }
+            ]
+        resource = self.settings.reduction_factor**rung
+        return {STATUS: OK, LOSS: means[0], RESOURCE: resource}
+
+    def finish(self, record: TrialRecord, status: str, reason: str = "") -> None:
+        """A trial has ended; one that the time limit stopped is forgotten, to be tried again."""
+        with self._mutex:
+            if status == OK:
+                status = COMPLETE if len(record.rungs) == self.rungs else PRUNED
+            record.status, record.reason = status, reason
+            self._proposals.tell(self._numbers.pop(record.number), record.losses)
+            if status != STOPPED:
+                append_records(self._journal, [record])
+
+    @property
+    def complete(self) -> list[TrialRecord]:
+        """Trials that saw all samples."""
+        return [record for record in self.trials if record.status == COMPLETE]
+
+    def winner(self) -> TrialRecord | None:
+        """The best trial of those that saw all samples."""
+        trials = self.complete
+        if not trials:
+            return None
+        losses = [record.rungs[-1]["losses"] for record in trials]
+        densities = [record.rungs[-1]["mean"]["density"] for record in trials]
+        return trials[self._objective.best(losses, densities)]
+
+    def winner_of(self, task: TuningTask) -> TrialRecord:
+        """The trial, of those that saw all samples, that is best on one task alone."""
+        own = [record.rungs[-1]["tasks"][task.name] for record in self.complete]
+        place = self._objective.best([t["losses"] for t in own], [t["density"] for t in own])
+        return self.complete[place]
+
+
+def _mean(measured: Sequence[Measured]) -> Measured:
+    """Plain mean over tasks."""
+    columns: Mapping[str, list[float]] = {
+        name: [getattr(found, name) for found in measured]
+        for name in ("score", "density", "attention_error")
+    }
+    means = {name: sum(values) / len(values) for name, values in columns.items()}
+    return Measured(**means, samples=sum(found.samples for found in measured))

@@ -1,0 +1,129 @@
+"""PQCache: scores predicted from product-quantised keys."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from ..attention_call import AttentionCall, hide, soft_cap
+from ..errors import UserError
+from ..kmeans import cluster, nearest
+from ..kv_cache import Features
+from ..model_profile import ModelProfile
+from ..numerics import keyed_generator
+from ..search import Choices
+from .top_k import TopK
+
+
+class PQCache(TopK):
+    """Read the keys with the highest scores after product quantisation.
+
+    The D channels of a head are cut into ``subspaces`` parts of D / m channels.  In each part the
+    keys of the context, but for the first ``init_offset``, are clustered into ``2^pq_bits``
+    centroids; a key is kept as the numbers of its nearest centroids, one per part.  It is ranked by
+    ``sum_j q_j . centroid_j[code_j]``, looked up in a table of the products of q with all
+    centroids; the ``heavy_size`` highest are read with weight 1.  Keys that come later get codes of
+    the same centroids, which do not change any more.
+
+    Clusters come from k-means++ and ``kmeans_iter`` iterations of Lloyd's algorithm, drawn by
+    ``seed`` and layer.  With ``metric = "ip"`` keys get one more channel, ``sqrt(phi - |k_j|^2)``
+    with phi the largest squared norm of the part, so that near keys have like inner products (Shen
+    et al., 2015); the ranking does not use it.  A context of no more than ``init_offset`` keys is
+    clustered whole, and keys no more than the centroids are kept exactly.
+
+    Cost: ``subspaces * pq_bits`` bits per key and key-value head, and the centroids once.
+
+    Fails where keys of the answer and of its question lie far from the context that was clustered,
+    and where one centroid serves many keys of which few matter.
+
+    Source: Zhang et al., PQCache: Product Quantization-based KVCache for Long Context LLM Inference
+    (2024).
+    """
+
+    name = "pq_cache"
+
+    subspaces: Annotated[int, Field(ge=1), Choices(2, 4, 8)] = 2
+    """Parts into which the channels of a head are cut; must divide them."""
+    pq_bits: Annotated[int, Field(ge=1, le=12), Choices(4, 5, 6, 7, 8)] = 6
+    """The logarithm of the number of centroids of a part."""
+    kmeans_iter: Annotated[int, Field(ge=0, le=1000)] = 10
+    """Iterations of Lloyd's algorithm; more bring little after about 10."""
+    init_offset: Annotated[int, Field(ge=0)] = 4
+    """First keys that are left out of the clustering, because attention sinks lie far from all
+    others; best the size of the sink."""
+    metric: Annotated[Literal["euclidean", "ip"], Choices("euclidean", "ip")] = "euclidean"
+    """Distance by which keys are clustered."""
+    seed: int = 42
+    """Of the first centroids, with the layer."""
+
+    def for_model(self, profile: ModelProfile) -> PQCache:
+        """The same, if its parts divide the model's heads."""
+        if profile.head_dim % self.subspaces:
+            raise UserError(
+                f"pq_cache: subspaces = {self.subspaces} does not divide the {profile.head_dim} "
+                f"channels of a head of {profile.name}"
+            )
+        return self
+
+    def predict(self, call: AttentionCall) -> Tensor:
+        """Products of the queries with the centroids of the keys."""
+        (centroids, _), (prefix,), (tail,) = call.key_features(
+            self.model_dump_json(exclude={"heavy_size", "group_scores"}),
+            partial(self._fit, call),
+            self._encode,
+        )
+        rows, heads, group, queries, keys = call.shape
+        parts = call.queries.float().unflatten(-1, (self.subspaces, -1))
+        products = torch.einsum("rhgqmd,hmcd->mrhgqc", parts, centroids[..., : parts.shape[-1]])
+        products = products.flatten(3, 4) * call.scaling
+        scores = torch.zeros(rows, heads, group * queries, keys, device=call.device)
+        end = prefix.shape[-1]
+        for part, table in enumerate(products):
+            for place, codes in ((slice(None, end), prefix), (slice(end, None), tail)):
+                index = codes[:, :, None, part].long().expand(rows, -1, group * queries, -1)
+                scores[..., place] += table.gather(-1, index)
+        scores = soft_cap(scores, call.softcap).view(call.shape)
+        hide(scores, call.geometry)
+        return scores
+
+    def selection_bytes(self, call: AttentionCall) -> float:
+        """A code for each part, and the centroids shared by all keys."""
+        keys = call.cache.prefix_keys
+        centroids = 2**self.pq_bits * keys.shape[-1] * keys.element_size()
+        return self.subspaces * self.pq_bits / 8 + centroids / call.shape[-1]
+
+    def _fit(self, call: AttentionCall, keys: Tensor) -> Features:
+        """Centroids (H, m, C, D / m or one more) and phi (H * m, 1)."""
+        heads, length = keys.shape[1:3]
+        start = self.init_offset if length > self.init_offset else 0
+        parts = self._parts(keys[:, :, start:])[0]
+        phi = parts.square().sum(-1).amax(-1, keepdim=True)
+        generator = keyed_generator(torch.device("cpu"), self.name, self.seed, call.layer)
+        centroids = cluster(self._lift(parts, phi), 2**self.pq_bits, self.kmeans_iter, generator)
+        return centroids.unflatten(0, (heads, self.subspaces)), phi
+
+    def _encode(self, fitted: Features, keys: Tensor) -> Features:
+        """Numbers of the nearest centroids, uint8 or int16 (n, H, m, keys)."""
+        centroids, phi = fitted
+        kind = torch.uint8 if self.pq_bits <= 8 else torch.int16
+        codes = [
+            nearest(self._lift(parts, phi), centroids.flatten(0, 1)).to(kind)
+            for parts in self._parts(keys)
+        ]
+        return (torch.stack(codes).unflatten(1, (keys.shape[1], self.subspaces)),)
+
+    def _parts(self, keys: Tensor) -> Tensor:
+        """Keys (n, H, k, D) cut into parts: float32 (n, H * m, k, D / m)."""
+        parts = keys.float().unflatten(-1, (self.subspaces, -1))
+        return parts.transpose(2, 3).flatten(1, 2)
+
+    def _lift(self, parts: Tensor, phi: Tensor) -> Tensor:
+        """What is clustered of the parts (H * m, k, D / m)."""
+        if self.metric == "euclidean":
+            return parts
+        more = (phi - parts.square().sum(-1)).clamp(min=0).sqrt()
+        return torch.cat([parts, more[..., None]], -1)

@@ -1,0 +1,110 @@
+"""Quest: pages of keys, ranked by an upper bound of their scores."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from pydantic import Field
+from torch import Tensor
+
+from ..attention_call import AttentionCall, soft_cap
+from ..kv_cache import Features
+from ..numerics import largest, segmented_product
+from ..quantization import round_to_levels, vector_bytes
+from ..search import Choices
+from ..selection import Selection
+from .top_k import HeavyKeys, pool_prior, pool_scores
+
+
+class Quest(HeavyKeys):
+    """Read the pages of ``page_size`` consecutive keys that may hold the highest scores.
+
+    With the least value m_d and the greatest value M_d of the page's keys in each channel d, no key
+    k of the page has a higher product with query q than ::
+
+        U = sum_d max(q_d m_d, q_d M_d) = relu(q) . M - relu(-q) . m  >=  q . k.
+
+    The ``max(1, floor(heavy_size / page_size))`` pages with the highest U are read whole, with
+    weight 1.  Pages of which everything is read already do not count; the page that holds the
+    query's own key, which is still growing, is always read.  Pages are counted from the first
+    cached key.  With ``label_bits`` below 16, m and M are rounded to ``2^bits - 1`` steps between
+    the extremes of their channels, m down and M up, so that U stays a bound.
+
+    A context shorter than a page is read whole.
+
+    Cost: two vectors of ``label_bits`` per channel for each page (and with fewer than 16 bits their
+    extremes in half precision): ``1 / page_size`` of the bytes of the keys and values at full
+    precision.
+
+    Fails where relevant keys lie scattered, one on a page: whole pages are read for them; and on
+    large pages of unlike keys, whose bound says little.
+
+    Source: Tang et al., Quest: Query-Aware Sparsity for Efficient Long-Context LLM Inference
+    (2024).  Unlike published code: pages that are read already are not chosen again, m and M are
+    rounded outwards, and no least number of pages makes short contexts nearly dense.
+    """
+
+    name = "quest"
+
+    page_size: Annotated[int, Field(ge=1, le=4096), Choices(8, 16, 32, 64)] = 16
+    """Keys of a page."""
+    label_bits: Annotated[int, Field(ge=1, le=16), Choices(2, 4, 8, 16)] = 16
+    """Bits of a channel of m and M; 16 leaves them as they are."""
+
+    def propose(self, call: AttentionCall, prior: Selection) -> Selection:
+        """The keys of the pages with the highest bounds, and those of the query's own page."""
+        size = self.page_size
+        own = (call.query_positions - call.key_positions[0])[:, None] // size
+        bounds = self._bounds(call)
+        pages = torch.arange(bounds.shape[-1], device=call.device)
+        bounds.masked_fill_(pages >= own, -torch.inf)
+        done = pool_prior(prior, self.group_scores).reads
+        if call.visible is not None:
+            done = done | ~call.visible
+        ranks = pool_scores(bounds, self.group_scores)
+        ranks = ranks.masked_fill(self._whole_pages(done), -torch.inf)
+        count = (call.resolve(self, "heavy_size") // size).clamp(min=1)
+        chosen = largest(ranks, count) | (pages == own)
+        return Selection(chosen.repeat_interleave(size, -1)[..., : call.shape[-1]])
+
+    def selection_bytes(self, call: AttentionCall) -> float:
+        """Two vectors per page."""
+        keys = call.cache.prefix_keys
+        return (
+            2
+            * vector_bytes(keys.shape[-1], self.label_bits, keys.element_size())
+            / (self.page_size)
+        )
+
+    def _bounds(self, call: AttentionCall) -> Tensor:
+        """Bounds of the scores on each page, float32 (R, H, G, Q, pages)."""
+        _, prefix, tail = call.key_features(
+            (self.name, self.page_size, self.label_bits),
+            lambda keys: (),
+            self._extremes,
+            block=self.page_size,
+        )
+        queries = call.queries.float().flatten(2, 3)
+        highest = segmented_product(queries.relu(), prefix[1], tail[1])
+        lowest = segmented_product((-queries).relu(), prefix[0], tail[0])
+        bounds = (highest - lowest).unflatten(2, call.queries.shape[2:4])
+        return soft_cap(bounds * call.scaling, call.softcap)
+
+    def _extremes(self, fitted: Features, keys: Tensor) -> Features:
+        """Least and greatest values of each channel, two float32 (n, H, D, pages)."""
+        size = self.page_size
+        if missing := -keys.shape[2] % size:
+            keys = torch.cat([keys, keys[:, :, -1:].expand(-1, -1, missing, -1)], 2)
+        low, high = keys.float().unflatten(2, (-1, size)).mT.aminmax(dim=-1)
+        low, high = low.mT, high.mT
+        return (
+            round_to_levels(low, self.label_bits, 2, torch.floor),
+            round_to_levels(high, self.label_bits, 2, torch.ceil),
+        )
+
+    def _whole_pages(self, keys: Tensor) -> Tensor:
+        """Pages of which all keys are marked: bool (..., K) to (..., pages)."""
+        padded = F.pad(keys, (0, -keys.shape[-1] % self.page_size), value=True)
+        return padded.unflatten(-1, (-1, self.page_size)).all(-1)

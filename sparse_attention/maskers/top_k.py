@@ -1,0 +1,74 @@
+"""Reading the keys whose scores are predicted to be the highest."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from ..attention_call import AttentionCall
+from ..method import Size
+from ..numerics import largest
+from ..search import Choices
+from ..selection import Selection
+from .base import Masker
+
+GroupScores = Literal["separate", "max", "mean"]
+"""No search tries these by itself: a search weighs quality against keys by query head, of which
+choosing together saves none."""
+
+
+class HeavyKeys(Masker):
+    """The settings of methods that read ``heavy_size`` keys by their predicted scores."""
+
+    stacked: ClassVar[frozenset[str]] = frozenset({"heavy_size"})
+
+    heavy_size: Annotated[Size, Choices(0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2)] = (
+        0.05
+    )
+    """Keys to read on top of what earlier methods selected: a count, or a share of all keys that
+    the query sees."""
+    group_scores: GroupScores = "separate"
+    """Whether the query heads of one key-value head choose keys each for itself, or together by the
+    maximum or mean of their attention weights; together they read fewer bytes."""
+
+
+class TopK(HeavyKeys):
+    """Reads the keys with the highest predicted scores of those not read yet.
+
+    Of equal scores those of the older keys win.
+    """
+
+    @abstractmethod
+    def predict(self, call: AttentionCall) -> Tensor:
+        """Predicted scores, float32 (R, H, G, Q, K), -inf where a key is invisible."""
+
+    def propose(self, call: AttentionCall, prior: Selection) -> Selection:
+        """The keys with the highest predicted scores."""
+        ranks = pool_scores(self.predict(call), self.group_scores)
+        ranks = ranks + pool_prior(prior, self.group_scores).bar
+        return Selection(largest(ranks, call.resolve(self, "heavy_size")))
+
+
+def pool_scores(scores: Tensor, group_scores: str) -> Tensor:
+    """What keys are ranked by: (R, H, G, Q, K), or (R, H, 1, Q, K) if query heads choose together.
+
+    Together: the logarithm of the maximum, or of the sum, which ranks as the mean does, of
+    ``softmax(scores)`` over the query heads; the logarithm keeps apart what would underflow.
+    """
+    if group_scores == "separate" or scores.shape[2] == 1:
+        return scores
+    total = scores.logsumexp(-1, keepdim=True).clamp(min=torch.finfo(torch.float32).min)
+    log_weights = scores - total
+    if group_scores == "max":
+        return log_weights.amax(2, keepdim=True)
+    return log_weights.logsumexp(2, keepdim=True)
+
+
+def pool_prior(prior: Selection, group_scores: str) -> Selection:
+    """What counts as read: where query heads choose together, what all of them read already."""
+    if group_scores == "separate" or prior.reads.shape[2] == 1:
+        return prior
+    return Selection(prior.reads.all(2, keepdim=True))

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from local_pool import LocalPool
+
+from benchmark import executor
+from benchmark.cli import main
+
+
+@pytest.fixture(scope="session")
+def sample_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """A function that runs the embedded model on the sample data of a benchmark, in this process.
+
+    Returns the results folder; a run with the same arguments is not repeated.
+    """
+    done: dict[tuple[str, ...], Path] = {}
+
+    def run(name: str, *arguments: str) -> Path:
+        if (name, *arguments) not in done:
+            folder = tmp_path_factory.mktemp(f"run-{name}") / "results"
+            command = ["run", "--quiet", "--gpu-ids", "--models", "embedded", "--benchmarks", name]
+            command += ["--option", f"{name}.source=samples", "--configs", "dense", "sink_local"]
+            command += ["--results-dir", str(folder), *arguments]
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(executor, "WorkerPool", LocalPool)
+                assert main(command) == 0
+            done[name, *arguments] = folder
+        return done[name, *arguments]
+
+    return run

@@ -1,0 +1,1 @@
+"""A benchmark in a package of its own, as another project would offer it."""

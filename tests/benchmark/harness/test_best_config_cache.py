@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import json
+import logging
+import multiprocessing
+from pathlib import Path
+
+import pytest
+
+from benchmark.tuning.cache import BestConfigCache, Names
+from sparse_attention.config import make_config
+
+NAMES = Names("some/model", "magic_pig", "ruler", "vt")
+KEY = {"objective": {"name": "density"}, "num_samples": 10}
+
+
+def content(size: int = 4) -> dict[str, object]:
+    return {"best": {"config": make_config("sink_masker", sink_size=size).to_json()}}
+
+
+def test_a_result_is_found_again_under_the_documented_name(tmp_path: Path):
+    cache = BestConfigCache(tmp_path / "new")
+    assert cache.get(NAMES, KEY) is None
+    path = cache.store(NAMES, KEY, content())
+    assert path.name == "some-model_magic_pig_ruler_vt.json"
+    found = cache.get(NAMES, KEY)
+    assert found is not None
+    assert found.config == make_config("sink_masker", sink_size=4)
+    other = cache.store(Names("some/model", "magic_pig"), KEY, content(5))
+    assert other.name == "some-model_magic_pig_global.json"
+    assert [result.names.task for result in cache.read_all()] == ["global", "ruler_vt"]
+
+
+def test_another_setting_is_a_miss_that_names_the_field(tmp_path: Path, caplog):
+    caplog.set_level(logging.INFO, "benchmark")
+    cache = BestConfigCache(tmp_path)
+    cache.store(NAMES, KEY, content())
+    changed = {**KEY, "num_samples": 20}
+    assert cache.get(NAMES, changed) is None
+    assert "num_samples: 10 there, 20 now" in caplog.text
+    cache.store(NAMES, changed, content(9))
+    for key, size in ((KEY, 4), (changed, 9)):
+        found = cache.get(NAMES, key)
+        assert found is not None, "the older result is kept"
+        assert found.config == make_config("sink_masker", sink_size=size)
+    assert (tmp_path / "some-model_magic_pig_ruler_vt.json").exists()
+
+
+def test_names_that_fall_together_are_told_apart(tmp_path: Path):
+    cache = BestConfigCache(tmp_path)
+    twin = Names("some-model", "magic_pig", "ruler", "vt")
+    assert twin.stem == NAMES.stem
+    cache.store(NAMES, KEY, content(1))
+    cache.store(twin, KEY, content(2))
+    cache.store(NAMES, {**KEY, "num_samples": 3}, content(3))
+    for names, size in ((NAMES, 1), (twin, 2)):
+        found = cache.get(names, KEY)
+        assert found is not None
+        assert found.config == make_config("sink_masker", sink_size=size)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text[: len(text) // 2],
+        lambda text: "[]",
+        lambda text: text.replace('"format": 1', '"format": 2'),
+        lambda text: text.replace("sink_size", "sink_sise"),
+        lambda text: "{" * 100_000,
+    ],
+)
+def test_a_damaged_file_is_reported_and_not_trusted(tmp_path: Path, damage, caplog):
+    cache = BestConfigCache(tmp_path)
+    path = cache.store(NAMES, KEY, content())
+    text = damage(path.read_text())
+    path.write_text(text)
+    assert cache.get(NAMES, KEY) is None
+    assert cache.read_all() == []
+    assert path.name in caplog.text
+    again = cache.store(NAMES, KEY, content())
+    assert cache.get(NAMES, KEY) is not None
+    assert again != path, "the foreign file stays"
+    assert path.read_text() == text
+
+
+def _store(folder: str, number: int) -> None:
+    BestConfigCache(folder).store(NAMES, {**KEY, "num_samples": number}, content(number))
+
+
+def test_processes_do_not_lose_each_others_results(tmp_path: Path):
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=_store, args=(str(tmp_path), n)) for n in range(1, 6)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert [writer.exitcode for writer in writers] == [0] * 5
+    found = BestConfigCache(tmp_path).find(NAMES)
+    assert sorted(result.key["num_samples"] for result in found) == [1, 2, 3, 4, 5]
+    assert all(json.loads(path.read_text()) for path in tmp_path.glob("*.json"))

@@ -1,0 +1,45 @@
+"""A search in a process of its own, to be killed: MODEL CACHE_DIR."""
+
+from __future__ import annotations
+
+import sys
+
+import toy_benchmark  # noqa: F401 - registers the benchmark
+
+from benchmark.executor_config import BenchmarkConfig
+from benchmark.hyperparameter_optimization import (
+    OptimizationConfig,
+    OptimizedSparseConfig,
+    optimize,
+)
+
+BENCHMARK = BenchmarkConfig("toy", ["first", "second"], {"contexts": 12})
+
+
+TYPES = ("sink_local", "oracle_top_k")
+
+
+def search(
+    model: str, cache: str, types: tuple[str, ...] = TYPES, **settings: object
+) -> dict[str, OptimizedSparseConfig]:
+    return optimize(
+        model,
+        [BENCHMARK],
+        types,
+        OptimizationConfig(
+            **{
+                "num_samples": 6,
+                "cache_dir": cache,
+                "use_per_task_config": True,
+                "search_space": {"window_size": [2, 4, 8, 16], "sink_size": [1, 2, 4, 8]},
+                **settings,
+            }
+        ),
+        gpu_ids=[],
+        num_workers=1,
+        quiet=True,
+    )
+
+
+if __name__ == "__main__":
+    search(sys.argv[1], sys.argv[2], TYPES[:1])
