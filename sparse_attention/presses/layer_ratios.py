@@ -23,6 +23,13 @@ class LayerRatios(Adjustment):
     Layers differ in what they lose: some attend to the newest tokens alone, others look facts up.
     The mean of the ratios is the share of the memory that is saved, in models whose layers are all
     alike.  Ratios of layers with a sliding window have no effect.
+
+    Cost: that of the press before.
+
+    Fails on another model than the one that the ratios were found for: the number of layers must be
+    the same, and says nothing about what they do.
+
+    Source: no paper; ``perf/layer_ratios.py`` shows a search that beats one ratio for all layers.
     """
 
     name = "layer_ratios"
