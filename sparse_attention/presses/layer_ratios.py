@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator
 
 from ..errors import UserError
+from ..model_profile import ModelProfile
 from ..search import EachLayer
 from .base import Adjustment, PressCall, Ranking, Ratio, kept_count
 
@@ -41,13 +42,21 @@ class LayerRatios(Adjustment):
     ] = ()
     """One for each layer of the model, the first layer's first; none leaves the ratio as it is."""
 
+    def for_model(self, profile: ModelProfile) -> LayerRatios:
+        """The same, if it has a ratio for each layer of the model."""
+        self._check(profile.layers)
+        return self
+
     def adjust(self, call: PressCall, ranking: Ranking) -> Ranking:
         """The budget of the layer."""
         if not self.ratios:
             return ranking
-        if len(self.ratios) != call.layers:
-            raise UserError(
-                f"layer_ratios: ratios has {len(self.ratios)} values, but the model has "
-                f"{call.layers} layers; give one for each"
-            )
+        self._check(call.layers)
         return replace(ranking, budget=kept_count(call.count, self.ratios[call.layer]))
+
+    def _check(self, layers: int) -> None:
+        if self.ratios and len(self.ratios) != layers:
+            raise UserError(
+                f"layer_ratios: ratios has {len(self.ratios)} values, but the model has {layers} "
+                "layers; give one for each"
+            )
