@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from sparse_attention.config import CONFIG_TYPES, AttentionConfig, ConfigType, explain
 from sparse_attention.errors import UserError, unknown_name
 from sparse_attention.model_profile import ModelProfile
-from sparse_attention.search import Choices, Range
+from sparse_attention.search import Choices, EachLayer, Range
 
 ANY_TYPE = "sparse_attention"
 """The config type under which the type itself is searched."""
@@ -46,7 +46,8 @@ class Parameter:
     """One dimension of a search space."""
 
     name: str
-    """``field``, or ``config_type.field`` where the type is searched too."""
+    """``field``, or ``config_type.field`` where the type is searched too; with the number of the
+    layer, ``field[0]``, where each layer of the model has its own value."""
     domain: Domain
 
     def contains(self, value: Any) -> bool:
@@ -93,7 +94,7 @@ class GenericConfigOptimizer:
                 other config types are left to them.
             profile: of the model to search for.  Where the type is searched too, types that cannot
                 run on it are left out: those of methods that need a file about it which is not
-                there.
+                there.  Fields with a value for each layer are searched with a profile only.
 
         Raises:
             UserError: for an unknown type or field, values that are not valid, or a type that
@@ -101,7 +102,8 @@ class GenericConfigOptimizer:
         """
         self.config_type = config_type
         kinds = types_of(config_type)
-        domains = {kind.name: _with_overrides(kind, overrides or {}) for kind in kinds}
+        layers = 0 if profile is None else profile.layers
+        domains = {kind.name: _with_overrides(kind, overrides or {}, layers) for kind in kinds}
         if profile is not None:
             kinds = tuple(kind for kind in kinds if self._runs(kind, domains[kind.name], profile))
         self._types = kinds
@@ -136,12 +138,12 @@ class GenericConfigOptimizer:
             UserError: if the values do not go together.
         """
         kind = CONFIG_TYPES[point[TYPE_PARAMETER] if self.searches_type else self.config_type]
-        return kind.make(
-            **{
-                parameter.name.rpartition(".")[2]: point[parameter.name]
-                for parameter in self.parameters_of[kind.name]
-            }
-        )
+        settings: dict[str, Any] = {}
+        for parameter in self.parameters_of[kind.name]:
+            field, by_layer, _ = parameter.name.rpartition(".")[2].partition("[")
+            value = point[parameter.name]
+            settings[field] = (*settings.get(field, ()), value) if by_layer else value
+        return kind.make(**settings)
 
     def to_json(self) -> dict[str, Any]:
         """The space as JSON values: what a cached result depends on."""
@@ -190,8 +192,8 @@ def is_tunable(config_type: str) -> bool:
     return any(_own_domains(kind) for kind in types_of(config_type))
 
 
-def _own_domains(kind: ConfigType) -> dict[str, Domain]:
-    """Domain of each tunable field of a type, as its methods declare them."""
+def _own_domains(kind: ConfigType, layers: int = 0) -> dict[str, Domain]:
+    """Domain of each tunable field of a type, as its methods declare them for so many layers."""
     domains: dict[str, Domain] = {}
     for method in kind.methods:
         for field, info in type(method).model_fields.items():
@@ -200,11 +202,15 @@ def _own_domains(kind: ConfigType) -> dict[str, Domain]:
                     domains[field] = note.values
                 elif isinstance(note, Range):
                     domains[field] = SearchRange(low=note.low, high=note.high, log=note.log)
+                elif isinstance(note, EachLayer):
+                    domains |= {f"{field}[{layer}]": note.values for layer in range(layers)}
     return domains
 
 
-def _with_overrides(kind: ConfigType, overrides: Mapping[str, Any]) -> dict[str, Domain]:
-    domains = _own_domains(kind)
+def _with_overrides(
+    kind: ConfigType, overrides: Mapping[str, Any], layers: int
+) -> dict[str, Domain]:
+    domains = _own_domains(kind, layers)
     fields = {field for method in kind.methods for field in type(method).model_fields}
     for name, value in overrides.items():
         owner, _, field = name.rpartition(".")
@@ -216,6 +222,8 @@ def _with_overrides(kind: ConfigType, overrides: Mapping[str, Any]) -> dict[str,
             if owner or not _is_field_somewhere(field):
                 raise unknown_name(f"setting of config type {kind.name}", field, fields)
             continue
+        for layer in range(layers):
+            domains.pop(f"{field}[{layer}]", None)
         domains[field] = _parse_domain(kind, field, value)
     return domains
 

@@ -12,11 +12,13 @@ from pathlib import Path
 
 from sparse_attention.maskers import MASKERS
 from sparse_attention.method import Method
-from sparse_attention.search import Choices, Range
+from sparse_attention.presses import PRESSES
+from sparse_attention.search import Choices, EachLayer, Range
 
 FOLDER = Path(__file__).parent / "methods"
 KINDS: dict[str, Mapping[str, type[Method]]] = {
     "Maskers: chosen anew for each query": MASKERS,
+    "Presses: chosen once, when the context has been read": PRESSES,
 }
 SECTIONS = {"Cost": "Cost", "Fails": "When it fails", "Source": "Source"}
 """First word of a paragraph of a docstring, and the heading that it gets."""
@@ -50,7 +52,8 @@ def index() -> str:
     parts = [
         "# Methods",
         "Made from the docstrings by `python docs/build_method_pages.py`. In a configuration a "
-        'method is `{"name": NAME, field: value, ...}`; methods add to what earlier ones selected.',
+        'method is `{"name": NAME, field: value, ...}`; presses come first, each acts on what '
+        "the earlier ones kept; maskers add to what the earlier ones selected.",
     ]
     for title, methods in KINDS.items():
         parts.append(f"## {title}")
@@ -90,6 +93,8 @@ def _parameters(method: type[Method]) -> str:
         for mark in info.metadata:
             if isinstance(mark, Choices):
                 search = ", ".join(map(str, mark.values))
+            elif isinstance(mark, EachLayer):
+                search = f"for each layer: {', '.join(map(str, mark.values))}"
             elif isinstance(mark, Range):
                 search = f"{mark.low} to {mark.high}{', logarithmic' if mark.log else ''}"
         about = _markdown(inspect.cleandoc(info.description or "")).replace("\n\n", " ")

@@ -78,6 +78,8 @@ class Method(BaseModel):
             for name, sign in signs.items()
             if hasattr(limit, name)
         ]
+        if get_origin(info.annotation) is tuple:
+            return "a list with a number for each layer"
         words = kind.get(info.annotation, "the name of a file, or none")  # type: ignore[arg-type]
         return f"{words} {' and '.join(limits)}".strip()
 

@@ -13,6 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from .attention_call import soft_cap
 from .numerics import product
 
 _BLOCK_ELEMENTS = 1 << 21
@@ -253,9 +254,7 @@ def causal_attention(
     heads, group, count, width = queries.shape
     flat = queries.reshape(heads, group * count, width)
     scores = product(flat.to(keys.dtype), keys.mT).mul_(settings.scaling)
-    if settings.softcap is not None:
-        scores.div_(settings.softcap).tanh_().mul_(settings.softcap)
-    scores = scores.view(heads, group, count, -1)
+    scores = soft_cap(scores, settings.softcap).view(heads, group, count, -1)
     positions = torch.arange(start, start + count, device=keys.device)
     hidden = key_positions[:, None] > positions[:, None]
     scores.masked_fill_(hidden[:, None], -torch.inf)

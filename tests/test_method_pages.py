@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sparse_attention.maskers import MASKERS
+from sparse_attention.config import METHODS
 from sparse_attention.method import Method
 
 SCRIPT = Path(__file__).parent.parent / "docs" / "build_method_pages.py"
@@ -28,12 +28,12 @@ def test_pages_are_in_step_with_the_code(builder):
         assert path.read_text(encoding="utf-8") == content, f"run python {SCRIPT}"
 
 
-@pytest.mark.parametrize("name", MASKERS)
+@pytest.mark.parametrize("name", METHODS)
 def test_a_page_has_all_sections_and_describes_every_field(builder, name):
-    page = builder.page(MASKERS[name])
+    page = builder.page(METHODS[name])
     for heading in ("## Parameters", "## Cost", "## When it fails", "## Source"):
         assert page.count(heading) == 1
-    for field, info in MASKERS[name].model_fields.items():
+    for field, info in METHODS[name].model_fields.items():
         assert f"| `{field}` |" in page
         assert info.description, f"{name}.{field} has no docstring"
     assert "``" not in page.replace("```", "")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import warnings
 from collections.abc import Iterator
 from itertools import chain, zip_longest
@@ -171,6 +172,8 @@ def _default(space: GenericConfigOptimizer) -> Point | None:
     fields = {
         field: value for method in types_of(space.config_type)[0].methods for field, value in method
     }
+    if any(parameter.name not in fields for parameter in space.search_space):
+        return None  # a value for each layer has no default
     point = {parameter.name: fields[parameter.name] for parameter in space.search_space}
     inside = (parameter.contains(point[parameter.name]) for parameter in space.search_space)
     return point if all(inside) else None
@@ -186,7 +189,11 @@ def _grid(space: GenericConfigOptimizer, rng: Random) -> Iterator[Point]:
 def _grid_of(space: GenericConfigOptimizer, kind: str, rng: Random) -> Iterator[Point]:
     parameters = space.parameters(kind)
     total = math.prod(len(parameter.values) for parameter in parameters)
-    for index in rng.sample(range(total), min(total, _GRID_LIMIT)):
+    if total <= sys.maxsize:
+        indices = rng.sample(range(total), min(total, _GRID_LIMIT))
+    else:  # a range has no length then, and no number will come twice
+        indices = [rng.randrange(total) for _ in range(_GRID_LIMIT)]
+    for index in indices:
         point: Point = {TYPE_PARAMETER: kind} if space.searches_type else {}
         for parameter in parameters:
             index, digit = divmod(index, len(parameter.values))

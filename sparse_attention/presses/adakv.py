@@ -16,9 +16,12 @@ class AdaKV(Adjustment):
 
     Each head first keeps its best ``max(1, floor(alpha_safeguard * budget))`` keys; the rest of
     the layer's budget goes to the highest scores of all heads together.  Heads that look at few
-    tokens give way to heads that look at many.  The scores must be comparable between heads, as
-    attention weights are.  What is kept lies in a ragged layout, so that memory really shrinks;
-    heads are then handled one after the other, which costs time.
+    tokens give way to heads that look at many.  What is kept lies in a ragged layout, so that
+    memory really shrinks.
+
+    Cost: heads are handled one after the other when attention is computed.
+
+    Fails after presses whose scores cannot be compared between heads, such as norms of keys.
 
     Source: Feng et al., Ada-KV: Optimizing KV Cache Eviction by Adaptive Budget Allocation for
     Efficient LLM Inference (2024).

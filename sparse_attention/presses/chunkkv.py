@@ -21,6 +21,10 @@ class ChunkKV(Adjustment):
     counted in these means and stay.  A rest at the end that is shorter than a chunk is one, too;
     with a context that is no longer than one chunk its first tokens stay.
 
+    Cost: that of the press before.
+
+    Fails where what matters is single tokens far apart: whole chunks are kept for them.
+
     Source: Liu et al., ChunkKV: Semantic-Preserving KV Cache Compression for Efficient Long-Context
     LLM Inference (2025).
     """

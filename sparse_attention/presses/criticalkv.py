@@ -22,8 +22,11 @@ class CriticalKV(Adjustment):
 
     Two stages: the share ``first_stage`` of the budget is kept by the scores as they are; for the
     others, ``score_i <- (score_i + epsilon) * mean over the group of |W_h v_i|_1`` with the part
-    W_h of the output projection that belongs to query head h.  Scores are taken to be at least 0,
-    as attention is.  Costs one product with the output projection per token and query head.
+    W_h of the output projection that belongs to query head h.
+
+    Cost: one product with the output projection per token and query head.
+
+    Fails after presses whose scores can be negative (knorm, keydiff): it is meant for attention.
 
     Source: Feng et al., Identify Critical KV Cache in LLM Inference from an Output Perturbation
     Perspective (2025).
@@ -34,6 +37,7 @@ class CriticalKV(Adjustment):
     first_stage: Annotated[float, Field(ge=0, le=1), Choices(0.25, 0.5, 0.75)] = 0.5
     """Share of the budget that is kept by the scores alone."""
     epsilon: Annotated[float, Field(ge=0, le=1), Choices(0.0, 1e-4, 1e-3, 1e-2)] = 1e-4
+    """Added to the scores, so that a large value counts where no attention was seen."""
 
     @property
     def needs(self) -> StatisticsRequest:

@@ -18,8 +18,14 @@ class Decoding(Press):
     a layer holds more than ``target_size`` keys: of context, question and answer together, exactly
     ``target_size`` keys stay for each head.  Its compression ratio has no effect.  Earlier scorers
     act at the end of the prefill as always.  A scorer that asks for the last queries gets those of
-    the last tokens read.  So the memory stays bounded however long the answer is.  Comes last, and
-    not with budgets that differ between heads.
+    the last tokens read.  So the memory stays bounded however long the answer is.  Comes last,
+    and not with budgets that differ between heads.
+
+    Cost: that of the scorer, every ``interval`` tokens; rows with it have a context of their own.
+
+    Fails where the answer comes back to what it dropped, as long derivations do.
+
+    Source: the setting of Oren et al., Transformers are Multi-State RNNs (2024), with any scorer.
     """
 
     name = "decoding"

@@ -28,9 +28,13 @@ class ExpectedAttention(Scorer):
     - ``E = softmax(z)`` over the keys that are no sinks,
     - ``score_i = (mean over the group of E_i + epsilon) |v_i|``, the norm with ``use_vnorm``.
 
-    The first ``n_sink`` keys stay.  A mean of rotations is no rotation: the spread of the positions
-    themselves is left out.  Soft caps of the scores are ignored.  Costs a matrix of head size
-    squared per query head in the prefill and a product with it per key.
+    The first ``n_sink`` keys stay.  Soft caps of the scores are ignored.
+
+    Cost: a matrix of head size squared per query head in the prefill, and a product with it per
+    key.
+
+    Fails where queries are not alike: a question about one fact is far from the mean.  A mean of
+    rotations is no rotation, so that the spread of the positions themselves is left out.
 
     Source: Devoto et al., Expected Attention: KV Cache Compression by Estimating Attention from
     Future Queries Distribution (2025).
@@ -44,7 +48,9 @@ class ExpectedAttention(Scorer):
     n_sink: Annotated[int, Field(ge=0), Choices(0, 1, 4, 16)] = 4
     """Keys at the start that stay, whose queries are not counted."""
     use_covariance: Annotated[bool, Choices(True, False)] = True
+    """Count the spread of the queries, not their mean alone."""
     use_vnorm: Annotated[bool, Choices(True, False)] = True
+    """Weigh by the norms of the values."""
     epsilon: Annotated[float, Field(ge=0, le=1), Choices(0.0, 0.001, 0.01, 0.02)] = 0.0
     """Added to the expected attention, so that the norms of the values count more."""
 

@@ -14,8 +14,12 @@ class KeyRerotation(Press):
     distances are those inside the cache, as in the paper of StreamingLLM, and no query ever is
     farther from a key than the cache is long.  With equal budgets, keys get positions 0 to n - 1.
     Keys of layers with a sliding window move along, all by the same amount.  Only the angle
-    changes: a factor that the model puts on its rotations stays.  Works for rotary positions of
-    fixed frequencies; comes last.
+    changes: a factor that the model puts on its rotations stays.  Comes last.
+
+    Cost: one rotation per kept key.
+
+    Fails on models without rotary positions of fixed frequencies, which are refused, and where the
+    true distance of two facts matters.
 
     Source: Xiao et al., Efficient Streaming Language Models with Attention Sinks (2023).
     """

@@ -9,7 +9,11 @@ class KeyDiff(Scorer):
     """Keep the keys that point away from the mean direction of all keys.
 
     ``score_i = -cos(k_i, mean over t of k_t / |k_t|)`` per key-value head.  Keys that are alike can
-    stand for one another, and distinct keys tend to be attended to.  Needs nothing but the keys.
+    stand for one another, and distinct keys tend to be attended to.
+
+    Cost: two passes over the keys.
+
+    Fails where much of what matters is alike, such as entries of one long list.
 
     Source: Park et al., KeyDiff: Key Similarity-Based KV Cache Eviction (2025), ranked once over
     the whole context instead of block by block.

@@ -13,10 +13,13 @@ _STEPS = 8192
 class KNorm(Scorer):
     """Keep the keys with the smallest Euclidean norm: ``score = -|k|``.
 
-    Keys of low norm tend to receive much attention.  Needs nothing but the keys, so that it is the
-    cheapest press that looks at the context; weak where one fact has to be found again.  Norms are
-    compared to about four digits and of equal ones the first stays: a token that occurs again has
-    a rotated key of the same norm, and rounding must not decide.
+    Keys of low norm tend to receive much attention.  Norms are compared to about four digits and of
+    equal ones the first stays: a token that occurs again has a rotated key of the same norm, and
+    rounding must not decide.
+
+    Cost: one pass over the keys, the least of all presses that look at the context.
+
+    Fails where one fact has to be found again, and on models whose norms say nothing.
 
     Source: Devoto et al., A Simple and Effective L2 Norm-Based Strategy for KV Cache Compression
     (2024).

@@ -23,6 +23,11 @@ class LagKV(Scorer):
     chunk.  Sinks, the last chunk and what is left over after it stay; if fewer keys are kept than
     these, or the context has fewer than ``n_sink + 2 lag`` tokens, sinks and the newest keys do.
 
+    Cost: one pass over keys and values.
+
+    Fails where a chunk and the next are of different kinds of text, and in short contexts, where it
+    is a window.
+
     Source: Liang et al., LagKV: Lag-Relative Information of the KV Cache Tells Which Tokens Are
     Important (2025).
     """

@@ -13,11 +13,16 @@ class ObservedAttention(Scorer):
 
     With the causal attention A of all T queries, ``score_i = mean over the group of
     sum_q A[q, i] / (T - i)``: the mean over the queries that see the key, because early keys are
-    seen by more.  The column sums are computed anew beside the model's own attention, a block of
-    queries at a time, so that memory stays linear in the context; the time of the prefill's
-    attention doubles.  The last keys are means of very few queries and therefore noisy.
+    seen by more.
 
-    A one-shot relative of Zhang et al., H2O: Heavy-Hitter Oracle (2023), which evicts step by step.
+    Cost: the column sums are computed anew beside the model's own attention, a block of queries at
+    a time: memory stays linear in the context, the time of the prefill's attention doubles.
+
+    Fails for keys near the end, which are means of very few queries and therefore noisy, and where
+    what was read often is not what is asked.
+
+    Source: a one-shot relative of Zhang et al., H2O: Heavy-Hitter Oracle for Efficient Generative
+    Inference of Large Language Models (2023), which evicts step by step.
     """
 
     name = "observed_attention"

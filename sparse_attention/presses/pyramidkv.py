@@ -20,6 +20,10 @@ class PyramidKV(SnapKV):
     low becomes ``2 b - high``.  Where these are not in order, ``T >= high >= low >= w``, all layers
     keep b: so in contexts with ``b < beta w``.
 
+    Cost: that of SnapKV.
+
+    Fails where SnapKV does, and on models whose upper layers are those that look facts up.
+
     Source: Cai et al., PyramidKV: Dynamic KV Cache Compression based on Pyramidal Information
     Funneling (2024).
     """

@@ -24,8 +24,12 @@ class SnapKV(Scorer):
     - ``score_i = mean over the group``.
 
     The w keys of the window stay.  If fewer keys are kept than that, or the context is no longer
-    than the window, the newest ones stay.  Costs the products of w queries with all keys.  Blind to
-    the question it finds what the end of the context is about, which need not be what is asked.
+    than the window, the newest ones stay.
+
+    Cost: the last w queries are kept from the prefill and multiplied with all keys once.
+
+    Fails where the question is not known yet: what the end of the context is about need not be what
+    is asked.
 
     Source: Li et al., SnapKV: LLM Knows What You are Looking for Before Generation (2024).
     """

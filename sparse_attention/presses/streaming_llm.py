@@ -15,8 +15,11 @@ class StreamingLLM(Scorer):
     """Keep the first ``n_sink`` keys and the newest ones.
 
     Follow it by ``key_rerotation`` for the positions inside the cache that the paper uses.  If
-    fewer keys are kept than there are sinks, the first ones stay.  Whatever was in the middle is
-    lost.
+    fewer keys are kept than there are sinks, the first ones stay.
+
+    Cost: nothing to choose.
+
+    Fails on whatever was in the middle of the context, which is lost.
 
     Source: Xiao et al., Efficient Streaming Language Models with Attention Sinks (2023).
     """

@@ -12,7 +12,11 @@ class Tova(Scorer):
 
     ``score_i`` is the mean over *all* query heads of the layer of the last query's attention to key
     i, so that every key-value head keeps the same tokens (but for those that earlier presses took
-    away).  The last token stays.  Costs one attention operation.
+    away).  The last token stays.
+
+    Cost: one query's attention.
+
+    Fails where the last token says little about what comes: a single row of attention is noisy.
 
     Source: Oren et al., Transformers are Multi-State RNNs (2024).
     """

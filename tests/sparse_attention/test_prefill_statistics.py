@@ -87,8 +87,12 @@ def test_moments_are_those_of_the_queries_before_rotation(name, chunk):
 def test_column_sums_are_those_of_the_models_own_attention(name):
     model = random_model(name)
     prefix = hf_compat.prefill(model, CONTEXT, 13, REQUEST)
+    before = model.config._attn_implementation
     model.set_attn_implementation("eager")
-    weights = model(torch.tensor([CONTEXT]), output_attentions=True, use_cache=False).attentions
+    try:
+        weights = model(torch.tensor([CONTEXT]), output_attentions=True, use_cache=False).attentions
+    finally:  # models of other tests share the configuration
+        model.set_attn_implementation(before)
     for layer, found in prefix.statistics.layers.items():
         sums = weights[layer][0].double().sum(1)
         expected = sums.view(*found.attention_sums.shape[:1], -1, len(CONTEXT)).mean(1)

@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
+from calls import calibrated_model
 from models import ARCHITECTURES, random_model, tokens, word_tokenizer
 from test_press_contract import STACKS
 from transformers import DynamicCache
 
-from sparse_attention import AttentionConfig, HuggingFaceAdapter, Protocol, UserError, make_config
+from sparse_attention import (
+    AttentionConfig,
+    HuggingFaceAdapter,
+    Protocol,
+    UserError,
+    compression,
+    make_config,
+)
 from sparse_attention.compression import compress
-from sparse_attention.maskers import Local, MagicPig, OracleTopK, RandomSampling, Sink
+from sparse_attention.kv_cache import KeptContexts, KeptHeads, PrefixLayer
+from sparse_attention.maskers import (
+    DoubleSparsity,
+    HashAttention,
+    Local,
+    MagicPig,
+    OracleTopK,
+    Quest,
+    RandomSampling,
+    Sink,
+)
 from sparse_attention.presses import (
     AdaKV,
     Decoding,
@@ -323,6 +343,40 @@ def test_blind_presses_act_after_a_question_that_is_read_densely(adapter, prefix
     answers = adapter.answer(prefix, QUESTION, configs, max_new_tokens=6, protocol=protocol)
     assert len({answer.token_ids[0] for answer in answers}) == 1
     assert answers[1].kept_share == pytest.approx((60 + 11) / (120 + 11), rel=1e-9)
+
+
+def test_heads_one_at_a_time_give_the_same_as_together(adapter, prefix, monkeypatch):
+    """Ragged layouts handle each head by itself; with equal budgets both ways are there."""
+    adapter.profile = calibrated_model((2, 2), layers=4)
+    maskers = [
+        OracleTopK(heavy_size=0.2),
+        Quest(heavy_size=0.2, page_size=4),
+        DoubleSparsity(heavy_size=0.2),
+        HashAttention(heavy_size=0.2),
+        MagicPig(lsh_k=4, lsh_l=20),
+    ]
+    configs = [AttentionConfig((Tova(compression_ratio=0.3), *EDGES, one)) for one in maskers]
+    together = adapter.answer(prefix, QUESTION, configs, max_new_tokens=5)
+
+    def split(call, keep):
+        for head in range(keep.shape[0]):
+            own = slice(head, head + 1)
+            one = replace(
+                call, keys=call.keys[own], values=call.values[own], positions=call.positions[own]
+            )
+            left = one.only(keep[own])
+            yield KeptHeads(own, PrefixLayer(left.keys, left.values, start=0), left.positions)
+
+    monkeypatch.setattr(compression, "_parts", split)
+    fresh = replace(prefix, kept=KeptContexts())
+    apart = adapter.answer(fresh, QUESTION, configs, max_new_tokens=5)
+    for one, two in zip(together, apart, strict=True):
+        assert one.token_ids == two.token_ids
+        assert one.density == pytest.approx(two.density, abs=1e-9)
+        assert one.union_density == pytest.approx(two.union_density, abs=1e-9)
+        assert one.selection_share == pytest.approx(two.selection_share, rel=1e-9)
+        assert one.attention_error == pytest.approx(two.attention_error, rel=1e-3)
+        assert one.selection_share < 0.71
 
 
 @pytest.mark.parametrize("sparse_from", ["question", "generation"])

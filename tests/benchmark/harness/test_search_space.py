@@ -105,6 +105,31 @@ def test_bad_spaces(config_type, overrides, message):
         GenericConfigOptimizer(config_type, overrides)
 
 
+def test_each_layer_of_the_model_has_its_own_parameter(tmp_path):
+    profile = ModelProfile("bare", tmp_path, 3, 4, 2, 16, None)
+    space = GenericConfigOptimizer("layer_snapkv", {"compression_ratio": 0.5}, profile)
+    names = [parameter.name for parameter in space.search_space]
+    assert [name for name in names if name.startswith("ratios")] == [
+        "ratios[0]",
+        "ratios[1]",
+        "ratios[2]",
+    ]
+    point = {parameter.name: parameter.values[0] for parameter in space.search_space}
+    config = space.config(point | {"ratios[1]": 0.875})
+    assert config.methods[1].ratios == (0.0, 0.875, 0.0)
+    fixed = GenericConfigOptimizer("layer_snapkv", {"ratios": [[0.5, 0.5, 0.25]]}, profile)
+    point = {parameter.name: parameter.values[0] for parameter in fixed.search_space}
+    assert fixed.config(point).methods[1].ratios == (0.5, 0.5, 0.25)
+    with pytest.raises(UserError, match="2 values, but the model has 3 layers"):
+        GenericConfigOptimizer("layer_snapkv", {"ratios": [[0.5, 0.5]]}, profile)
+    many = ModelProfile("deep", tmp_path, 40, 4, 2, 16, None)
+    for algorithm in ALGORITHMS:
+        proposals = Proposals(GenericConfigOptimizer("layer_snapkv", None, many), algorithm, 3, 1)
+        found = proposals.next()
+        assert found is not None
+        assert len(found[2].methods[1].ratios) == 40
+
+
 def test_a_dense_type_has_nothing_to_search():
     assert not is_tunable("dense")
     assert [kind.name for kind in types_of(ANY_TYPE)] == TUNABLE
