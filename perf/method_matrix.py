@@ -3,8 +3,9 @@
     python perf/method_matrix.py
 
 All configurations of ``method_table.py`` answer the same samples, as rows over shared prefills, at
-each length.  Prints a table, draws the curves, and reports for each method and length the cost
-(density) from which on its mean score is at least 95% of dense attention's; 1 where it is not.
+each length.  Prints a table, draws the curves, and reports for each method and length the cost (the
+density, or what a press keeps) from which on its mean score is at least 95% of dense attention's; 1
+where it is not.  Presses do not see the question.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-from method_table import AXES, CURVES, Axis, Curve
+from method_table import AXES, CURVES, LOCAL, PRESS_CURVES, SINK, Axis, Curve
 from rich.console import Console
 from rich.table import Table
 
@@ -73,7 +74,8 @@ def measure(
     evaluator: Evaluator, tokenizer: object, length: int, samples: int, tasks: Sequence[str]
 ) -> dict[AttentionConfig, Point]:
     """Answer the samples of all tasks at one length with every configuration."""
-    configs = dict.fromkeys([DENSE, *(config for curve in CURVES for config in curve.configs)])
+    curves = (*CURVES, *PRESS_CURVES)
+    configs = dict.fromkeys([DENSE, *(config for curve in curves for config in curve.configs)])
     labels = {str(number): config for number, config in enumerate(configs)}
     benchmark = Ruler(lexicon="embedded", length=length, samples=samples)
     answers: dict[str, list[Prediction]] = {label: [] for label in labels}
@@ -99,18 +101,18 @@ def cheapest(curve: Curve, points: Mapping[AttentionConfig, Point]) -> float:
     return lowest
 
 
-def draw(matrix: Mapping[int, Mapping[AttentionConfig, Point]], path: Path) -> None:
-    """A PNG with a panel for each axis and length."""
-    names = list(dict.fromkeys(name for curve in CURVES for name in curve.axes))
+def draw(
+    curves: Sequence[Curve], matrix: Mapping[int, Mapping[AttentionConfig, Point]], path: Path
+) -> None:
+    """A PNG with a panel for each axis of some curves and each length."""
+    names = list(dict.fromkeys(name for curve in curves for name in curve.axes))
     size = (4.6 * len(matrix) + 0.4, 3.4 * len(names) + 1.2)
     figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(len(names), len(matrix), squeeze=False, sharey=True)
     for line, name in zip(panels, names, strict=True):
         for panel, (length, points) in zip(line, matrix.items(), strict=True):
-            for number, curve in enumerate(CURVES):
-                if name not in curve.axes:
-                    continue
+            for number, curve in enumerate(curves):
                 own = sorted(
                     (points[config].cost(AXES[name]), *_limits(points[config].score))
                     for config in curve.configs
@@ -152,7 +154,7 @@ def main() -> None:
     parser.add_argument("--lengths", type=int, nargs="+", default=[1024, 4096])
     parser.add_argument("--samples", type=int, default=5, help="of each task (default: 5)")
     parser.add_argument("--tasks", nargs="+", choices=SUPPORTED_TASKS, default=SUPPORTED_TASKS)
-    parser.add_argument("--output", type=Path, default=Path("docs/images/method_matrix.png"))
+    parser.add_argument("--output", type=Path, default=Path("docs/images"), help="folder")
     options = parser.parse_args()
     torch.set_num_threads(1)
 
@@ -164,7 +166,8 @@ def main() -> None:
         )
         for length in options.lengths
     }
-    draw(matrix, options.output)
+    draw(CURVES, matrix, options.output / "method_matrix.png")
+    draw(PRESS_CURVES, matrix, options.output / "press_matrix.png")
     measured: dict[str, float] = {}
     console = Console()
     console.width = max(console.width, 150)
@@ -175,7 +178,7 @@ def main() -> None:
             title=f"RULER at {length} tokens, {len(dense.answers)} samples, dense "
             f"{dense.score.mean:.3f}",
         )
-        for curve in CURVES:
+        for curve in (*CURVES, *PRESS_CURVES):
             for config in curve.configs:
                 point = points[config]
                 mean, low, high = _limits(point.score)
@@ -183,10 +186,10 @@ def main() -> None:
                     f"{point.cost(axis):.3f}" if name in curve.axes else "-"
                     for name, axis in AXES.items()
                 ]
-                settings = " + ".join(method.describe() for method in config.methods[2:])
+                own = [method for method in config.methods if method not in (SINK, LOCAL)]
                 table.add_row(
                     curve.name,
-                    settings or config.methods[1].describe(),
+                    " + ".join(method.describe() for method in own),
                     f"{mean:.3f} [{low:.2f}, {high:.2f}]",
                     f"{point.attention_error:.3f}",
                     *costs,
@@ -194,7 +197,7 @@ def main() -> None:
             table.add_section()
             measured[f"{curve.name}@{length}"] = cheapest(curve, points)
         console.print(table)
-    console.print(f"drawn: {options.output}", highlight=False)
+    console.print(f"drawn in {options.output}", highlight=False)
     report(**measured)
 
 

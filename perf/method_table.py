@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from benchmark.records import Prediction
 from sparse_attention import AttentionConfig
@@ -23,6 +24,23 @@ from sparse_attention.maskers import (
     Quest,
     RandomSampling,
     Sink,
+)
+from sparse_attention.presses import (
+    AdaKV,
+    ChunkKV,
+    CriticalKV,
+    ExpectedAttention,
+    KeyDiff,
+    KNorm,
+    LagKV,
+    ObservedAttention,
+    Press,
+    PyramidKV,
+    RandomPress,
+    Scorer,
+    SnapKV,
+    StreamingLLM,
+    Tova,
 )
 
 
@@ -44,6 +62,7 @@ def _bytes(answer: Prediction) -> float | None:
 AXES = {
     "density": Axis("density (share of keys read, by query head)", lambda answer: answer.density),
     "bytes": Axis("bytes read (union of query heads, and to choose)", _bytes),
+    "kept": Axis("share of the cache's bytes that is kept", lambda answer: answer.kept_share),
 }
 
 
@@ -127,4 +146,32 @@ CURVES = (
             )
         ),
     ),
+)
+
+RATIOS = (0.25, 0.5, 0.75, 0.875, 0.95)
+
+
+def _pressed(name: str, press: type[Scorer], *others: Press, **settings: Any) -> Curve:
+    """A curve of one press, followed by ``others``, from keeping most to keeping little."""
+    configs = (
+        AttentionConfig((press(compression_ratio=ratio, **settings), *others)) for ratio in RATIOS
+    )
+    return Curve(name, tuple(configs), ("kept",))
+
+
+PRESS_CURVES = (
+    _pressed("random_press", RandomPress),
+    _pressed("streaming_llm", StreamingLLM),
+    _pressed("knorm", KNorm),
+    _pressed("keydiff", KeyDiff),
+    _pressed("lagkv", LagKV, lag=32),
+    _pressed("tova", Tova),
+    _pressed("snapkv", SnapKV),
+    _pressed("snapkv + chunkkv", SnapKV, ChunkKV()),
+    _pressed("snapkv + criticalkv", SnapKV, CriticalKV()),
+    _pressed("snapkv + adakv", SnapKV, AdaKV()),
+    _pressed("pyramidkv", PyramidKV),
+    _pressed("observed_attention", ObservedAttention),
+    _pressed("expected_attention", ExpectedAttention),
+    _pressed("expected_attention + adakv", ExpectedAttention, AdaKV(), epsilon=0.01),
 )
