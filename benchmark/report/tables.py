@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from rich import box
@@ -14,7 +14,6 @@ from benchmark.report.groups import Group, Interval, Row
 from benchmark.statistics import LEVEL
 
 NONE = "-"
-_HELD_OUT = ("held-out score", "held-out difference")
 _MOST_COLUMNS = 8
 
 
@@ -28,25 +27,35 @@ class TextTable:
 
 
 def summary_table(group: Group) -> TextTable:
-    """Quality and cost of each configuration, mean over the subsets."""
+    """Quality and cost of each configuration, mean over the subsets.
+
+    Scores on held-out samples stand there if something was tuned, kept memory if a press freed
+    some, and decode times if configurations did not share batches, which tells nothing of each.
+    """
+    rows = list(group.rows.values())
     count = len(group.subsets)
     scope = group.subsets[0] if count == 1 else f"mean of {count} subsets"
-    samples = max(row.total_count("samples") for row in group.rows.values())
-    tuned = any(row.tuned for row in group.rows.values())
-    columns = (
-        "config",
-        "score",
-        "difference to dense",
-        *(_HELD_OUT if tuned else ()),
-        "density",
-        "kept memory",
-        "attention error",
-        "decode s",
-    )
+    samples = max(row.total_count("samples") for row in rows)
+    columns: dict[str, Callable[[Row], str]] = {
+        "config": lambda row: row.label,
+        "score": lambda row: _score(group, row),
+        "difference to dense": lambda row: _difference(group, row, held_out=False),
+    }
+    if any(row.tuned for row in rows):
+        columns["held-out score"] = lambda row: _interval(
+            row.mean_estimate("score", group.subsets, held_out=True)
+        )
+        columns["held-out difference"] = lambda row: _difference(group, row, held_out=True)
+    columns["density"] = lambda row: _mean(group, row, "density", ".3f")
+    if any((row.mean("kept_share", group.subsets) or 1.0) < 1 for row in rows):
+        columns["kept memory"] = lambda row: _mean(group, row, "kept_share", ".3f")
+    columns["attention error"] = lambda row: _mean(group, row, "attention_error", ".3g")
+    if _batch_size(group) == 1:
+        columns["decode s"] = lambda row: f"{row.total_cost('decode_seconds'):.1f}"
     return TextTable(
         f"{group.title}: {scope}, {samples} samples",
-        columns,
-        tuple(_summary_row(group, row, tuned) for row in group.rows.values()),
+        tuple(columns),
+        tuple(tuple(cell(row) for cell in columns.values()) for row in rows),
     )
 
 
@@ -93,12 +102,6 @@ def notes(group: Group) -> Iterator[str]:
                 yield f"{row.label}: {number} of {row.total_count('samples')} samples {name}."
     cells = [metrics for row in group.rows.values() for metrics in row.metrics.values()]
     yield from dict.fromkeys(remark for cell in cells for remark in cell.get("remarks", ()))
-    rows = max(cell["costs"]["rows"] for cell in cells)
-    if rows > 1:
-        yield (
-            f"decode s: a configuration's equal share of batches of up to {rows} configurations, "
-            "measurement of the attention error included; not a comparison of their speeds."
-        )
 
 
 def print_group(group: Group, console: Console) -> None:
@@ -128,27 +131,28 @@ def markdown(text: TextTable) -> str:
     )
 
 
-def _summary_row(group: Group, row: Row, tuned: bool) -> tuple[str, ...]:
-    density = row.mean("density", group.subsets)
-    kept = row.mean("kept_share", group.subsets)
-    error = row.mean("attention_error", group.subsets)
-    score = row.mean_estimate("score", group.subsets)
-    incomplete = len(row.metrics) < len(group.subsets)
-    difference = row.mean_estimate("dense_difference", group.subsets)
-    unseen = (
-        _interval(row.mean_estimate("score", group.subsets, held_out=True)),
-        _interval(row.mean_estimate("dense_difference", group.subsets, held_out=True), signed=True),
-    )
-    return (
-        row.label,
-        f"only {len(row.metrics)} subsets" if incomplete else _interval(score),
-        NONE if row.is_dense else _interval(difference, signed=True),
-        *(unseen if tuned else ()),
-        NONE if density is None else f"{density:.3f}",
-        NONE if kept is None else f"{kept:.3f}",
-        NONE if error is None else f"{error:.3g}",
-        f"{row.total_cost('decode_seconds'):.1f}",
-    )
+def _score(group: Group, row: Row) -> str:
+    if len(row.metrics) < len(group.subsets):
+        return f"only {len(row.metrics)} subsets"
+    return _interval(row.mean_estimate("score", group.subsets))
+
+
+def _difference(group: Group, row: Row, *, held_out: bool) -> str:
+    if row.is_dense:
+        return NONE
+    found = row.mean_estimate("dense_difference", group.subsets, held_out=held_out)
+    return _interval(found, signed=True)
+
+
+def _mean(group: Group, row: Row, name: str, form: str) -> str:
+    mean = row.mean(name, group.subsets)
+    return NONE if mean is None else format(mean, form)
+
+
+def _batch_size(group: Group) -> int:
+    """Most configurations that were decoded together."""
+    cells = (cell for row in group.rows.values() for cell in row.metrics.values())
+    return max(cell["costs"]["rows"] for cell in cells)
 
 
 def _budget_row(group: Group, row: Row) -> tuple[str, ...]:
