@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import torch
@@ -60,14 +61,16 @@ def choose_devices(gpu_ids: Sequence[int] | None, num_workers: int | None) -> De
     wanted = range(len(available)) if gpu_ids is None else gpu_ids
     found = [available[number] for number in wanted if number < len(available)]
     if gpu_ids and len(found) < len(gpu_ids):
-        place = f"GPUs {found}" if found else "the CPU"
-        logger.warning(
-            "GPUs %s were asked for, this machine has %d; working on %s",
-            *(list(gpu_ids), len(available), place),
-        )
+        place = f"GPUs {', '.join(found)}" if found else "the CPU"
+        _say_once(f"GPUs {list(gpu_ids)} were asked for, this machine has {len(available)}", place)
     if found:
         return Devices.of("cuda", tuple(found[:num_workers]))
     return Devices.of("cpu", ("",) * (num_workers or min(2, cpu_count())))
+
+
+@cache
+def _say_once(problem: str, place: str) -> None:
+    logger.warning("%s; working on %s", problem, place)
 
 
 def _visible_gpus() -> list[str]:
