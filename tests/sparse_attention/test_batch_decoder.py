@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -41,6 +41,7 @@ def step(batch: BatchDecoder | SparseDecoder, fresh: Tensor) -> Tensor:
     return batch.attend(0, queries, LayerSettings(scaling=WIDTH**-0.5))
 
 
+@settings(deadline=None)
 @given(data=st.data())
 def test_a_row_reads_what_it_would_have_read_alone(data):
     prompts = data.draw(st.lists(st.integers(0, 2), min_size=1, max_size=4))
