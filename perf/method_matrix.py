@@ -24,7 +24,6 @@ from pathlib import Path
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from method_table import AXES, CURVES, LOCAL, PRESS_CURVES, SINK, Axis, Curve
 from rich.console import Console
 from rich.table import Table
@@ -35,6 +34,7 @@ from benchmark.executor_config import AdapterConfig
 from benchmark.files import write_atomic
 from benchmark.metrics_document import score_predictions
 from benchmark.records import Prediction
+from benchmark.report.axes import density_axis
 from benchmark.ruler.benchmark import Ruler
 from benchmark.statistics import Estimate, mean_interval
 from sparse_attention import AttentionConfig, HuggingFaceAdapter
@@ -127,14 +127,9 @@ def draw(
                 )
                 panel.vlines(costs, lows, highs, color=colour, alpha=0.25, linewidth=1)
             panel.axhline(points[DENSE].score.mean, color="0.25", linewidth=1, label="dense")
-            panel.set_xscale("log")
+            density_axis(panel)
             panel.set_title(f"{length} tokens", fontsize=9)
             panel.set_xlabel(AXES[name].title, fontsize=8)
-            panel.grid(alpha=0.25)
-            panel.tick_params(labelsize=8)
-            panel.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-            panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-            panel.xaxis.set_minor_formatter(NullFormatter())
         line[0].set_ylabel("score", fontsize=9)
     handles, labels = panels[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8, frameon=False)

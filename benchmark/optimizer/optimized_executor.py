@@ -32,19 +32,23 @@ class OptimizedBenchmarkExecutor:
 
     def __init__(
         self,
-        executor: BenchmarkExecutor,
         optimization_config: OptimizationConfig,
-        *,
         gpu_ids: Sequence[int] | None = None,
-        num_workers: int | None = None,
         results_dir: str | Path = "results",
+        num_workers: int | None = None,
+        *,
         quiet: bool = False,
     ) -> None:
-        """Use ``executor`` for the matrix, and the same devices for the search."""
-        self._executor, self._settings = executor, optimization_config
-        self._devices: dict[str, Any] = {"gpu_ids": gpu_ids, "num_workers": num_workers}
-        self._results_dir, self._quiet = results_dir, quiet
+        """Search as ``optimization_config`` says; the rest is as of ``BenchmarkExecutor``."""
+        self._executor = BenchmarkExecutor(gpu_ids, results_dir, num_workers, quiet=quiet)
+        self._settings, self._results_dir = optimization_config, results_dir
+        self._how: dict[str, Any] = {
+            "gpu_ids": gpu_ids,
+            "num_workers": num_workers,
+            "quiet": quiet,
+        }
 
+    @hold_ray()
     def run_benchmark_matrix(
         self,
         model_names: Sequence[str],
@@ -63,23 +67,6 @@ class OptimizedBenchmarkExecutor:
         Raises:
             UserError: for bad input, before anything is computed.
         """
-        with hold_ray():
-            return self._run(
-                model_names,
-                sparse_attention_configs,
-                benchmark_configs,
-                adapter_config,
-                request_kwargs,
-            )
-
-    def _run(
-        self,
-        model_names: Sequence[str],
-        sparse_attention_configs: Sequence[tuple[str, AttentionConfig | None]],
-        benchmark_configs: Sequence[BenchmarkConfig],
-        adapter_config: AdapterConfig | None,
-        request_kwargs: Mapping[str, Any] | None,
-    ) -> MatrixResult:
         fixed, searched = self._sort(sparse_attention_configs)
         tuned: dict[str, dict[str, OptimizedSparseConfig]] = {}
         if searched:
@@ -93,8 +80,7 @@ class OptimizedBenchmarkExecutor:
                     self._settings,
                     adapter_config=adapter_config,
                     request_kwargs=request_kwargs,
-                    quiet=self._quiet,
-                    **self._devices,
+                    **self._how,
                 )
 
         def choose(model: str, benchmark: str, subset: str) -> dict[str, Chosen]:
@@ -177,12 +163,4 @@ def create_optimized_benchmark_executor(
     settings = optimization_config or OptimizationConfig()
     if not enable_optimization:
         settings = settings.model_copy(update={"enabled": False})
-    executor = BenchmarkExecutor(gpu_ids, results_dir, num_workers, quiet=quiet)
-    return OptimizedBenchmarkExecutor(
-        executor,
-        settings,
-        gpu_ids=gpu_ids,
-        num_workers=num_workers,
-        results_dir=results_dir,
-        quiet=quiet,
-    )
+    return OptimizedBenchmarkExecutor(settings, gpu_ids, results_dir, num_workers, quiet=quiet)

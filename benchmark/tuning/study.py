@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -113,8 +114,7 @@ class Study:
         )
         self._numbers: dict[int, int] = {}
         self._exhausted = False
-        self._replayed: list[TrialRecord] = []
-        self._reported: dict[int, list[float]] = {}
+        self._reported: defaultdict[int, list[float]] = defaultdict(list)
         """Losses by rung."""
         self._mutex = RLock()
         smallest = min(len(task.split.tuning) for task in tasks)
@@ -142,7 +142,8 @@ class Study:
                 continue
             record.number = len(self.trials)
             self.trials.append(record)
-            self._replayed.append(record)
+            for rung, reached in enumerate(record.rungs):
+                self._reported[rung].append(reached["losses"][0])
         if self.trials:
             logger.info("%s: goes on after %d trials", self.name, len(self.trials))
 
@@ -222,11 +223,8 @@ class Study:
         """
         if rung + 1 >= self.rungs:
             return
-        known = [report[LOSS] for report in reports if report[STATUS] == OK]
-        earlier = self._reported.setdefault(
-            rung, [r.rungs[rung]["losses"][0] for r in self._replayed if len(r.rungs) > rung]
-        )
-        earlier += known
+        earlier = self._reported[rung]
+        earlier += [report[LOSS] for report in reports if report[STATUS] == OK]
         for report in reports:
             if report[STATUS] == OK:
                 better = sum(loss < report[LOSS] for loss in earlier)
