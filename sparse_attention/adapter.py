@@ -173,7 +173,7 @@ class HuggingFaceAdapter:
             protocol,
             measure_error=measure_error,
         )
-        probes = decoder.probes
+        probes = [decoder.probes[row] for row in range(len(distinct))]
         logits = self._read_question(decoder, question_ids)
         generated = self._generate(decoder, logits, max_new_tokens)
         prefix.trim()

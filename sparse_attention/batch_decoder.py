@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from .decoder import LayerSettings, SparseDecoder
-from .probes import Probe
 
 
 @dataclass
@@ -118,4 +117,4 @@ class BatchDecoder:
         """Count nothing more for a row, because its answer has ended."""
         for part in self.parts:
             if row in part.rows:
-                part.decoder.probes[part.rows.index(row)] = Probe()
+                part.decoder.probes.stop(part.rows.index(row))

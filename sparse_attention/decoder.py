@@ -22,7 +22,7 @@ from .config import AttentionConfig, Protocol
 from .kv_cache import LayerCache, SharedPrefixCache
 from .maskers import Masker
 from .prefill_statistics import LayerSettings
-from .probes import Probe
+from .probes import Probes
 from .row_contexts import WHOLE, ContextName, RowContexts
 from .selection import Selection
 
@@ -62,7 +62,7 @@ class SparseDecoder:
     ) -> None:
         self.cache, self.protocol, self.measure_error = cache, protocol, measure_error
         self.configs, self.sample_keys = list(configs), list(sample_keys)
-        self.probes = [Probe() for _ in configs]
+        self.probes = Probes(len(self.configs), cache.layers[0].prefix_keys.device)
         self._dense_phase = self._released = False
         self.contexts = RowContexts(cache, protocol)
         self._arrange()
@@ -72,7 +72,7 @@ class SparseDecoder:
         self.contexts.rename_rows(self.cache.keep_rows(rows))
         self.configs = [self.configs[row] for row in rows]
         self.sample_keys = [self.sample_keys[row] for row in rows]
-        self.probes = [self.probes[row] for row in rows]
+        self.probes.keep_rows(rows)
         self._arrange()
 
     def _arrange(self) -> None:
@@ -172,8 +172,7 @@ class SparseDecoder:
                 operation = _Operation(cache, geometry, turned, settings, block, self)
                 dense[own] = operation.dense_output()
         if dense is not None:
-            for probe, ours, reference in zip(self.probes, output, dense, strict=True):
-                probe.add_error(ours, reference)
+            self.probes.add_errors(output, dense)
         return output
 
     def _attend_kept(
@@ -227,7 +226,7 @@ class _Operation:
         self.cache, self.geometry, self.queries = cache, geometry, queries
         self.settings, self.block = settings, block
         own = slice(block.rows.start, block.rows.stop)
-        self.probes, self.sample_keys = decoder.probes[own], decoder.sample_keys[own]
+        self.probes, self.sample_keys = decoder.probes, decoder.sample_keys[own]
         self.visible_total = geometry.visible_total
         self.dense_layer = cache.layer in decoder.protocol.dense_layers
         rows = queries.shape[0]
@@ -329,7 +328,7 @@ class _Operation:
         sinks = self.settings.sink_logits
         output[order] = result if sinks is None else result * sink_share(logits, sinks)
 
-    def _count(self, rows: Sequence[int], selection: Selection, call: AttentionCall | None) -> None:
+    def _count(self, rows: range, selection: Selection, call: AttentionCall | None) -> None:
         """Record what ``rows`` read, and what the methods of ``call`` read to choose it."""
         _, heads, group, queries, _ = self.queries.shape
         visible = heads * group * self.visible_total
@@ -341,13 +340,15 @@ class _Operation:
             united = selection.united_counts.expand(len(rows), heads, group, queries, 1)
             united = united.sum((1, 2, 3, 4))
         own = self.geometry.visible_total / self.visible_total
-        for row, count, union in zip(rows, counts, united, strict=True):
-            selecting = 0.0
-            if call is not None:
+        selecting = [0.0] * len(rows)
+        if call is not None:
+            for place, row in enumerate(rows):
                 maskers = self.block.configs[row].maskers
-                selecting = sum(masker.selection_bytes(call) for masker in maskers)
-            share = own * selecting / self.cache.prefix.bytes_per_key
-            self.probes[row].add_reads(count, union, visible, share)
+                size = sum(masker.selection_bytes(call) for masker in maskers)
+                selecting[place] = own * size / self.cache.prefix.bytes_per_key
+        first = self.block.rows.start
+        counted = range(first + rows.start, first + rows.stop)
+        self.probes.add_reads(counted, counts, united, visible, selecting)
 
 
 def _groups(configs: Sequence[AttentionConfig]) -> list[range]:

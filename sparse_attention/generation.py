@@ -152,7 +152,7 @@ class _Run:
             self.protocol,
             measure_error=self.measure_error,
         )
-        decoder.probes = [Probe()] * rows  # one for all of them: reports are about prompts
+        decoder.probes.share()  # reports are about prompts
         return decoder
 
     def end(self) -> None:
