@@ -15,6 +15,7 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from typing import Protocol as Interface
 
 import torch
 import transformers
@@ -37,7 +38,7 @@ from .errors import UserError
 from .hf_statistics import attention_settings, observing
 from .kv_cache import Prefix, PrefixLayer, SharedPrefixCache
 from .model_profile import ModelProfile
-from .prefill_statistics import NOTHING, PrefillStatistics, StatisticsRequest
+from .prefill_statistics import NOTHING, LayerSettings, PrefillStatistics, StatisticsRequest
 
 ATTENTION_NAME = "sparse_attention_selection"
 _LAYER_TYPES = {"full_attention", "sliding_attention"}
@@ -216,8 +217,23 @@ def prefill(
     return Prefix(len(tokens), tuple(layers), statistics)
 
 
+class Attending(Interface):
+    """Attention of new tokens whose keys and values ``forward`` puts into a cache."""
+
+    @property
+    def cache(self) -> SharedPrefixCache:
+        """Where the model's attention modules put new keys and values."""
+
+    @property
+    def position_shifts(self) -> Sequence[int]:
+        """See ``SparseDecoder.position_shifts``."""
+
+    def attend(self, layer: int, queries: Tensor, settings: LayerSettings) -> Tensor:
+        """See ``SparseDecoder.attend``."""
+
+
 @torch.inference_mode()
-def forward(model: PreTrainedModel, tokens: Tensor, decoder: SparseDecoder) -> Tensor:
+def forward(model: PreTrainedModel, tokens: Tensor, decoder: Attending) -> Tensor:
     """Process new tokens (rows, n) with our attention; logits after the last one, float32.
 
     Returns:
@@ -259,7 +275,7 @@ def _attention_forward(
     key: Tensor,
     value: Tensor,
     attention_mask: Tensor | None,
-    sparse_decoder: SparseDecoder | BatchDecoder | None = None,
+    sparse_decoder: Attending | BatchDecoder | None = None,
     position_bias: Tensor | None = None,
     **given: Any,
 ) -> tuple[Tensor, None]:

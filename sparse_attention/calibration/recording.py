@@ -22,18 +22,22 @@ Visit = Callable[[int, Tensor, Tensor, LayerSettings], None]
 both after the positions were encoded, and what the layer says about its attention."""
 
 
-class _Recorder(SparseDecoder):
-    """Dense attention that shows queries and keys to a visitor."""
+class _Recorder:
+    """Dense attention of one row that shows queries and keys to a visitor."""
+
+    position_shifts = (0,)
 
     def __init__(self, cache: SharedPrefixCache, visit: Visit) -> None:
-        super().__init__(cache, [AttentionConfig()], [""], Protocol(), measure_error=False)
-        self.dense_phase, self._visit = True, visit
+        self.cache, self._visit = cache, visit
+        self._dense = SparseDecoder(
+            cache, [AttentionConfig()], [""], Protocol(), measure_error=False
+        )
 
     def attend(self, layer: int, queries: Tensor, settings: LayerSettings) -> Tensor:
         cache = self.cache.layers[layer]
         keys = torch.cat([cache.prefix_keys, cache.tail_keys(slice(None))[0]], 1)
         self._visit(layer, queries[0], keys, settings)
-        return super().attend(layer, queries, settings)
+        return self._dense.attend(layer, queries, settings)
 
 
 def record(adapter: HuggingFaceAdapter, tokens: Sequence[int], visit: Visit) -> None:
