@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 
 import pytest
 import torch
@@ -103,20 +104,22 @@ def test_the_prefix_stays_bit_identical_and_serves_several_questions(adapter, pr
     assert adapter.answer(fresh, tokens(5, 4), CONFIGS, max_new_tokens=5) == first[0]
 
 
-def test_rows_that_end_leave_the_batch(adapter, prefix):
+def test_rows_that_end_leave_the_batch(adapter, prefix, monkeypatch):
+    monkeypatch.setattr(adapter, "_stop", frozenset())
     free = adapter.answer(prefix, tokens(6, 2), CONFIGS, max_new_tokens=10)
-    stop = {answer.token_ids[2 + index % 3] for index, answer in enumerate(free)}
-    adapter._stop = frozenset(stop)
-    try:
-        stopped = adapter.answer(prefix, tokens(6, 2), CONFIGS, max_new_tokens=10)
-    finally:
-        adapter._stop = frozenset()
+    rows_with = Counter(token for answer in free for token in set(answer.token_ids))
+    stop = max((t for t in rows_with if rows_with[t] < len(CONFIGS)), key=rows_with.__getitem__)
+    assert rows_with[stop] > 10
+    monkeypatch.setattr(adapter, "_stop", frozenset({stop}))
+    stopped = adapter.answer(prefix, tokens(6, 2), CONFIGS, max_new_tokens=10)
     for before, after in zip(free, stopped, strict=True):
-        ends = [i for i, token in enumerate(before.token_ids) if token in stop]
-        length = ends[0] + 1 if ends else 10
+        ends = stop in before.token_ids
+        length = before.token_ids.index(stop) + 1 if ends else 10
         assert after.token_ids == before.token_ids[:length]
         assert after.finish_reason == ("stop" if ends else "length")
-    assert {answer.finish_reason for answer in stopped} == {"stop"} or any(stop)
+    reasons = Counter(answer.finish_reason for answer in stopped)
+    assert reasons == {"stop": rows_with[stop], "length": len(CONFIGS) - rows_with[stop]}
+    assert len({len(answer.token_ids) for answer in stopped}) > 3  # they leave one after the other
 
 
 def test_equal_configurations_are_answered_once_and_in_order(adapter, prefix):

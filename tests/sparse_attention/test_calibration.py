@@ -102,6 +102,7 @@ def test_hashes_learn(model_folder):
     how = Training(steps=80, hidden=32, depth=2, share=0.1)
     tensors, recall = train(adapter, blocks, how)
     again, _ = train(adapter, blocks, how)
+    assert tensors
     assert all(torch.equal(tensors[name], again[name]) for name in tensors)
     assert len(recall) == 4
     for before, after in recall.values():
@@ -114,6 +115,7 @@ def test_training_examples_mark_the_highest_visible_scores():
         random_model("gemma2"), word_tokenizer(), "gemma2"
     )  # windows of 24
     found = examples(adapter, tokens(60, seed=6), 0.1, torch.Generator().manual_seed(0))
+    assert sorted(found) == [0, 1, 2, 3]
     for example in found.values():
         group = example.queries.shape[0] // example.keys.shape[0]
         keys = example.keys.repeat_interleave(group, 0).double()

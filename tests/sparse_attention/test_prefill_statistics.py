@@ -93,6 +93,7 @@ def test_column_sums_are_those_of_the_models_own_attention(name):
         weights = model(torch.tensor([CONTEXT]), output_attentions=True, use_cache=False).attentions
     finally:  # models of other tests share the configuration
         model.set_attn_implementation(before)
+    assert prefix.statistics.layers
     for layer, found in prefix.statistics.layers.items():
         sums = weights[layer][0].double().sum(1)
         expected = sums.view(*found.attention_sums.shape[:1], -1, len(CONTEXT)).mean(1)
