@@ -14,6 +14,7 @@ from local_pool import LocalPool
 from toy_search import BENCHMARK, TYPES, search
 
 from benchmark import executor, hyperparameter_optimization
+from benchmark.commands import named_files
 from benchmark.executor_config import AdapterConfig, BenchmarkConfig
 from benchmark.hyperparameter_optimization import (
     OptimizationConfig,
@@ -29,6 +30,7 @@ from benchmark.scripts import get_cached_config, run_optimized_benchmarks
 from benchmark.tuning.cache import BestConfigCache
 from sparse_attention.adapter import HuggingFaceAdapter
 from sparse_attention.config import AttentionConfig, make_config
+from sparse_attention.config_file import load_config
 from sparse_attention.errors import UserError
 from sparse_attention.prompt import PromptSettings, encode_prompt
 
@@ -368,8 +370,11 @@ def test_the_scripts(searched, tiny_model: Path, tmp_path: Path, monkeypatch, ca
     assert get_cached_config.main(["--config-type", "local_masker", "--show-all"]) == 0
     assert "window_size" in capsys.readouterr().out
     assert get_cached_config.main(["--config-type", "local_masker", "--create-optimized"]) == 0
-    config = AttentionConfig.from_json(json.loads(capsys.readouterr().out))
-    assert config == BestConfigCache("results/hyperparameter_cache").read_all()[0].config
+    Path("best.json").write_text(capsys.readouterr().out)
+    config = BestConfigCache("results/hyperparameter_cache").read_all()[0].config
+    for file in ("best.json", stored[0]):
+        assert load_config(file) == config
+        assert [found for _, found in named_files([str(file)])] == [config]
     assert get_cached_config.main(["--config-type", "magic_pig"]) == 1
     errors = capsys.readouterr().err
     assert "no cached result for config type 'magic_pig'" in errors
