@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from benchmark.report.groups import Group, read_groups
 from benchmark.report.tables import print_group
 from benchmark.report.write import write_report
 from sparse_attention.config import AttentionConfig, Protocol, make_config
+from sparse_attention.config_file import load_configs
 from sparse_attention.errors import UserError, unknown_name
 from sparse_attention.prompt import PromptSettings
 
@@ -97,27 +97,7 @@ def _show(groups: Sequence[Group]) -> None:
 
 def named_files(files: Sequence[str]) -> list[tuple[str, AttentionConfig | None]]:
     """Configurations by label from JSON files."""
-    configs: list[tuple[str, AttentionConfig | None]] = []
-    for file in files:
-        document = _read_json(Path(file))
-        if not isinstance(document, Mapping) or not document:
-            raise UserError(f"{file}: one configuration or several by name are expected.")
-        named = {Path(file).stem: document} if "methods" in document else document
-        for name, config in named.items():
-            try:
-                configs.append((name, AttentionConfig.from_json(config)))
-            except UserError as error:
-                raise UserError(f"{file}, configuration {name!r}: {error}") from error
-    return configs
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}.") from error
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not JSON: {error}.") from error
+    return [pair for file in files for pair in load_configs(file).items()]
 
 
 def benchmarks(names: Sequence[str], given: Mapping[str, Any]) -> list[BenchmarkConfig]:

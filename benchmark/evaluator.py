@@ -8,7 +8,8 @@ import resource
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -100,19 +101,22 @@ class Evaluator:
         result: ContextResult,
     ) -> None:
         self._reset_peak_memory()
-        blank = Prediction(
-            sample.id, sample.task, context_fingerprint(sample.context), status="failed"
-        )
+        about: dict[str, Any] = {
+            "id": sample.id,
+            "task": sample.task,
+            "context": context_fingerprint(sample.context),
+        }
         prefill_seconds = 0.0
         outcomes: list[_Row | _Failure]
         try:
             prompt = self._encode(sample, settings)
-            blank = _with_prompt(blank, prompt)
+            about["prompt_tokens"] = len(prompt.context_ids) + len(prompt.question_ids)
+            about["removed_tokens"] = prompt.removed_tokens
             prefix, prefill_seconds = self._prefill(prompt.context_ids, list(configs.values()))
         except PromptSkipped as skipped:
             for label in configs:
                 result.predictions[label].append(
-                    replace(blank, status="skipped", reason="prompt_too_long", detail=str(skipped))
+                    Prediction.unanswered("skipped", "prompt_too_long", str(skipped), **about)
                 )
                 result.costs[label].append(self._cost(sample, 0.0, 0.0, len(configs)))
             return
@@ -124,7 +128,7 @@ class Evaluator:
             decode_seconds, rows = 0.0, len(configs)
             if isinstance(outcome, _Row):
                 decode_seconds, rows = outcome.seconds, outcome.rows
-            result.predictions[label].append(_prediction(blank, outcome))
+            result.predictions[label].append(_prediction(about, outcome))
             result.costs[label].append(self._cost(sample, prefill_seconds, decode_seconds, rows))
 
     def _encode(self, sample: Sample, settings: PromptSettings) -> EncodedPrompt:
@@ -240,12 +244,12 @@ class Evaluator:
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
             device = "cpu"
         return Cost(
-            sample.id,
-            round(prefill_seconds, 6),
-            round(decode_seconds, 6),
-            rows,
-            peak,
-            device,
+            id=sample.id,
+            prefill_seconds=round(prefill_seconds, 6),
+            decode_seconds=round(decode_seconds, 6),
+            rows=rows,
+            peak_memory_bytes=peak,
+            device=device,
         )
 
     def _reset_peak_memory(self) -> None:
@@ -272,32 +276,32 @@ def _is_out_of_memory(error: Exception) -> bool:
     )
 
 
-def _with_prompt(blank: Prediction, prompt: EncodedPrompt) -> Prediction:
-    return replace(
-        blank,
-        prompt_tokens=len(prompt.context_ids) + len(prompt.question_ids),
-        removed_tokens=prompt.removed_tokens,
-    )
-
-
-def _prediction(blank: Prediction, outcome: _Row | _Failure) -> Prediction:
+def _prediction(about: Mapping[str, Any], outcome: _Row | _Failure) -> Prediction:
+    """The record of an outcome; ``about`` are its fields that every outcome has."""
     if isinstance(outcome, _Failure):
-        return replace(blank, reason=outcome.reason, detail=outcome.detail)
+        return Prediction.unanswered("failed", outcome.reason, outcome.detail, **about)
     answer = outcome.answer
-    measured = (answer.density, answer.attention_error)
-    if not all(value is None or math.isfinite(value) for value in measured):
-        return replace(
-            blank, reason="not_finite", detail=f"density and attention error are {measured}"
+    measured: dict[str, Any] = {
+        name: six_digits(getattr(answer, name))
+        for name in (
+            "density",
+            "attention_error",
+            "union_density",
+            "selection_share",
+            "kept_share",
         )
-    return replace(
-        blank,
-        status="truncated" if blank.removed_tokens else "ok",
+    }
+    if not all(value is None or math.isfinite(value) for value in measured.values()):
+        detail = ", ".join(f"{name} {value}" for name, value in measured.items())
+        return Prediction.unanswered("failed", "not_finite", detail, **about)
+    return Prediction(
+        **about,
+        status="truncated" if about["removed_tokens"] else "ok",
+        reason="",
+        detail="",
         predicted_answer=answer.text,
         answer_tokens=len(answer.token_ids),
         finish_reason=answer.finish_reason,
-        density=six_digits(answer.density),
-        attention_error=six_digits(answer.attention_error),
-        union_density=six_digits(answer.union_density),
-        selection_share=six_digits(answer.selection_share),
-        kept_share=six_digits(answer.kept_share),
+        **measured,
+        score=None,
     )

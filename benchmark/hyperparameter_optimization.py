@@ -18,7 +18,7 @@ from benchmark.files import fingerprint
 from benchmark.generic_config_optimizer import GenericConfigOptimizer
 from benchmark.matrix import plan_jobs
 from benchmark.models import find_model
-from benchmark.tuning.cache import BestConfigCache, CachedResult, Names
+from benchmark.tuning.cache import GLOBAL, BestConfigCache, CachedResult, Names
 from benchmark.tuning.evaluations import TuningTask
 from benchmark.tuning.outcome import document, held_out_wants
 from benchmark.tuning.progress import TuningProgress
@@ -53,8 +53,7 @@ class OptimizedSparseConfig:
 
     def result_for(self, benchmark: str, subset: str) -> CachedResult | None:
         """The result for a task: its own, else the global one; None if there is none."""
-        task = Names("", self.config_type, benchmark, subset).task
-        return self.results.get(task) or self.results.get(Names("", self.config_type).task)
+        return self.results.get(f"{benchmark}_{subset}") or self.results.get(GLOBAL)
 
     def config_for(self, benchmark: str, subset: str) -> AttentionConfig | None:
         """The configuration for a task; None if there is none."""
@@ -159,7 +158,9 @@ def get_cached_optimization_config(
 
     Without ``benchmark_name`` and ``subset`` the one of a search over all tasks.
     """
-    names = Names(model_name, config_type, benchmark_name, subset)
+    names = Names(
+        model=model_name, config_type=config_type, benchmark=benchmark_name, subset=subset
+    )
     found = BestConfigCache(cache_dir).find(names)
     return found[0].config if found else None
 
@@ -192,11 +193,17 @@ class _Plan:
         for config_type, space in spaces.items():
             if settings.use_per_task_config:
                 for task in tasks:
-                    names = Names(model, config_type, task.job.benchmark.name, task.job.subset)
+                    names = Names(
+                        model=model,
+                        config_type=config_type,
+                        benchmark=task.job.benchmark.name,
+                        subset=task.job.subset,
+                    )
                     self.open.append(_Open(names, self._key(space, [task]), space, [task]))
             else:
                 key = self._key(space, tasks)
-                self.open.append(_Open(Names(model, config_type), key, space, list(tasks)))
+                names = Names(model=model, config_type=config_type, benchmark=None, subset=None)
+                self.open.append(_Open(names, key, space, list(tasks)))
 
     def _key(self, space: GenericConfigOptimizer, tasks: Sequence[TuningTask]) -> dict[str, Any]:
         """All that the outcome of a search depends on."""

@@ -14,7 +14,7 @@ from benchmark.files import json_line, move_aside, write_atomic, write_if_change
 logger = logging.getLogger(__name__)
 
 
-class Record(Protocol):
+class Line(Protocol):
     """A line: it belongs to the sample ``id``."""
 
     @property
@@ -26,14 +26,14 @@ class Record(Protocol):
     def from_json(cls, document: object) -> Self: ...  # noqa: D102
 
 
-RecordType = TypeVar("RecordType", bound=Record)
+RecordType = TypeVar("RecordType", bound=Line)
 
 
 class Damaged(ValueError):
     """A file holds something that was not written here."""
 
 
-def append_records(path: Path, records: Sequence[Record]) -> None:
+def append_records(path: Path, records: Sequence[Line]) -> None:
     """Append all records by one write, and hand them to the operating system."""
     with path.open("ab") as file:
         file.write(b"".join(json_line(record.to_json()) for record in records))
@@ -41,7 +41,7 @@ def append_records(path: Path, records: Sequence[Record]) -> None:
         os.fsync(file.fileno())
 
 
-def write_records(path: Path, records: Sequence[Record]) -> None:
+def write_records(path: Path, records: Sequence[Line]) -> None:
     """Replace the file by these records, atomically; a file that has them already stays."""
     write_if_changed(path, b"".join(json_line(record.to_json()) for record in records))
 

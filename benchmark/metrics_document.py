@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,9 @@ def score_predictions(
 
     Raises ``ValueError`` if the benchmark gives a score that is not in [0, 1].
     """
-    unscored = {name: replace(found, score=None) for name, found in predictions.items()}
+    unscored = {
+        name: found.model_copy(update={"score": None}) for name, found in predictions.items()
+    }
     answered = [
         sample for sample in samples if sample.id in predictions and predictions[sample.id].answered
     ]
@@ -41,7 +42,7 @@ def score_predictions(
     for sample, score in zip(answered, scores, strict=True):
         if not sample.answers:  # a split whose references only its authors have
             continue
-        unscored[sample.id] = replace(unscored[sample.id], score=float(score))
+        unscored[sample.id] = unscored[sample.id].model_copy(update={"score": float(score)})
     return unscored, _json_values(benchmark.calculate_metrics(frame))
 
 

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 
 Status = Literal["ok", "truncated", "skipped", "failed"]
 Reason = Literal["out_of_memory", "worker_died", "error", "not_finite", "prompt_too_long", ""]
@@ -14,111 +23,131 @@ STATUSES: tuple[Status, ...] = ("ok", "truncated", "skipped", "failed")
 ANSWERED: tuple[Status, ...] = ("ok", "truncated")
 """Statuses of samples that count into the score."""
 
+Text = InstanceOf[str]
+"""Any string: ``str`` itself refuses the lone surrogates that a model may write."""
+Share = Annotated[float, Field(ge=0, le=1)]
 
-@dataclass(frozen=True)
-class Prediction:
+
+class Record(BaseModel):
+    """Something that is written as JSON and read back; no field may be left out.
+
+    Raises:
+        ValueError: if a field is missing, unknown, of another type or out of its bounds.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields as JSON values."""
+        return self.model_dump()
+
+    @classmethod
+    def from_json(cls, document: object) -> Self:
+        """Read back what ``to_json`` gave; raises ``ValueError`` for anything else."""
+        try:
+            return cls.model_validate(document)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            field = ".".join(str(part) for part in problem["loc"]) or "record"
+            raise ValueError(f"{field} = {problem['input']!r:.80}: {problem['msg']}") from None
+
+
+class Prediction(Record):
     """The answer to one sample, or why there is none.  The same in every run: it has no times."""
 
-    id: str
-    task: str
-    context: str
+    id: Text
+    task: Text
+    context: Text
     """Hash of the context; samples with the same one depend on each other."""
     status: Status
     """``truncated``: answered, but a part of the prompt was cut."""
-    reason: Reason = ""
-    detail: str = ""
+    reason: Reason
+    detail: Text
     """For a failed or skipped sample, the cause for people."""
-    predicted_answer: str | None = None
-    answer_tokens: int = 0
-    finish_reason: Literal["stop", "length"] | None = None
-    density: float | None = None
+    predicted_answer: Text | None
+    answer_tokens: NonNegativeInt
+    finish_reason: Literal["stop", "length"] | None
+    density: Share | None
     """Keys read / keys visible, 6 significant digits."""
-    attention_error: float | None = None
+    attention_error: NonNegativeFloat | None
     """Relative squared error against dense attention, 6 significant digits."""
-    union_density: float | None = None
+    union_density: Share | None
     """The density by key-value head: a key counts once for all query heads that read it."""
-    selection_share: float | None = None
+    selection_share: NonNegativeFloat | None
     """Bytes read to choose keys / bytes of all keys and values."""
-    kept_share: float | None = None
+    kept_share: NonNegativeFloat | None
     """Bytes of keys and values held at the end / those that dense attention holds, 6 significant
     digits."""
-    prompt_tokens: int = 0
-    removed_tokens: int = 0
-    score: float | None = None
-    """Score in [0, 1]; filled in when the cell is finished."""
+    prompt_tokens: NonNegativeInt
+    removed_tokens: NonNegativeInt
+    score: Share | None
+    """Filled in when the cell is finished."""
+
+    @classmethod
+    def unanswered(
+        cls,
+        status: Literal["skipped", "failed"],
+        reason: Reason,
+        detail: str,
+        *,
+        id: str,
+        task: str,
+        context: str,
+        prompt_tokens: int = 0,
+        removed_tokens: int = 0,
+    ) -> Self:
+        """The record of a sample without an answer."""
+        return cls(
+            id=id,
+            task=task,
+            context=context,
+            status=status,
+            reason=reason,
+            detail=detail,
+            predicted_answer=None,
+            answer_tokens=0,
+            finish_reason=None,
+            density=None,
+            attention_error=None,
+            union_density=None,
+            selection_share=None,
+            kept_share=None,
+            prompt_tokens=prompt_tokens,
+            removed_tokens=removed_tokens,
+            score=None,
+        )
+
+    @model_validator(mode="after")
+    def _answer_or_reason(self) -> Self:
+        if self.answered != (self.predicted_answer is not None):
+            raise ValueError(f"{self.status}, with the answer {self.predicted_answer!r:.40}")
+        if self.answered != (self.reason == ""):
+            raise ValueError(f"{self.status}, with the reason {self.reason!r}")
+        return self
 
     @property
     def answered(self) -> bool:
         """Whether there is an answer to score."""
         return self.status in ANSWERED
 
-    def to_json(self) -> dict[str, Any]:
-        """All fields as JSON values."""
-        return asdict(self)
 
-    @classmethod
-    def from_json(cls, document: Any) -> Self:
-        """Read back what ``to_json`` gave; raises ``ValueError`` for anything else."""
-        values = _checked_fields(cls, document)
-        if values["status"] not in STATUSES:
-            raise ValueError(f"unknown status {values['status']!r}")
-        if values["status"] in ANSWERED and not isinstance(values["predicted_answer"], str):
-            raise ValueError("an answered sample without an answer")
-        return cls(**values)
-
-
-@dataclass(frozen=True)
-class Cost:
+class Cost(Record):
     """What one sample under one configuration cost."""
 
-    id: str
-    prefill_seconds: float
+    id: Text
+    prefill_seconds: NonNegativeFloat
     """Time of the context's prefill, on the sample for which it was computed; 0 on the others
     that shared it.  All configurations of a batch carry the whole time: each needs the prefill."""
-    decode_seconds: float
+    decode_seconds: NonNegativeFloat
     """The row's equal share of its batch's time."""
-    rows: int
+    rows: PositiveInt
     """Configurations in the batch."""
-    peak_memory_bytes: int
+    peak_memory_bytes: NonNegativeInt
     """On a GPU, the peak of allocated memory during this sample; on a CPU, the peak of the
     process so far."""
-    device: str
-
-    def to_json(self) -> dict[str, Any]:
-        """All fields as JSON values."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, document: Any) -> Self:
-        """Read back what ``to_json`` gave; raises ``ValueError`` for anything else."""
-        return cls(**_checked_fields(cls, document))
+    device: Text
 
 
 def six_digits(value: float | None) -> float | None:
     """``value`` to 6 significant digits, so that rounding noise of a device is not recorded."""
     return None if value is None else float(f"{value:.6g}")
-
-
-_TYPES: dict[str, tuple[type, ...]] = {
-    "str": (str,),
-    "int": (int,),
-    "float": (float, int),
-    "str | None": (str, type(None)),
-    "float | None": (float, int, type(None)),
-}
-
-
-def _checked_fields(cls: type, document: Any) -> dict[str, Any]:
-    if not isinstance(document, Mapping):
-        raise ValueError("not a JSON object")
-    names = {field.name for field in fields(cls)}
-    if set(document) != names:
-        odd = sorted(set(document) ^ names)
-        raise ValueError(f"missing or unknown fields: {', '.join(odd)}")
-    for field in fields(cls):
-        value, types = document[field.name], _TYPES.get(str(field.type))
-        if types and (not isinstance(value, types) or isinstance(value, bool)):
-            raise ValueError(f"field {field.name} is {value!r}")
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ValueError(f"field {field.name} is {value!r}")
-    return dict(document)

@@ -62,13 +62,13 @@ class WorkerDeath:
     def predictions(self, request: Request) -> list[Prediction]:
         """Failed predictions for the samples of the request."""
         return [
-            Prediction(
-                sample.id,
-                sample.task,
-                context_fingerprint(sample.context),
-                status="failed",
-                reason="worker_died",
-                detail=self.detail,
+            Prediction.unanswered(
+                "failed",
+                "worker_died",
+                self.detail,
+                id=sample.id,
+                task=sample.task,
+                context=context_fingerprint(sample.context),
             )
             for sample in request.samples
         ]

@@ -2,7 +2,7 @@
 
 from .adapter import Answer, HuggingFaceAdapter
 from .config import CONFIG_TYPES, AttentionConfig, ConfigType, Protocol, make_config
-from .config_file import load_config
+from .config_file import load_config, load_configs
 from .errors import UserError
 from .generation import PromptReport, SparseGeneration, sparse_generation
 from .kv_cache import Prefix
@@ -21,6 +21,7 @@ __all__ = [
     "SparseGeneration",
     "UserError",
     "load_config",
+    "load_configs",
     "make_config",
     "sparse_generation",
 ]

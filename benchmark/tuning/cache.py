@@ -12,31 +12,33 @@ import json
 import logging
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
+
+from pydantic import ConfigDict
 
 from benchmark.files import fingerprint, json_document, safe_name, try_lock, write_atomic
 from benchmark.provenance import describe_difference, differing_fields
+from benchmark.records import Record, Text
 from sparse_attention.config import AttentionConfig
 from sparse_attention.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT: Final = 1
 GLOBAL = "global"
 _LOCK_SECONDS = 30.0
 
 
-@dataclass(frozen=True)
-class Names:
+class Names(Record):
     """Which search it was."""
 
-    model: str
-    config_type: str
-    benchmark: str | None = None
+    model: Text
+    config_type: Text
+    benchmark: Text | None
     """None: all tasks together."""
-    subset: str | None = None
+    subset: Text | None
 
     @property
     def task(self) -> str:
@@ -68,6 +70,24 @@ class CachedResult:
     def config(self) -> AttentionConfig:
         """The best configuration."""
         return AttentionConfig.from_json(self.best["config"])
+
+
+class _Best(Record):
+    model_config = ConfigDict(extra="allow")
+
+    config: dict[str, Any]
+
+
+class _Content(Record):
+    """The part of a file that says which search it belongs to, and what was found."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    format: Literal[1]
+    names: Names
+    created: Text
+    key: dict[str, Any]
+    best: _Best
 
 
 class BestConfigCache:
@@ -110,7 +130,7 @@ class BestConfigCache:
         """
         document = {
             "format": FORMAT,
-            "names": asdict(names),
+            "names": names.to_json(),
             "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             **content,
             "key": key,
@@ -143,7 +163,7 @@ class BestConfigCache:
         holder = _read(plain)
         if holder is not None and holder.names == names:
             return plain
-        return self.folder / f"{names.stem}-{fingerprint(asdict(names))[:8]}.json"
+        return self.folder / f"{names.stem}-{fingerprint(names.to_json())[:8]}.json"
 
     def _paths(self, names: Names) -> Iterator[Path]:
         if self.folder.is_dir():
@@ -155,13 +175,10 @@ class BestConfigCache:
 def _read(path: Path) -> CachedResult | None:
     try:
         document = json.loads(path.read_bytes())
-        if document["format"] != FORMAT:
-            raise ValueError(f"format {document['format']!r}, not {FORMAT}")
-        result = CachedResult(
-            path, Names(**document["names"]), document["key"], document["best"], document
-        )
-        _ = result.config, document["created"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        content = _Content.from_json(document)
+        result = CachedResult(path, content.names, content.key, document["best"], document)
+        _ = result.config
+    except (OSError, ValueError, RecursionError) as error:
         logger.warning("%s is not a result of a search and is left out: %r", path, error)
         return None
     return result

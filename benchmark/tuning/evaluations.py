@@ -11,10 +11,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Any
 
 from benchmark.evaluator import describe_error
 from benchmark.files import fingerprint, json_document, move_aside, try_lock, write_atomic
@@ -22,7 +22,7 @@ from benchmark.journal import append_records, read_records
 from benchmark.matrix import Job
 from benchmark.metrics_document import score_predictions
 from benchmark.provenance import config_document
-from benchmark.records import Prediction
+from benchmark.records import Prediction, Record, Text
 from benchmark.results import subset_folder
 from benchmark.tuning.objectives import Measured
 from benchmark.tuning.splits import Context, Split
@@ -37,11 +37,10 @@ class Failure:
     detail: str
 
 
-@dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Record):
     """The answer to one sample under one configuration; a line of the journal."""
 
-    config: str
+    config: Text
     """Hash of the configuration."""
     prediction: Prediction
 
@@ -49,17 +48,6 @@ class Evaluation:
     def id(self) -> str:
         """Configuration and sample."""
         return f"{self.config}:{self.prediction.id}"
-
-    def to_json(self) -> dict[str, Any]:
-        """All fields as JSON values."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, document: Any) -> Self:
-        """Read back what ``to_json`` gave; raises ``ValueError`` for anything else."""
-        if not isinstance(document, Mapping) or set(document) != {"config", "prediction"}:
-            raise ValueError("not an evaluation")
-        return cls(str(document["config"]), Prediction.from_json(document["prediction"]))
 
 
 def config_hash(config: AttentionConfig) -> str:
@@ -129,7 +117,7 @@ class TuningTask:
     def add(self, name: str, predictions: Sequence[Prediction]) -> None:
         """Record answers, on disk first.  Failures are not kept on disk, to be tried again."""
         new = [
-            Evaluation(name, prediction)
+            Evaluation(config=name, prediction=prediction)
             for prediction in predictions
             if f"{name}:{prediction.id}" not in self._answers
         ]
@@ -168,7 +156,7 @@ class TuningTask:
         )
         if not all(math.isfinite(mean) for mean in (score, density, error)):
             return Failure("not_finite", f"score {score}, density {density}, error {error}")
-        return Measured(score, density, error, len(answered))
+        return Measured(score=score, density=density, attention_error=error, samples=len(answered))
 
 
 def _mean(values: Sequence[float | None]) -> float:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt
+
+from benchmark.records import Record, Share
 
 ObjectiveName = Literal[
     "combined_score",
@@ -21,19 +22,13 @@ ObjectiveName = Literal[
 OBJECTIVES: tuple[str, ...] = get_args(ObjectiveName)
 
 
-@dataclass(frozen=True)
-class Measured:
+class Measured(Record):
     """Means over the samples that a configuration answered."""
 
-    score: float
-    """In [0, 1]."""
-    density: float
-    attention_error: float
-    samples: int
-
-    def to_json(self) -> dict[str, Any]:
-        """All fields as JSON values."""
-        return asdict(self)
+    score: Share
+    density: Share
+    attention_error: NonNegativeFloat
+    samples: PositiveInt
 
 
 class Objective(BaseModel):

@@ -26,8 +26,8 @@ def held_out_wants(study: Study, winner: TrialRecord) -> list[Want]:
 def document(study: Study, winner: TrialRecord) -> dict[str, Any]:
     """The content of a cache file, but for names and key."""
     complete = study.complete
-    means = [record.rungs[-1]["mean"] for record in complete]
-    front = pareto_front([mean["score"] for mean in means], [mean["density"] for mean in means])
+    means = [record.rungs[-1].mean for record in complete]
+    front = pareto_front([mean.score for mean in means], [mean.density for mean in means])
     tasks = {task.name: _on_task(study, winner, task) for task in study.tasks}
     return {
         "best": {
@@ -35,8 +35,8 @@ def document(study: Study, winner: TrialRecord) -> dict[str, Any]:
             "description": winner.attention.describe(),
             "point": winner.point,
             "trial": winner.number,
-            "loss": winner.rungs[-1]["losses"],
-            "tuning": winner.rungs[-1]["mean"],
+            "loss": winner.rungs[-1].losses,
+            "tuning": winner.rungs[-1].mean.to_json(),
             "held_out": {name: found["held_out"] for name, found in tasks.items()},
         },
         "tasks": tasks,
@@ -47,13 +47,13 @@ def document(study: Study, winner: TrialRecord) -> dict[str, Any]:
 
 def _on_task(study: Study, winner: TrialRecord, task: TuningTask) -> dict[str, Any]:
     """The winner on one task: tuned, held out, and against the trial that is best there."""
-    own = winner.rungs[-1]["tasks"][task.name]
+    own = winner.rungs[-1].tasks[task.name]
     best = study.winner_of(task)
-    best_losses = best.rungs[-1]["tasks"][task.name]["losses"]
+    best_losses = best.rungs[-1].tasks[task.name].losses
     return {
-        "tuning": own,
+        "tuning": own.to_json(),
         "best_trial": best.number,
-        "loss_to_best": own["losses"][0] - best_losses[0],
+        "loss_to_best": own.losses[0] - best_losses[0],
         "held_out": held_out(task, winner.id),
     }
 

@@ -62,7 +62,7 @@ class TuningProgress:
         """A trial has ended."""
         with self._mutex:
             best = study.winner()
-            text = "" if best is None else f"best loss {best.rungs[-1]['losses'][0]:.4g}"
+            text = "" if best is None else f"best loss {best.rungs[-1].losses[0]:.4g}"
             if self._bar is not None:
                 self._bar.update(self._bars[study.name], advance=1, best=text)
             elif study.has_ended:

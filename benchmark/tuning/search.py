@@ -24,8 +24,19 @@ from benchmark.ray_session import trial_resources
 from benchmark.tuning.progress import TuningProgress
 from benchmark.tuning.queue import EvaluationQueue, Want
 from benchmark.tuning.settings import OptimizationConfig
-from benchmark.tuning.study import STOPPED, Study, TrialRecord
-from benchmark.tuning.trial import FAILED, OK, REASON, STATUS, STOP, Ask, Mailbox, Trial
+from benchmark.tuning.study import Study, TrialRecord
+from benchmark.tuning.trial import (
+    FAILED,
+    OK,
+    REASON,
+    STATUS,
+    STOP,
+    STOPPED,
+    Ask,
+    Ending,
+    Mailbox,
+    Trial,
+)
 from benchmark.workers import WorkerPool
 
 logger = logging.getLogger(__name__)
@@ -185,7 +196,7 @@ class Search:
                     return {"study": study.name, "rungs": study.rungs, "config": record.config}
             return None
 
-    def finish(self, trial: str, status: str, reason: str) -> None:
+    def finish(self, trial: str, status: Ending, reason: str) -> None:
         """A trial has ended."""
         with self._mutex:
             study, record = self._trials.pop(trial)

@@ -5,22 +5,24 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from threading import RLock
-from typing import Any, Self
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import ConfigDict, Field, NonNegativeInt, field_validator, model_validator
 
 from benchmark.files import try_lock
 from benchmark.generic_config_optimizer import GenericConfigOptimizer
 from benchmark.journal import append_records, read_records
+from benchmark.records import Record, Text
 from benchmark.tuning.evaluations import Failure, TuningTask, config_hash
 from benchmark.tuning.objectives import Measured
 from benchmark.tuning.proposals import Point, Proposals
 from benchmark.tuning.queue import Want
 from benchmark.tuning.settings import OptimizationConfig
 from benchmark.tuning.splits import Context, rung_levels, rung_sizes
-from benchmark.tuning.trial import FAILED, LOSS, OK, REASON, STATUS, STOP
+from benchmark.tuning.trial import FAILED, LOSS, OK, REASON, STATUS, STOP, STOPPED, Ending
 from sparse_attention.config import AttentionConfig
 from sparse_attention.errors import UserError
 
@@ -28,26 +30,56 @@ logger = logging.getLogger(__name__)
 
 DENSE = AttentionConfig()
 DENSE_NAME = config_hash(DENSE)
-COMPLETE, PRUNED, STOPPED = "complete", "pruned", "stopped"
-"""Statuses of a trial besides those of ``trial``: it saw all samples, the scheduler stopped it, the
-time was up."""
+RUNNING: Final = "running"
+COMPLETE: Final = "complete"
+PRUNED: Final = "pruned"
+"""The scheduler stopped it; a trial that is complete saw all samples."""
+TrialStatus = Literal["running", "complete", "pruned", "failed", "timed_out", "stopped"]
+Losses = Annotated[list[float], Field(min_length=1)]
 
 
-@dataclass
-class TrialRecord:
+class _WithLosses(Record):
+    losses: Losses
+
+
+class OnTask(Measured, _WithLosses):
+    """What was measured of a trial on one task."""
+
+
+class Rung(_WithLosses):
+    """A rung that a trial reached; its losses are means over the tasks."""
+
+    mean: Measured
+    """Over the tasks."""
+    tasks: dict[str, OnTask]
+
+
+class TrialRecord(Record):
     """One trial."""
 
-    number: int
+    model_config = ConfigDict(frozen=False)
+
+    number: NonNegativeInt
     point: Point
     """Values of the search space's parameters."""
     config: dict[str, Any]
     """The configuration as JSON."""
-    status: str = "running"
-    reason: str = ""
+    status: TrialStatus
+    reason: Text
     """Why it failed."""
-    rungs: list[dict[str, Any]] = field(default_factory=list)
-    """For each rung that it reached: ``losses``, ``mean`` over the tasks, and ``tasks`` with what
-    was measured on each."""
+    rungs: list[Rung]
+
+    @field_validator("config")
+    @classmethod
+    def _is_configuration(cls, value: dict[str, Any]) -> dict[str, Any]:
+        AttentionConfig.from_json(value)
+        return value
+
+    @model_validator(mode="after")
+    def _has_seen_something(self) -> Self:
+        if self.status in (COMPLETE, PRUNED) and not self.rungs:
+            raise ValueError(f"{self.status} without a rung")
+        return self
 
     @cached_property
     def id(self) -> str:
@@ -62,22 +94,8 @@ class TrialRecord:
     @property
     def losses(self) -> tuple[float, ...] | None:
         """At the last rung; None if the trial failed."""
-        failed = self.status not in ("running", COMPLETE, PRUNED)
-        return None if failed or not self.rungs else tuple(self.rungs[-1]["losses"])
-
-    def to_json(self) -> dict[str, Any]:
-        """All fields as JSON values."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, document: Any) -> Self:
-        """Read back what ``to_json`` gave; raises ``ValueError`` for anything else."""
-        try:
-            record = cls(**document)
-            _ = record.id, record.losses
-        except (TypeError, KeyError, AttributeError) as error:
-            raise ValueError(f"not a trial: {error!r}") from error
-        return record
+        failed = self.status not in (RUNNING, COMPLETE, PRUNED)
+        return None if failed or not self.rungs else tuple(self.rungs[-1].losses)
 
 
 class Study:
@@ -133,7 +151,7 @@ class Study:
             self._lock.close()
 
     def _replay(self) -> None:
-        known = read_records(self._journal, TrialRecord.from_json, None)
+        known = read_records(self._journal, _ended_trial, None)
         for record in list(known.values())[: self.settings.num_samples]:
             try:
                 self._proposals.replay(record.point, record.losses)
@@ -143,7 +161,7 @@ class Study:
             record.number = len(self.trials)
             self.trials.append(record)
             for rung, reached in enumerate(record.rungs):
-                self._reported[rung].append(reached["losses"][0])
+                self._reported[rung].append(reached.losses[0])
         if self.trials:
             logger.info("%s: goes on after %d trials", self.name, len(self.trials))
 
@@ -173,7 +191,14 @@ class Study:
                 self._exhausted = True
                 return None
             number, point, config = found
-            record = TrialRecord(len(self.trials), point, config.to_json())
+            record = TrialRecord(
+                number=len(self.trials),
+                point=point,
+                config=config.to_json(),
+                status=RUNNING,
+                reason="",
+                rungs=[],
+            )
             self._numbers[record.number] = number
             self.trials.append(record)
             return record
@@ -183,7 +208,7 @@ class Study:
         """Whether no trial will follow and none is running."""
         with self._mutex:
             enough = self._exhausted or len(self.trials) >= self.settings.num_samples
-            return enough and all(record.status != "running" for record in self.trials)
+            return enough and all(record.status != RUNNING for record in self.trials)
 
     def report(self, record: TrialRecord, rung: int) -> dict[str, Any]:
         """What the trial reports at ``rung``, all of whose evaluations are there."""
@@ -204,14 +229,14 @@ class Study:
         means = [sum(column) / len(column) for column in zip(*losses, strict=True)]
         with self._mutex:
             record.rungs[rung:] = [
-                {
-                    "losses": means,
-                    "mean": _mean(list(measured.values())).to_json(),
-                    "tasks": {
-                        name: {"losses": list(own), **found.to_json()}
+                Rung(
+                    losses=means,
+                    mean=_mean(list(measured.values())),
+                    tasks={
+                        name: OnTask(losses=list(own), **found.to_json())
                         for (name, found), own in zip(measured.items(), losses, strict=True)
                     },
-                }
+                )
             ]
         return {STATUS: OK, LOSS: means[0]}
 
@@ -230,14 +255,16 @@ class Study:
                 better = sum(loss < report[LOSS] for loss in earlier)
                 report[STOP] = better >= max(1, len(earlier) / self.settings.reduction_factor)
 
-    def finish(self, record: TrialRecord, status: str, reason: str = "") -> None:
+    def finish(self, record: TrialRecord, ending: Ending, reason: str = "") -> None:
         """A trial has ended; one that the time limit stopped is forgotten, to be tried again."""
         with self._mutex:
-            if status == OK:
-                status = COMPLETE if len(record.rungs) == self.rungs else PRUNED
-            record.status, record.reason = status, reason
+            record.reason = reason
+            if ending != OK:
+                record.status = ending
+            else:
+                record.status = COMPLETE if len(record.rungs) == self.rungs else PRUNED
             self._proposals.tell(self._numbers.pop(record.number), record.losses)
-            if status != STOPPED:
+            if ending != STOPPED:
                 append_records(self._journal, [record])
 
     @property
@@ -250,15 +277,25 @@ class Study:
         trials = self.complete
         if not trials:
             return None
-        losses = [record.rungs[-1]["losses"] for record in trials]
-        densities = [record.rungs[-1]["mean"]["density"] for record in trials]
+        losses = [record.rungs[-1].losses for record in trials]
+        densities = [record.rungs[-1].mean.density for record in trials]
         return trials[self._objective.best(losses, densities)]
 
     def winner_of(self, task: TuningTask) -> TrialRecord:
         """The trial, of those that saw all samples, that is best on one task alone."""
-        own = [record.rungs[-1]["tasks"][task.name] for record in self.complete]
-        place = self._objective.best([t["losses"] for t in own], [t["density"] for t in own])
+        own = [record.rungs[-1].tasks[task.name] for record in self.complete]
+        place = self._objective.best(
+            [found.losses for found in own], [found.density for found in own]
+        )
         return self.complete[place]
+
+
+def _ended_trial(document: object) -> TrialRecord:
+    """A line of the journal, which keeps what has ended and need not be tried again."""
+    record = TrialRecord.from_json(document)
+    if record.status in (RUNNING, STOPPED):
+        raise ValueError(f"a trial that is {record.status}")
+    return record
 
 
 def _mean(measured: Sequence[Measured]) -> Measured:

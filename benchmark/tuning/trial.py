@@ -7,12 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
+from typing import Any, Final, Literal
 
 import ray
 from ray import tune
 
-OK, FAILED, TIMED_OUT, STOPPED = "ok", "failed", "timed_out", "stopped"
+OK: Final = "ok"
+FAILED: Final = "failed"
+TIMED_OUT: Final = "timed_out"
+STOPPED: Final = "stopped"
+Ending = Literal["ok", "failed", "timed_out", "stopped"]
+"""How a trial's process ended; ``stopped``: the time of the search was up."""
+
 STATUS, REASON, LOSS, STOP = "status", "reason", "loss", "stop"
 """Names in a trial's report; ``stop``: it is not among those that go on."""
 

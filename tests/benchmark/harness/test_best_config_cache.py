@@ -10,7 +10,7 @@ import pytest
 from benchmark.tuning.cache import BestConfigCache, Names
 from sparse_attention.config import make_config
 
-NAMES = Names("some/model", "magic_pig", "ruler", "vt")
+NAMES = Names(model="some/model", config_type="magic_pig", benchmark="ruler", subset="vt")
 KEY = {"objective": {"name": "density"}, "num_samples": 10}
 
 
@@ -26,7 +26,8 @@ def test_a_result_is_found_again_under_the_documented_name(tmp_path: Path):
     found = cache.get(NAMES, KEY)
     assert found is not None
     assert found.config == make_config("sink_masker", sink_size=4)
-    other = cache.store(Names("some/model", "magic_pig"), KEY, content(5))
+    for_all = Names(model="some/model", config_type="magic_pig", benchmark=None, subset=None)
+    other = cache.store(for_all, KEY, content(5))
     assert other.name == "some-model_magic_pig_global.json"
     assert [result.names.task for result in cache.read_all()] == ["global", "ruler_vt"]
 
@@ -48,7 +49,7 @@ def test_another_setting_is_a_miss_that_names_the_field(tmp_path: Path, caplog):
 
 def test_names_that_fall_together_are_told_apart(tmp_path: Path):
     cache = BestConfigCache(tmp_path)
-    twin = Names("some-model", "magic_pig", "ruler", "vt")
+    twin = NAMES.model_copy(update={"model": "some-model"})
     assert twin.stem == NAMES.stem
     cache.store(NAMES, KEY, content(1))
     cache.store(twin, KEY, content(2))
@@ -66,6 +67,10 @@ def test_names_that_fall_together_are_told_apart(tmp_path: Path):
         lambda text: "[]",
         lambda text: text.replace('"format": 1', '"format": 2'),
         lambda text: text.replace("sink_size", "sink_sise"),
+        lambda text: text.replace('"magic_pig"', "3"),
+        lambda text: text.replace('"model"', '"modell"'),
+        lambda text: text.replace('"created": "', '"created": 3, "at": "'),
+        lambda text: text.replace('"config": {', '"config": 3, "other": {'),
         lambda text: "{" * 100_000,
     ],
 )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from benchmark.embedded import SUPPORTED_TASKS
 from benchmark.embedded.defaults import embedded_defaults
 from benchmark.executor_config import BenchmarkConfig
 from benchmark.report.groups import read_groups
+from sparse_attention.config import make_config
+from sparse_attention.config_file import load_configs
 
 
 @pytest.fixture(autouse=True)
@@ -99,6 +102,12 @@ def test_a_failure_gives_exit_code_1(tiny_model: Path, capsys: pytest.CaptureFix
         (["--config-file", "bad.json"], "is not JSON"),
         (["--config-file", "field.json"], "Did you mean 'sink_size'"),
         (["--config-file", "size.json"], "sink_size"),
+        (["--config-file", "twice.json"], "keys twice in one object: ['a']"),
+        (["--config-file", "label.json"], r"label '\ud800'"),
+        (["--config-file", "deep.json"], "nested too deeply"),
+        (["--config-file", "long.json"], "is not JSON"),
+        (["--config-file", "latin.json"], "not UTF-8"),
+        (["--config-file", "thesis"], "Is a directory"),
         (["--dtype", "float15", "--subsets", "first"], "float15"),
         (["--dense-layers", "7", "--subsets", "first"], "layers 0 to 1"),
         (["--results-dir", "thesis"], "not a results folder"),
@@ -113,6 +122,11 @@ def test_bad_input_is_one_message(
     Path("bad.json").write_text("{")
     Path("field.json").write_text('{"methods": [{"name": "sink", "sink_sise": 3}]}')
     Path("size.json").write_text('{"methods": [{"name": "sink", "sink_size": 0}]}')
+    Path("twice.json").write_text('{"a": {"methods": []}, "a": {"methods": []}}')
+    Path("label.json").write_text('{"\\ud800": {"methods": []}}')
+    Path("deep.json").write_text("[" * 100_000)
+    Path("long.json").write_text("9" * 5_000)
+    Path("latin.json").write_bytes(b'{"\xe4": {"methods": []}}')
     Path("thesis").mkdir()
     Path("thesis/thesis.tex").write_text("x")
     assert run(tiny_model, *arguments) == 2
@@ -121,6 +135,30 @@ def test_bad_input_is_one_message(
     assert "Traceback" not in errors
     assert errors.startswith("sparse-bench: error: ")
     assert not list(Path().rglob("predictions.jsonl"))
+
+
+def test_the_command_line_takes_every_form_of_configurations(tiny_model: Path) -> None:
+    config = make_config("sink_masker", sink_size=3)
+    forms = {
+        "single.json": config.to_json(),
+        "labels.json": {"one": config.to_json(), "other": make_config("sink_local").to_json()},
+        "search.json": {"best": {"config": config.to_json(), "loss": [1.0]}, "format": 1},
+    }
+    arguments = ["--subsets", "first", "--option", "toy.contexts=1"]
+    for name, form in forms.items():
+        Path(name).write_text(json.dumps(form))
+        arguments += ["--config-file", name]
+    assert run(tiny_model, *arguments) == 0
+    keys = {path.parent.name[:-9]: path for path in Path("results").glob("*/*/*/*/key.json")}
+    assert set(keys) == {"single", "one", "other", "search"}
+    for label in ("single", "one", "search"):
+        assert json.loads(keys[label].read_text())["config"] == config.to_json()
+    # What is written there is one of the forms too.
+    key = keys["one"]
+    assert load_configs(key) == {"key": config}
+    assert run(tiny_model, *arguments[:4], "--config-file", str(key), "--results-dir", "again") == 0
+    (again,) = Path("again").glob("*/*/*/key-*/key.json")
+    assert again.read_bytes() == key.read_bytes()
 
 
 @pytest.mark.parametrize("kind", ["benchmarks", "subsets", "methods", "config-types"])

@@ -89,8 +89,11 @@ def test_only_what_is_new_is_computed(run, caplog: pytest.LogCaptureFixture) -> 
     assert first.cells[0].metrics["dense_difference"] is None
     before = LocalPool.requests
     second = run([("dense", None)], max_requests=8)
-    assert "benchmark.max_requests" in caplog.text or second.cells[0].folder.exists()
+    assert "is a new result" not in caplog.text, "there was no result of dense before"
     third = run([("dense", None), ("edges", EDGES)])
+    assert "benchmark.max_requests: 8 there, None now" in caplog.text
+    assert third.cells[0].folder != second.cells[0].folder
+    assert third.cells[1].folder == first.cells[0].folder
     assert LocalPool.requests == before + 8, "dense twice, edges not again"
     assert third.cells[1].metrics["dense_difference"]["samples"] == 8
     fourth = run([("edges", EDGES)])

@@ -10,8 +10,11 @@ from hypothesis import strategies as st
 
 from benchmark.files import fingerprint, json_line, move_aside, safe_name, write_atomic
 from benchmark.provenance import differing_fields
-from benchmark.records import Cost, Prediction, six_digits
+from benchmark.records import Cost, Prediction, Record, six_digits
 from benchmark.results import CellFiles, find_results, open_results, subset_folder
+from benchmark.tuning.evaluations import Evaluation
+from benchmark.tuning.study import TrialRecord
+from sparse_attention.config import make_config
 from sparse_attention.errors import UserError
 
 IDS = ["a", "b", "c"]
@@ -20,11 +23,36 @@ any_text = st.text(st.characters(codec=None, exclude_categories=()))
 
 
 def prediction(name: str, text: str = " 7.") -> Prediction:
-    return Prediction(name, "task", "0" * 16, "ok", predicted_answer=text, density=0.25)
+    return Prediction(
+        id=name,
+        task="task",
+        context="0" * 16,
+        status="ok",
+        reason="",
+        detail="",
+        predicted_answer=text,
+        answer_tokens=2,
+        finish_reason="stop",
+        density=0.25,
+        attention_error=1e-3,
+        union_density=0.5,
+        selection_share=0.0,
+        kept_share=1.0,
+        prompt_tokens=100,
+        removed_tokens=0,
+        score=None,
+    )
 
 
 def cost(name: str, seconds: float = 1.0) -> Cost:
-    return Cost(name, seconds, 0.5, 4, 1 << 30, "cpu")
+    return Cost(
+        id=name,
+        prefill_seconds=seconds,
+        decode_seconds=0.5,
+        rows=4,
+        peak_memory_bytes=1 << 30,
+        device="cpu",
+    )
 
 
 @pytest.fixture
@@ -43,19 +71,137 @@ def test_predictions_survive_json(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "field"),
     [
-        {"status": "wonderful"},
-        {"predicted_answer": None},
-        {"density": "0.5"},
-        {"prompt_tokens": True},
-        {"surplus": 1},
-        {"density": float("nan")},
+        ({"status": "wonderful"}, "status"),
+        ({"status": ["ok"]}, "status"),
+        ({"reason": 17}, "reason"),
+        ({"reason": "because"}, "reason"),
+        ({"finish_reason": "x"}, "finish_reason"),
+        ({"predicted_answer": None}, "answer"),
+        ({"predicted_answer": 7}, "predicted_answer"),
+        ({"reason": "error"}, "reason"),
+        ({"status": "failed", "predicted_answer": None}, "reason"),
+        ({"status": "failed", "reason": "error"}, "answer"),
+        ({"density": "0.5"}, "density"),
+        ({"density": -1}, "density"),
+        ({"density": 1.5}, "density"),
+        ({"density": True}, "density"),
+        ({"density": float("nan")}, "density"),
+        ({"attention_error": float("inf")}, "attention_error"),
+        ({"kept_share": 10**400}, "kept_share"),
+        ({"prompt_tokens": True}, "prompt_tokens"),
+        ({"prompt_tokens": 3.0}, "prompt_tokens"),
+        ({"prompt_tokens": -3}, "prompt_tokens"),
+        ({"score": 1.01}, "score"),
+        ({"id": None}, "id"),
+        ({"surplus": 1}, "surplus"),
+        ({"\ud800": 1}, "record"),
     ],
 )
-def test_a_line_of_something_else_is_no_prediction(change: dict) -> None:
-    with pytest.raises(ValueError, match=r"status|answer|field"):
+def test_a_line_of_something_else_is_no_prediction(change: dict, field: str) -> None:
+    with pytest.raises(ValueError, match=field):
         Prediction.from_json({**prediction("a").to_json(), **change})
+
+
+@pytest.mark.parametrize("record", [prediction("a"), cost("a")])
+def test_every_field_of_a_record_is_needed(record: Record) -> None:
+    document = record.to_json()
+    assert list(document) == list(type(record).model_fields)
+    for field in document:
+        rest = {name: value for name, value in document.items() if name != field}
+        with pytest.raises(ValueError, match=field):
+            type(record).from_json(rest)
+    for other in (None, 3, "x", [], [document]):
+        with pytest.raises(ValueError, match="record"):
+            type(record).from_json(other)
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"rows": True}, "rows"),
+        ({"rows": 0}, "rows"),
+        ({"decode_seconds": float("nan")}, "decode_seconds"),
+        ({"prefill_seconds": -1.0}, "prefill_seconds"),
+        ({"peak_memory_bytes": 1.0}, "peak_memory_bytes"),
+        ({"device": 0}, "device"),
+    ],
+)
+def test_a_line_of_something_else_is_no_cost(change: dict, field: str) -> None:
+    with pytest.raises(ValueError, match=field):
+        Cost.from_json({**cost("a").to_json(), **change})
+
+
+def test_an_unanswered_sample_has_a_reason() -> None:
+    about = {"id": "a", "task": "t", "context": "0"}
+    skipped = Prediction.unanswered("skipped", "prompt_too_long", "300 tokens", **about)
+    assert Prediction.from_json(json.loads(json_line(skipped.to_json()))) == skipped
+    with pytest.raises(ValueError, match="reason"):
+        Prediction.unanswered("failed", "", "", **about)
+
+
+EVALUATION = {"config": "0" * 16, "prediction": prediction("a").to_json()}
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"config": 3}, "config"),
+        ({"surplus": 3}, "surplus"),
+        ({"prediction": None}, "prediction"),
+        ({"prediction": {**prediction("a").to_json(), "reason": 17}}, r"prediction\.reason"),
+        ({"prediction": {"id": "a"}}, r"prediction\.task"),
+    ],
+)
+def test_a_line_of_something_else_is_no_evaluation(change: dict, field: str) -> None:
+    assert Evaluation.from_json(EVALUATION).to_json() == EVALUATION
+    with pytest.raises(ValueError, match=field):
+        Evaluation.from_json({**EVALUATION, **change})
+
+
+MEASURED = {"score": 0.5, "density": 0.25, "attention_error": 0.125, "samples": 4}
+RUNG = {
+    "losses": [0.625],
+    "mean": MEASURED,
+    "tasks": {"toy_first": {"losses": [0.625], **MEASURED}},
+}
+TRIAL = {
+    "number": 0,
+    "point": {"sink_size": 4},
+    "config": make_config("sink_masker").to_json(),
+    "status": "complete",
+    "reason": "",
+    "rungs": [RUNG],
+}
+
+
+def test_a_trial_survives_json() -> None:
+    trial = TrialRecord.from_json(TRIAL)
+    assert trial.losses == (0.625,)
+    assert len(trial.id) == 16
+    assert json_line(trial.to_json()) == json_line(TRIAL)
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"number": True}, "number"),
+        ({"number": -1}, "number"),
+        ({"status": "wonderful"}, "status"),
+        ({"config": {"methods": [{"name": "sinc"}]}}, "sink"),
+        ({"rungs": []}, "rung"),
+        ({"rungs": [{**RUNG, "losses": []}]}, "losses"),
+        ({"rungs": [{**RUNG, "losses": [float("nan")]}]}, "losses"),
+        ({"rungs": [{**RUNG, "mean": {**MEASURED, "score": 2}}]}, "score"),
+        ({"rungs": [{**RUNG, "mean": {**MEASURED, "density": -1}}]}, "density"),
+        ({"rungs": [{**RUNG, "tasks": {"toy_first": MEASURED}}]}, "losses"),
+        ({"surplus": 1}, "surplus"),
+    ],
+)
+def test_a_line_of_something_else_is_no_trial(change: dict, field: str) -> None:
+    with pytest.raises(ValueError, match=field):
+        TrialRecord.from_json({**TRIAL, **change})
 
 
 def test_six_digits() -> None:
@@ -121,8 +267,11 @@ def test_damage_is_moved_aside_and_said(
     assert "damaged" in caplog.text
     assert (cell.folder / "predictions.jsonl.damaged-1").read_bytes() == content
     path.write_bytes(damage)
-    cell.read(IDS)
-    assert len(list(cell.folder.glob("predictions.jsonl.damaged-*"))) in (1, 2)
+    is_sound = damage == json_line(prediction("a").to_json())
+    assert set(cell.read(IDS)[0]) == ({"a"} if is_sound else set())
+    asides = [found.name for found in cell.folder.glob("predictions.jsonl.damaged-*")]
+    expected = ["damaged-1"] if is_sound else ["damaged-1", "damaged-2"]
+    assert sorted(asides) == [f"predictions.jsonl.{name}" for name in expected]
 
 
 def test_a_cost_may_be_written_twice(cell: CellFiles) -> None:

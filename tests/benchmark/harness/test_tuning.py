@@ -14,6 +14,7 @@ from local_pool import LocalPool
 from toy_search import BENCHMARK, TYPES, search
 
 from benchmark import executor, hyperparameter_optimization
+from benchmark.commands import named_files
 from benchmark.executor_config import AdapterConfig, BenchmarkConfig
 from benchmark.hyperparameter_optimization import (
     OptimizationConfig,
@@ -27,8 +28,10 @@ from benchmark.ray_session import hold_ray
 from benchmark.report.groups import read_groups
 from benchmark.scripts import get_cached_config, run_optimized_benchmarks
 from benchmark.tuning.cache import BestConfigCache
+from benchmark.tuning.evaluations import config_hash
 from sparse_attention.adapter import HuggingFaceAdapter
 from sparse_attention.config import AttentionConfig, make_config
+from sparse_attention.config_file import load_config
 from sparse_attention.errors import UserError
 from sparse_attention.prompt import PromptSettings, encode_prompt
 
@@ -125,24 +128,46 @@ def test_what_is_known_is_not_searched(searched, tiny_model: Path, no_model: Non
     assert absent is None
 
 
+def journaled(cache: Path) -> set[tuple[str, str]]:
+    """Configurations and samples whose answers are on disk; samples of all tasks differ."""
+    lines = [
+        json.loads(line)
+        for path in (cache / "evaluations").rglob("*.jsonl")
+        for line in path.read_text().splitlines()
+    ]
+    pairs = {(line["config"], line["prediction"]["id"]) for line in lines}
+    assert len(pairs) == len(lines)
+    return pairs
+
+
 def test_another_objective_asks_no_model_for_known_answers(
     searched, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ):
     _, cache = searched
     asked = []
 
-    class Counting(LocalPool):
+    class Watching(LocalPool):
         def run(self, take, *, poll=None):
             for request, outcome in super().run(take, poll=poll):
-                asked.append(len(request.configs))
+                asked.extend(
+                    (config, sample.id) for config in request.configs for sample in request.samples
+                )
                 yield request, outcome
 
-    monkeypatch.setattr(hyperparameter_optimization, "WorkerPool", Counting)
+    known = journaled(cache)
+    monkeypatch.setattr(hyperparameter_optimization, "WorkerPool", Watching)
     found = search(str(tiny_model), str(cache), optimization_metric="density", scheduler="none")
     assert {t for one in found.values() for t in one.results} == TASKS
-    # The default and the space's first random points are proposed again; the rest of 24 trials on
-    # 12 contexts, half of them for tuning, may be new.
-    assert sum(asked) < 24 * 6
+    assert len(set(asked)) == len(asked), "nothing is asked twice"
+    assert set(asked).isdisjoint(known)
+    assert journaled(cache) == known | set(asked)
+    tried = {
+        config_hash(AttentionConfig.from_json(trial["config"]))
+        for one in found.values()
+        for result in one.results.values()
+        for trial in result.document["trials"]
+    }
+    assert tried & {config for config, _ in known}, "the other search tried some of them too"
 
 
 def test_global_winners_are_best_on_average(searched, tiny_model: Path):
@@ -368,8 +393,11 @@ def test_the_scripts(searched, tiny_model: Path, tmp_path: Path, monkeypatch, ca
     assert get_cached_config.main(["--config-type", "local_masker", "--show-all"]) == 0
     assert "window_size" in capsys.readouterr().out
     assert get_cached_config.main(["--config-type", "local_masker", "--create-optimized"]) == 0
-    config = AttentionConfig.from_json(json.loads(capsys.readouterr().out))
-    assert config == BestConfigCache("results/hyperparameter_cache").read_all()[0].config
+    Path("best.json").write_text(capsys.readouterr().out)
+    config = BestConfigCache("results/hyperparameter_cache").read_all()[0].config
+    for file in ("best.json", stored[0]):
+        assert load_config(file) == config
+        assert [found for _, found in named_files([str(file)])] == [config]
     assert get_cached_config.main(["--config-type", "magic_pig"]) == 1
     errors = capsys.readouterr().err
     assert "no cached result for config type 'magic_pig'" in errors
