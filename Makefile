@@ -22,6 +22,7 @@ lint: setup
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
 	$(RUN)/mypy
+	$(RUN)/lint-imports
 
 test: lint
 	$(RUN)/python -m pytest -q

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from sparse_attention.config import Protocol
 from sparse_attention.prompt import PromptSettings
+from sparse_attention.protocol import Protocol
 
 
 class BenchmarkConfig(BaseModel):

@@ -80,3 +80,9 @@ def move_aside(path: Path) -> Path:
         number += 1
     path.rename(target)
     return target
+
+
+def file_sha256(path: Path) -> str:
+    """Hex SHA-256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -14,10 +14,11 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from sparse_attention.config import CONFIG_TYPES, AttentionConfig, ConfigType, explain
-from sparse_attention.errors import UserError, unknown_name
-from sparse_attention.model_profile import ModelProfile
-from sparse_attention.search import Choices, EachLayer, Range
+from sparse_attention.config import AttentionConfig
+from sparse_attention.config_types import CONFIG_TYPES, ConfigType
+from sparse_attention.errors import UserError, explain, unknown_name
+from sparse_attention.method import Choices, EachLayer, Range
+from sparse_attention.model_facts import ModelProfile
 
 ANY_TYPE = "sparse_attention"
 """The config type under which the type itself is searched."""

@@ -12,12 +12,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from benchmark.devices import Devices, choose_devices
 from benchmark.executor_config import AdapterConfig, BenchmarkConfig, RequestConfig
 from benchmark.files import fingerprint
 from benchmark.generic_config_optimizer import GenericConfigOptimizer
-from benchmark.matrix import plan_jobs
-from benchmark.models import find_model
+from benchmark.run.devices import Devices, choose_devices
+from benchmark.run.models import find_model
+from benchmark.run.plan import plan_jobs
+from benchmark.run.workers import WorkerPool
 from benchmark.tuning.cache import GLOBAL, BestConfigCache, CachedResult, Names
 from benchmark.tuning.evaluations import TuningTask
 from benchmark.tuning.outcome import document, held_out_wants
@@ -25,10 +26,9 @@ from benchmark.tuning.progress import TuningProgress
 from benchmark.tuning.settings import DEFAULT_CACHE, OptimizationConfig
 from benchmark.tuning.splits import split_samples
 from benchmark.tuning.study import Study
-from benchmark.workers import WorkerPool
-from sparse_attention.config import AttentionConfig, explain
-from sparse_attention.errors import UserError
-from sparse_attention.hf_compat import model_profile
+from sparse_attention.config import AttentionConfig
+from sparse_attention.errors import UserError, explain
+from sparse_attention.hf.facts import model_profile
 
 __all__ = [
     "OptimizationConfig",
@@ -267,7 +267,7 @@ class _Plan:
 
 
 def _search(plan: _Plan, devices: Devices, settings: AdapterConfig, quiet: bool) -> None:
-    from benchmark.tuning.search import Search  # Ray Tune takes seconds to import
+    from benchmark.tuning.search import Search
 
     with ExitStack() as stack:
         studies = plan.start()

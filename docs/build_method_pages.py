@@ -11,9 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sparse_attention.maskers import MASKERS
-from sparse_attention.method import Method
+from sparse_attention.method import Choices, EachLayer, Method, Range
 from sparse_attention.presses import PRESSES
-from sparse_attention.search import Choices, EachLayer, Range
 
 FOLDER = Path(__file__).parent / "methods"
 KINDS: dict[str, Mapping[str, type[Method]]] = {

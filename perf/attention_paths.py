@@ -21,15 +21,18 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from sparse_attention.attention import (
+from sparse_attention.attention.call import AttentionCall
+from sparse_attention.attention.geometry import Geometry
+from sparse_attention.attention.paths import (
     add_selection,
     gathered_attention,
     gathering_pays,
     weigh_values,
 )
-from sparse_attention.attention_call import AttentionCall, Geometry, SharedScores
-from sparse_attention.kv_cache import Prefix, PrefixLayer, SharedPrefixCache
-from sparse_attention.selection import Selection
+from sparse_attention.attention.scores import SharedScores
+from sparse_attention.attention.selection import Selection
+from sparse_attention.cache.prefix import Prefix, PrefixLayer
+from sparse_attention.cache.shared import SharedPrefixCache
 
 SHARES = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4)
 

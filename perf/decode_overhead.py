@@ -13,6 +13,9 @@ from __future__ import annotations
 
 from common import cpu_seconds, fix_environment, ratios, report, spread
 
+from sparse_attention.hf.attention import forward
+from sparse_attention.learned import channels, hash_networks
+
 fix_environment()
 
 import argparse
@@ -28,11 +31,11 @@ from rich.console import Console
 from rich.table import Table
 from transformers import DynamicCache
 
-from sparse_attention import AttentionConfig, HuggingFaceAdapter, Protocol, hf_compat
-from sparse_attention.calibration import channels, hash_networks
-from sparse_attention.calibration.files import write_file
-from sparse_attention.decoder import SparseDecoder
-from sparse_attention.kv_cache import Prefix, SharedPrefixCache
+from sparse_attention import AttentionConfig, HuggingFaceAdapter, Protocol
+from sparse_attention.cache.prefix import Prefix
+from sparse_attention.cache.shared import SharedPrefixCache
+from sparse_attention.decode.decoder import SparseDecoder
+from sparse_attention.learned.files import write_file
 from sparse_attention.maskers import (
     AdaptiveSampling,
     DoubleSparsity,
@@ -46,7 +49,7 @@ from sparse_attention.maskers import (
     RandomSampling,
     Sink,
 )
-from sparse_attention.model_profile import ModelProfile
+from sparse_attention.model_facts import ModelProfile
 
 EDGES = (Sink(sink_size=128), Local(window_size=128))
 CONFIGS = {
@@ -130,7 +133,7 @@ class Ours:
 
     def step(self) -> None:
         """Process one token."""
-        hf_compat.forward(self.model, torch.tensor([[self.token % 4096]]), self.decoder)
+        forward(self.model, torch.tensor([[self.token % 4096]]), self.decoder)
         self.token += 1
 
 

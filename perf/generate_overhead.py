@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from common import cpu_seconds, fix_environment, ratios, report, spread
 
+from sparse_attention.hf.attention import forward
+
 fix_environment()
 
 import argparse
@@ -28,9 +30,10 @@ from rich.console import Console
 from rich.table import Table
 from transformers import LlamaForCausalLM, LogitsProcessorList
 
-from sparse_attention import AttentionConfig, Protocol, hf_compat, sparse_generation
-from sparse_attention.decoder import SparseDecoder
-from sparse_attention.kv_cache import Prefix, SharedPrefixCache
+from sparse_attention import AttentionConfig, Protocol, sparse_generation
+from sparse_attention.cache.prefix import Prefix
+from sparse_attention.cache.shared import SharedPrefixCache
+from sparse_attention.decode.decoder import SparseDecoder
 from sparse_attention.maskers import Local, MagicPig, OracleTopK, Sink
 
 EDGES = (Sink(sink_size=128), Local(window_size=128))
@@ -72,7 +75,7 @@ def adapter_step(
 
     def step() -> None:
         nonlocal following
-        following = hf_compat.forward(model, following, decoder).argmax(-1, keepdim=True)
+        following = forward(model, following, decoder).argmax(-1, keepdim=True)
 
     return statistics.median([cpu_seconds(step) for _ in range(1 + WARM + steps)][1 + WARM :])
 

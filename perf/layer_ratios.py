@@ -23,14 +23,14 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmark.base import Benchmark, Sample
 from benchmark.embedded import MODEL_PATH, SUPPORTED_TASKS
-from benchmark.evaluator import Evaluator
 from benchmark.executor_config import AdapterConfig
-from benchmark.metrics_document import score_predictions
-from benchmark.records import Prediction
-from benchmark.registry import get_benchmark
-from benchmark.statistics import mean_interval, paired_difference
+from benchmark.results.metrics import score_predictions
+from benchmark.results.records import Prediction
+from benchmark.results.statistics import mean_interval, paired_difference
+from benchmark.run.evaluator import Evaluator
+from benchmark.suite.base import Benchmark, Sample
+from benchmark.suite.registry import get_benchmark
 from sparse_attention import AttentionConfig, HuggingFaceAdapter, make_config
 from sparse_attention.presses import LayerRatios
 

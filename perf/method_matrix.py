@@ -29,14 +29,14 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmark.embedded import MODEL_PATH, SUPPORTED_TASKS
-from benchmark.evaluator import Evaluator
 from benchmark.executor_config import AdapterConfig
 from benchmark.files import write_atomic
-from benchmark.metrics_document import score_predictions
-from benchmark.records import Prediction
 from benchmark.report.axes import density_axis
+from benchmark.results.metrics import score_predictions
+from benchmark.results.records import Prediction
+from benchmark.results.statistics import Estimate, mean_interval
 from benchmark.ruler.benchmark import Ruler
-from benchmark.statistics import Estimate, mean_interval
+from benchmark.run.evaluator import Evaluator
 from sparse_attention import AttentionConfig, HuggingFaceAdapter
 
 GOOD = 0.95

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from benchmark.records import Prediction
+from benchmark.results.records import Prediction
 from sparse_attention import AttentionConfig
 from sparse_attention.maskers import (
     AdaptiveSampling,

@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sparse_attention import AttentionConfig, make_config
-from sparse_attention.compression import compress
+from sparse_attention.presses.compress import compress
 
 CONFIGS: dict[str, list[AttentionConfig]] = {
     "plain": [],

@@ -27,7 +27,7 @@ from benchmark.embedded import MODEL_NAME
 from benchmark.executor import BenchmarkExecutor
 from benchmark.executor_config import BenchmarkConfig
 from benchmark.hyperparameter_optimization import OptimizationConfig, optimize
-from benchmark.ray_session import hold_ray, start_ray
+from benchmark.run.ray_session import hold_ray, start_ray
 from sparse_attention import make_config
 
 SETTINGS = [(10, 150), (8, 64), (6, 32)]

@@ -1,12 +1,13 @@
 """Sparse attention for Hugging Face causal language models: every method is a selection of keys."""
 
-from .adapter import Answer, HuggingFaceAdapter
-from .config import CONFIG_TYPES, AttentionConfig, ConfigType, Protocol, make_config
-from .config_file import load_config, load_configs
-from .errors import UserError
-from .generation import PromptReport, SparseGeneration, sparse_generation
-from .kv_cache import Prefix
-from .selection import Selection
+from sparse_attention.attention.selection import Selection
+from sparse_attention.cache.prefix import Prefix
+from sparse_attention.config import AttentionConfig, load_config, load_configs
+from sparse_attention.config_types import CONFIG_TYPES, ConfigType, make_config
+from sparse_attention.errors import UserError
+from sparse_attention.hf.adapter import Answer, HuggingFaceAdapter
+from sparse_attention.hf.generation import PromptReport, SparseGeneration, sparse_generation
+from sparse_attention.protocol import Protocol
 
 __all__ = [
     "CONFIG_TYPES",

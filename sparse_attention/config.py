@@ -1,54 +1,29 @@
-"""Configurations: ordered lists of methods, their names, and how they are written down."""
+"""Configurations: ordered lists of methods, and how they are written to and read from JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import ValidationError
 
-from .errors import UserError, unknown_name
-from .maskers import (
+from sparse_attention.cache.statistics import StatisticsRequest, joined_requests
+from sparse_attention.errors import UserError, explain, unknown_name
+from sparse_attention.maskers import (
     MASKERS,
-    AdaptiveSampling,
-    DoubleSparsity,
-    HashAttention,
-    Local,
-    MagicPig,
     Masker,
-    OracleTopK,
-    OracleTopP,
-    PQCache,
-    Quest,
-    RandomSampling,
-    Sink,
 )
-from .method import Method
-from .model_profile import ModelProfile
-from .prefill_statistics import StatisticsRequest, joined_requests
-from .presses import (
+from sparse_attention.method import Method
+from sparse_attention.model_facts import ModelProfile
+from sparse_attention.presses import (
     PRESSES,
-    AdaKV,
-    ChunkKV,
-    CriticalKV,
-    Decoding,
-    ExpectedAttention,
-    KeyDiff,
-    KeyRerotation,
-    KNorm,
-    LagKV,
-    LayerRatios,
-    ObservedAttention,
     Press,
-    PyramidKV,
-    RandomPress,
-    SnapKV,
-    StreamingLLM,
-    Tova,
 )
-from .presses.order import check_order
+from sparse_attention.presses.order import check_order
 
 METHODS: Mapping[str, type[Method]] = {**PRESSES, **MASKERS}
 
@@ -148,6 +123,11 @@ class AttentionConfig:
         return " + ".join(method.describe() for method in self.methods) or "dense"
 
 
+def joint_needs(configs: Iterable[AttentionConfig]) -> StatisticsRequest:
+    """What has to be collected in a prefill that serves all of them."""
+    return joined_requests([config.needs for config in configs])
+
+
 def _method_from_json(document: Any) -> Method:
     if not isinstance(document, Mapping) or not isinstance(document.get("name"), str):
         raise UserError(f'a method is {{"name": ..., field: value}}, got {document!r:.200}')
@@ -173,188 +153,101 @@ def make_method(kind: type[MethodType], fields: Mapping[str, Any]) -> MethodType
         raise UserError(f"{kind.name}: {explain(error)}") from None
 
 
-def explain(error: ValidationError) -> str:
-    """All problems of a validation error in one line."""
-    problems = []
-    for problem in error.errors():
-        field = ".".join(str(part) for part in problem["loc"]) or "settings"
-        message = problem["msg"].removeprefix("Value error, ")
-        problems.append(f"{field} = {problem['input']!r:.80}: {message}")
-    return "; ".join(problems)
+_FORMS = (
+    'Valid is a configuration ({"methods": [...]}, as AttentionConfig.to_json gives it), several '
+    "by label ({label: configuration, ...}), the file of a finished search, or key.json of a result"
+)
 
 
-@dataclass(frozen=True)
-class ConfigType:
-    """A named template: methods whose settings are left open."""
-
-    name: str
-    summary: str
-    methods: tuple[Method, ...]
-
-    def make(self, **settings: Any) -> AttentionConfig:
-        """The configuration with ``settings`` in place of the template's.
-
-        A setting is named by its field; ``seed`` goes to every method that has one.
-
-        Raises:
-            UserError: for an unknown or invalid setting.
-        """
-        known = {key for method in self.methods for key in type(method).model_fields}
-        for key in settings:
-            if key not in known:
-                raise unknown_name(f"setting of config type {self.name}", key, known)
-        return AttentionConfig(
-            tuple(
-                make_method(
-                    type(method),
-                    {key: settings.get(key, value) for key, value in method},
-                )
-                for method in self.methods
-            )
-        )
-
-
-_EDGES = (Sink(sink_size=4), Local(window_size=64))
-
-CONFIG_TYPES: Mapping[str, ConfigType] = {
-    kind.name: kind
-    for kind in (
-        ConfigType("dense", "all keys", ()),
-        ConfigType("sink_masker", "the first keys", (Sink(),)),
-        ConfigType("local_masker", "the newest keys", (Local(),)),
-        ConfigType("sink_local", "the first and the newest keys (StreamingLLM)", _EDGES),
-        ConfigType(
-            "oracle_top_k", "sink, local and the highest true scores", (*_EDGES, OracleTopK())
-        ),
-        ConfigType(
-            "oracle_top_p",
-            "sink, local and the fewest keys that hold a share of the attention",
-            (*_EDGES, OracleTopP()),
-        ),
-        ConfigType("quest", "sink, local and pages by bounds of their scores", (*_EDGES, Quest())),
-        ConfigType(
-            "double_sparsity",
-            "sink, local and the highest scores over a few channels",
-            (*_EDGES, DoubleSparsity()),
-        ),
-        ConfigType(
-            "pq_cache",
-            "sink, local and the highest scores of quantised keys",
-            (*_EDGES, PQCache()),
-        ),
-        ConfigType(
-            "hash_attention",
-            "sink, local and the keys whose learned bits agree most",
-            (*_EDGES, HashAttention()),
-        ),
-        ConfigType(
-            "random_sampling", "sink, local and a uniform sample", (*_EDGES, RandomSampling())
-        ),
-        ConfigType("magic_pig", "sink, local and LSH sampling", (*_EDGES, MagicPig())),
-        ConfigType(
-            "adaptive_sampling",
-            "sink, local, top-k and as many samples as an error bound needs (vAttention)",
-            (*_EDGES, OracleTopK(heavy_size=0.02), AdaptiveSampling()),
-        ),
-        ConfigType("random_press", "keep keys at random", (RandomPress(),)),
-        ConfigType("knorm", "keep keys of small norm", (KNorm(),)),
-        ConfigType("streaming_llm", "keep the first and the newest keys", (StreamingLLM(),)),
-        ConfigType("snapkv", "keep what the last queries attend to", (SnapKV(),)),
-        ConfigType(
-            "expected_attention",
-            "keep what future queries are expected to attend to",
-            (ExpectedAttention(),),
-        ),
-        ConfigType(
-            "observed_attention",
-            "keep what received most attention in the prefill (H2O)",
-            (ObservedAttention(),),
-        ),
-        ConfigType("tova", "keep what the last token attends to", (Tova(),)),
-        ConfigType("pyramidkv", "SnapKV with larger budgets in lower layers", (PyramidKV(),)),
-        ConfigType("keydiff", "keep keys that differ from the others", (KeyDiff(),)),
-        ConfigType("lagkv", "keep tokens that stand out against those after them", (LagKV(),)),
-        ConfigType(
-            "criticalkv",
-            "SnapKV weighted by norms of projected values",
-            (SnapKV(), CriticalKV()),
-        ),
-        ConfigType("chunkkv", "SnapKV by whole chunks", (SnapKV(), ChunkKV())),
-        ConfigType("adakv", "SnapKV with budgets by head", (SnapKV(), AdaKV())),
-        ConfigType(
-            "ada_expected_attention",
-            "expected attention with budgets by head",
-            (ExpectedAttention(epsilon=0.01), AdaKV()),
-        ),
-        ConfigType("layer_snapkv", "SnapKV with a ratio for each layer", (SnapKV(), LayerRatios())),
-        ConfigType(
-            "streaming_llm_rerotated",
-            "keep the first and the newest keys, with positions inside the cache",
-            (StreamingLLM(), KeyRerotation()),
-        ),
-        ConfigType(
-            "decoding_knorm",
-            "keep keys of small norm, again and again while decoding",
-            (KNorm(), Decoding()),
-        ),
-        ConfigType(
-            "snapkv_top_k",
-            "SnapKV, then sink, local and the highest true scores of what it kept",
-            (SnapKV(), *_EDGES, OracleTopK()),
-        ),
-    )
-}
-
-
-def make_config(config_type: str, **settings: Any) -> AttentionConfig:
-    """A configuration of a named type.
+def load_config(path: str | Path) -> AttentionConfig:
+    """The only configuration in a JSON file; the forms are those of ``load_configs``.
 
     Raises:
-        UserError: for an unknown type or setting.
+        UserError: naming the file, if it cannot be read or does not hold just one configuration.
     """
-    if config_type not in CONFIG_TYPES:
-        raise unknown_name("config type", config_type, CONFIG_TYPES)
-    return CONFIG_TYPES[config_type].make(**settings)
+    configs = load_configs(path)
+    if len(configs) > 1:
+        raise UserError(
+            f"{str(path)!r} has {len(configs)} configurations ({', '.join(map(repr, configs))}) "
+            "where one is expected: give a file with one, or take one of load_configs."
+        )
+    (config,) = configs.values()
+    return config
 
 
-class Protocol(BaseModel):
-    """Where attention is sparse; results of different protocols are not comparable."""
+def load_configs(path: str | Path) -> dict[str, AttentionConfig]:
+    """The configurations in a JSON file by label; at least one.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    The file holds one of
 
-    sparse_from: Literal["question", "generation"] = "question"
-    """The first token that is processed sparsely: the question's first, or the first generated one
-    (the question is then read with dense attention)."""
-    dense_layers: tuple[int, ...] = Field(default=())
-    """Layers that always read everything; presses leave them alone."""
-    press_sees_question: bool = False
-    """Whether presses compress context and question together, after the question was read with
-    dense attention; else they compress the context before they know what will be asked.  Much
-    easier, and useless where several questions are asked about one context."""
+    - what ``AttentionConfig.to_json`` gives;
+    - an object of several such by label;
+    - what a finished search leaves, with its configuration under ``best`` and ``config``;
+    - ``key.json`` of a benchmark result, with its configuration under ``config``.
 
-    @field_validator("dense_layers")
-    @classmethod
-    def _are_layers(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if any(layer < 0 for layer in value):
-            raise ValueError("layers are counted from 0")
-        return tuple(sorted(set(value)))
+    The label of a configuration that has none is the file's name without its ending.
 
-    @model_validator(mode="after")
-    def _question_is_dense(self) -> Protocol:
-        if self.press_sees_question and self.sparse_from != "generation":
-            raise ValueError(
-                "press_sees_question = True: the question is then read before anything is "
-                "compressed; set sparse_from to 'generation'"
-            )
-        return self
+    Raises:
+        UserError: naming the file, what is wrong with it and what is valid.
+    """
+    try:
+        # What can be parsed may still be nested too deeply for everything that looks at it.
+        return _configs(_read(Path(path)), Path(path).stem)
+    except RecursionError:
+        raise UserError(f"{str(path)!r} is not JSON: it is nested too deeply. {_FORMS}.") from None
+    except UserError as error:
+        raise UserError(f"{str(path)!r} {error}") from None
 
-    def check_layers(self, layers: int) -> None:
-        """Check that a model with so many layers has the dense ones.
 
-        Raises:
-            UserError: if it has not.
-        """
-        if any(layer >= layers for layer in self.dense_layers):
-            raise UserError(
-                f"dense_layers {list(self.dense_layers)}: the model has layers 0 to {layers - 1}"
-            )
+def _read(path: Path) -> Any:
+    try:
+        content = path.read_bytes()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"cannot be read: {reason}. Give a JSON file. {_FORMS}.") from error
+    try:
+        return json.loads(content.decode("utf-8"), object_pairs_hook=_without_repetition)
+    except UserError:
+        raise
+    except UnicodeDecodeError as error:
+        raise UserError(f"is not JSON: it is not UTF-8 ({error.reason}). {_FORMS}.") from error
+    except ValueError as error:
+        raise UserError(f"is not JSON: {error}. {_FORMS}.") from error
+
+
+def _without_repetition(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = sorted({key for key in keys if keys.count(key) > 1})
+        raise UserError(f"has keys twice in one object: {twice}. Every key may be there once.")
+    return found
+
+
+def _configs(document: Any, stem: str) -> dict[str, AttentionConfig]:
+    if not isinstance(document, dict) or not document:
+        raise UserError(f"holds no configuration but {document!r:.200}. {_FORMS}.")
+    single = _single(document)
+    configs = {}
+    for label, value in (document if single is None else {stem: single}).items():
+        if not label.strip() or not label.isprintable():
+            raise UserError(f"has the label {label!r}; a label is printable text, not empty.")
+        if not isinstance(value, dict) or "methods" not in value:
+            raise UserError(f"has under {label!r} no configuration but {value!r:.200}. {_FORMS}.")
+        try:
+            configs[label] = AttentionConfig.from_json(value)
+        except UserError as error:
+            raise UserError(f"has an invalid configuration {label!r}: {error}") from None
+    return configs
+
+
+def _single(document: Mapping[str, Any]) -> Any:
+    """The configuration of a document that holds one without a label; None for other documents."""
+    if "methods" in document:
+        return document
+    best, config = document.get("best"), document.get("config")
+    if isinstance(best, dict) and "config" in best:
+        return best["config"]
+    if isinstance(config, dict) and "methods_sha256" in document:
+        return {key: value for key, value in config.items() if key != "files_sha256"}
+    return None

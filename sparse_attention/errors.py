@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from pydantic import ValidationError
+
 
 class UserError(ValueError):
     """Bad input: the message says what was wrong, what is valid and what to do.
@@ -25,3 +27,19 @@ def nearest(name: object, valid: Iterable[str]) -> str:
     """`` Did you mean ...?`` with the valid name that is most like ``name``; empty if none is."""
     matches = difflib.get_close_matches(str(name), valid, n=1, cutoff=0.5)
     return f" Did you mean {matches[0]!r}?" if matches else ""
+
+
+def explain(error: ValidationError) -> str:
+    """All problems of a validation error in one line."""
+    problems = []
+    for problem in error.errors():
+        field = ".".join(str(part) for part in problem["loc"]) or "settings"
+        message = problem["msg"].removeprefix("Value error, ")
+        problems.append(f"{field} = {problem['input']!r:.80}: {message}")
+    return "; ".join(problems)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or the name of its class where it has none."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import (
     TYPE_CHECKING,
     Annotated,
@@ -18,7 +19,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from .model_profile import ModelProfile
+    from sparse_attention.model_facts import ModelProfile
 
 
 def _check_size(value: Any) -> int | float:
@@ -123,3 +124,33 @@ class Method(BaseModel):
             if fields[key].is_required() or fields[key].default != value
         ]
         return " ".join([self.name, *parts])
+
+
+class Choices:
+    """A search tries these values."""
+
+    def __init__(self, *values: Any) -> None:
+        self.values = values
+
+    def __repr__(self) -> str:
+        return f"Choices{self.values}"
+
+
+@dataclass(frozen=True)
+class Range:
+    """A search tries numbers between ``low`` and ``high``, both included."""
+
+    low: float
+    high: float
+    log: bool = False
+    """Uniform in the logarithm."""
+
+
+class EachLayer:
+    """The field has one value for each layer of the model; a search tries these for each."""
+
+    def __init__(self, *values: Any) -> None:
+        self.values = values
+
+    def __repr__(self) -> str:
+        return f"EachLayer{self.values}"

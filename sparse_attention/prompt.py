@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from transformers import PreTrainedTokenizerBase
 
-from .errors import UserError
+from sparse_attention.errors import UserError
 
 
 class PromptSettings(BaseModel):

@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmark.data_files import json_lines, raw_file
-from benchmark.dataset import DatasetBenchmark, DatasetOptions, parquet_files
 from benchmark.infinite_bench import calculate_metrics as metrics
 from benchmark.infinite_bench.prompts import (
     OWN_WORDING,
@@ -20,7 +18,9 @@ from benchmark.infinite_bench.prompts import (
     with_option_text,
 )
 from benchmark.infinite_bench.rules import WITH_OPTIONS
-from benchmark.rows import Row
+from benchmark.suite.dataset import DatasetBenchmark, DatasetOptions, parquet_files
+from benchmark.suite.rows import Row
+from benchmark.suite.sources import json_lines, raw_file
 from sparse_attention.prompt import PromptSettings
 
 MAX_NEW_TOKENS: Mapping[str, int] = {

@@ -11,8 +11,15 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from benchmark.frames import as_array, mean, prediction_of, references_of, scores_by, task_rows
 from benchmark.infinite_bench.rules import KVPRESS, NUMERIC, SCORES, is_number, math_calc
+from benchmark.metrics.frames import (
+    as_array,
+    mean,
+    prediction_of,
+    references_of,
+    scores_by,
+    task_rows,
+)
 from sparse_attention.errors import UserError
 
 Compat = Literal["upstream", "kvpress"]

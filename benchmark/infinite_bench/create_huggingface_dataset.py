@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import sys
 
-from benchmark.dataset_builder import main
 from benchmark.infinite_bench.benchmark import InfiniteBench
+from benchmark.suite.builder import main
 
 if __name__ == "__main__":
     sys.exit(main(InfiniteBench))

@@ -7,10 +7,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from benchmark.data_files import json_file
 from benchmark.infinite_bench.rules import NUMERIC, WITH_OPTIONS, is_number
-from benchmark.prompt_templates import PromptTemplate, split_template
-from benchmark.rows import Row
+from benchmark.suite.prompt_templates import PromptTemplate, split_template
+from benchmark.suite.rows import Row
+from benchmark.suite.sources import json_file
 from sparse_attention.errors import UserError, unknown_name
 
 OWN_WORDING = Path(__file__).parent / "prompts.json"

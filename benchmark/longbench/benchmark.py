@@ -9,13 +9,13 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from benchmark.data_files import json_lines, raw_file
-from benchmark.dataset import DatasetBenchmark, DatasetOptions
 from benchmark.longbench import calculate_metrics as metrics
 from benchmark.longbench.prompts import FILES, fill, with_late_question
 from benchmark.longbench.tasks import SUBSETS, task_of
 from benchmark.metrics.edit_similarity import Backend
-from benchmark.rows import Kind, Row
+from benchmark.suite.dataset import DatasetBenchmark, DatasetOptions
+from benchmark.suite.rows import Kind, Row
+from benchmark.suite.sources import json_lines, raw_file
 from sparse_attention.prompt import PromptSettings
 
 

@@ -12,11 +12,18 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from benchmark.frames import as_array, percent, prediction_of, references_of, scores_by, task_rows
 from benchmark.longbench.tasks import SUBSETS, TASKS, is_e, task_of
 from benchmark.metrics import rouge_pltrdy
 from benchmark.metrics.answers import class_share, number_share
 from benchmark.metrics.edit_similarity import Backend, edit_similarity
+from benchmark.metrics.frames import (
+    as_array,
+    percent,
+    prediction_of,
+    references_of,
+    scores_by,
+    task_rows,
+)
 from benchmark.metrics.normalize import chinese_words
 from benchmark.metrics.overlap import best_of, chinese_word_f1, english_f1
 from sparse_attention.errors import UserError

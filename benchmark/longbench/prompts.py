@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from benchmark.prompt_files import PromptFiles
-from benchmark.prompt_templates import PromptTemplate
-from benchmark.rows import Row
+from benchmark.suite.prompt_files import PromptFiles
+from benchmark.suite.prompt_templates import PromptTemplate
+from benchmark.suite.rows import Row
 
 FILES = PromptFiles(
     templates="dataset2prompt.json",

@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from benchmark.data_files import json_records
-from benchmark.dataset import DatasetBenchmark, DatasetOptions
 from benchmark.longbenchv2 import calculate_metrics as metrics
 from benchmark.longbenchv2.prompts import MAX_NEW_TOKENS, load_template
-from benchmark.rows import Kind, Row
+from benchmark.suite.dataset import DatasetBenchmark, DatasetOptions
+from benchmark.suite.rows import Kind, Row
+from benchmark.suite.sources import json_records
 from sparse_attention.errors import UserError
 from sparse_attention.prompt import PromptSettings
 

@@ -12,7 +12,14 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from benchmark.frames import as_array, percent, prediction_of, references_of, rows_of, scores_by
+from benchmark.metrics.frames import (
+    as_array,
+    percent,
+    prediction_of,
+    references_of,
+    rows_of,
+    scores_by,
+)
 
 Compat = Literal["upstream", "kvpress"]
 """``kvpress`` counts a prediction as right that says the right sentence anywhere, whatever it says

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import sys
 
-from benchmark.dataset_builder import main
 from benchmark.longbenchv2.benchmark import LongBenchV2
+from benchmark.suite.builder import main
 
 if __name__ == "__main__":
     sys.exit(main(LongBenchV2))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark.rows import Row
+from benchmark.suite.rows import Row
 from sparse_attention.errors import UserError
 
 _FIELDS: Mapping[str, str] = {

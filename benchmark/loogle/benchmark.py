@@ -10,13 +10,13 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from benchmark.data_files import json_lines, raw_file
-from benchmark.dataset import DatasetBenchmark, DatasetOptions
 from benchmark.loogle import calculate_metrics as metrics
 from benchmark.loogle.literals import literal
 from benchmark.metrics.libraries import optional_library
-from benchmark.prompt_files import PromptFiles
-from benchmark.rows import Kind, Row
+from benchmark.suite.dataset import DatasetBenchmark, DatasetOptions
+from benchmark.suite.prompt_files import PromptFiles
+from benchmark.suite.rows import Kind, Row
+from benchmark.suite.sources import json_lines, raw_file
 from sparse_attention.prompt import PromptSettings
 
 PROMPT_FILES = PromptFiles(

@@ -14,11 +14,11 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from benchmark.frames import as_array, mean, prediction_of, references_of, task_rows
 from benchmark.loogle.literals import literal
 from benchmark.metrics import rouge_pltrdy
 from benchmark.metrics.bert_score import bert_precision
 from benchmark.metrics.bleu import bleu_n
+from benchmark.metrics.frames import as_array, mean, prediction_of, references_of, task_rows
 from benchmark.metrics.meteor import meteor
 from benchmark.metrics.wordnet import load_wordnet
 from sparse_attention.errors import UserError

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmark.executor import BenchmarkExecutor, CellResult, MatrixResult
+from benchmark.executor import BenchmarkExecutor
 from benchmark.executor_config import AdapterConfig, BenchmarkConfig
 from benchmark.files import fingerprint
 from benchmark.generic_config_optimizer import is_tunable
@@ -17,11 +17,13 @@ from benchmark.hyperparameter_optimization import (
     OptimizedSparseConfig,
     optimize,
 )
-from benchmark.matrix import Chosen
-from benchmark.ray_session import hold_ray
-from benchmark.results import open_results
+from benchmark.results.cells import open_results
+from benchmark.run.jobs import Chosen
+from benchmark.run.matrix import CellResult, MatrixResult
+from benchmark.run.ray_session import hold_ray
 from benchmark.tuning.cache import CachedResult
-from sparse_attention.config import AttentionConfig, make_config
+from sparse_attention.config import AttentionConfig
+from sparse_attention.config_types import make_config
 from sparse_attention.errors import UserError
 
 logger = logging.getLogger(__name__)

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.files import fingerprint
-from benchmark.results import check_marker
-from benchmark.statistics import mean_of_estimates
+from benchmark.results.cells import check_marker
+from benchmark.results.statistics import mean_of_estimates
 from sparse_attention.errors import UserError
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmark.report.groups import Group, Interval, Row
-from benchmark.statistics import LEVEL
+from benchmark.results.statistics import LEVEL
 
 NONE = "-"
 _MOST_COLUMNS = 8

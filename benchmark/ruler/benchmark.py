@@ -11,16 +11,16 @@ import numpy as np
 import pandas as pd
 from transformers import PreTrainedTokenizerBase
 
-from benchmark.base import Benchmark, Sample
-from benchmark.data_files import hub_rows, parquet_rows
-from benchmark.dataset import SAMPLES, is_hub_name, missing_source, parquet_files
-from benchmark.models import tokenizer_fingerprint
-from benchmark.rows import Kind, sample_of
 from benchmark.ruler import calculate_metrics as metrics
 from benchmark.ruler.generate import GENERATOR_VERSION, generate
 from benchmark.ruler.options import GENERATE, RulerOptions, Sources, task_named
 from benchmark.ruler.sample_cache import SampleCache, data_fingerprint
 from benchmark.ruler.tasks import TASKS, Task
+from benchmark.suite.base import Benchmark, Sample
+from benchmark.suite.dataset import SAMPLES, is_hub_name, missing_source, parquet_files
+from benchmark.suite.fingerprints import tokenizer_fingerprint
+from benchmark.suite.rows import Kind, sample_of
+from benchmark.suite.sources import hub_rows, parquet_rows
 from sparse_attention.errors import UserError
 from sparse_attention.prompt import PromptSettings
 

@@ -11,7 +11,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from benchmark.frames import as_array, percent, prediction_of, references_of, rows_of, scores_by
+from benchmark.metrics.frames import (
+    as_array,
+    percent,
+    prediction_of,
+    references_of,
+    rows_of,
+    scores_by,
+)
 from benchmark.ruler.tasks import TASKS
 
 _CONTROL = re.compile(r"[\x00-\x1f]")

@@ -13,10 +13,10 @@ from typing import Any
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from benchmark.base import Sample
-from benchmark.dataset_builder import guarded, write_parquet
 from benchmark.embedded import MODEL_NAME, MODEL_PATH
 from benchmark.ruler.benchmark import COLUMNS, Ruler
+from benchmark.suite.base import Sample
+from benchmark.suite.builder import guarded, write_parquet
 from sparse_attention.errors import UserError
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from benchmark.base import Sample
-from benchmark.dataset import SAMPLES
 from benchmark.ruler.length import Count, Encoder, Fit, TokenCounter, TooLargeError, largest_size
 from benchmark.ruler.options import SHORT, RulerOptions, Sources
 from benchmark.ruler.sampling import SampleRandom
 from benchmark.ruler.tasks import Material, Plan, Prompt, Task
+from benchmark.suite.base import Sample
+from benchmark.suite.dataset import SAMPLES
 from sparse_attention.errors import UserError
 
 GENERATOR_VERSION = 1

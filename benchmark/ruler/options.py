@@ -9,14 +9,14 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from benchmark.dataset import SAMPLES
-from benchmark.options import BenchmarkOptions
 from benchmark.ruler.haystack import FileHaystack, FillerHaystack, Haystack
 from benchmark.ruler.lexicon import Lexicon, load_lexicon
 from benchmark.ruler.prompts import Prompts, load_prompts
 from benchmark.ruler.qa_data import QuestionSet, load_questions
 from benchmark.ruler.sampling import ShuffleMode
 from benchmark.ruler.tasks import TASKS, Task
+from benchmark.suite.dataset import SAMPLES
+from benchmark.suite.options import BenchmarkOptions
 from sparse_attention.errors import UserError, unknown_name
 
 GENERATE = "generate"

@@ -14,8 +14,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmark.base import Sample
 from benchmark.files import write_atomic
+from benchmark.suite.base import Sample
 
 _FORMAT = 1
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmark.cli import execute
+from benchmark.console.main import execute
 
 PROGRAM = "demo_optimized_benchmarks.py"
 TASKS = ("niah_multikey_2", "niah_multiquery", "vt")
@@ -37,17 +37,17 @@ def run(options: argparse.Namespace) -> int:
     """Both searches and both matrices; the exit code."""
     from rich.console import Console
 
-    from benchmark.commands import show_result
+    from benchmark.console.commands import show_result
     from benchmark.embedded import MODEL_NAME
-    from benchmark.executor import CellResult, MatrixResult
     from benchmark.executor_config import BenchmarkConfig
     from benchmark.hyperparameter_optimization import OptimizationConfig
     from benchmark.optimizer.optimized_executor import create_optimized_benchmark_executor
-    from benchmark.ray_session import hold_ray
     from benchmark.report.search_picture import write_search_picture
+    from benchmark.run.matrix import CellResult, MatrixResult
+    from benchmark.run.ray_session import hold_ray
     from benchmark.tuning.cache import BestConfigCache
     from benchmark.tuning.cache_table import print_results
-    from sparse_attention.config import make_config
+    from sparse_attention.config_types import make_config
 
     benchmark = BenchmarkConfig(
         "ruler",

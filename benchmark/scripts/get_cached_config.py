@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from benchmark.cli import execute
+from benchmark.console.main import execute
 
 if TYPE_CHECKING:
     from benchmark.tuning.cache import CachedResult

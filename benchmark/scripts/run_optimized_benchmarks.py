@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from benchmark.cli import execute
-from benchmark.cli_parser import HelpFormatter, add_selection, add_settings
+from benchmark.console.main import execute
+from benchmark.console.parser import HelpFormatter, add_selection, add_settings
 
 PROGRAM = "run_optimized_benchmarks.py"
 _DEFAULT_CACHE = "./results/hyperparameter_cache"
@@ -135,7 +135,7 @@ def _search_space(texts: Sequence[str]) -> dict[str, Any]:
 
 def run(options: argparse.Namespace) -> int:
     """Both phases; the exit code."""
-    from benchmark.commands import adapter_config, benchmarks, named_files, show_result
+    from benchmark.console.commands import adapter_config, benchmarks, named_files, show_result
     from benchmark.optimizer.optimized_executor import create_optimized_benchmark_executor
 
     given = vars(options)

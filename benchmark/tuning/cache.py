@@ -19,8 +19,8 @@ from typing import Any, Final, Literal
 from pydantic import ConfigDict
 
 from benchmark.files import fingerprint, json_document, safe_name, try_lock, write_atomic
-from benchmark.provenance import describe_difference, differing_fields
-from benchmark.records import Record, Text
+from benchmark.results.key import describe_difference, differing_fields
+from benchmark.results.records import Record, Text
 from sparse_attention.config import AttentionConfig
 from sparse_attention.errors import UserError
 

@@ -16,14 +16,14 @@ from itertools import count
 from pathlib import Path
 from typing import IO, Any
 
-from benchmark.evaluator import describe_error
 from benchmark.files import fingerprint, json_document, move_aside, try_lock, write_atomic
-from benchmark.journal import append_records, read_records
-from benchmark.matrix import Job
-from benchmark.metrics_document import score_predictions
-from benchmark.provenance import config_document
-from benchmark.records import Prediction, Record, Text
-from benchmark.results import subset_folder
+from benchmark.results.cells import subset_folder
+from benchmark.results.journal import append_records, read_records
+from benchmark.results.key import config_document
+from benchmark.results.metrics import score_predictions
+from benchmark.results.records import Prediction, Record, Text
+from benchmark.run.evaluator import describe_error
+from benchmark.run.jobs import Job
 from benchmark.tuning.objectives import Measured
 from benchmark.tuning.splits import Context, Split
 from sparse_attention.config import AttentionConfig

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt
 
-from benchmark.records import Record, Share
+from benchmark.results.records import Record, Share
 
 ObjectiveName = Literal[
     "combined_score",

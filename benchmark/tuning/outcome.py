@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from benchmark.metrics_document import estimate_json
-from benchmark.records import Prediction
-from benchmark.statistics import mean_interval, paired_difference
+from benchmark.results.metrics import estimate_json
+from benchmark.results.records import Prediction
+from benchmark.results.statistics import mean_interval, paired_difference
 from benchmark.tuning.evaluations import Failure, TuningTask
 from benchmark.tuning.objectives import pareto_front
 from benchmark.tuning.queue import Want

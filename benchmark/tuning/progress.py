@@ -17,7 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from benchmark.progress import STDERR
+from benchmark.run.progress import STDERR
 from benchmark.tuning.study import Study, TrialRecord
 
 logger = logging.getLogger(__name__)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmark.evaluator import ContextResult
+from benchmark.run.evaluator import ContextResult
+from benchmark.run.workers import ModelFailure, Outcome, Request
 from benchmark.tuning.evaluations import TuningTask
 from benchmark.tuning.splits import Context
-from benchmark.workers import ModelFailure, Outcome, Request
 from sparse_attention.config import AttentionConfig
 from sparse_attention.errors import UserError
 

@@ -20,7 +20,8 @@ import ray
 from ray import tune
 from ray.tune.search import Searcher
 
-from benchmark.ray_session import trial_resources
+from benchmark.run.ray_session import trial_resources
+from benchmark.run.workers import WorkerPool
 from benchmark.tuning.progress import TuningProgress
 from benchmark.tuning.queue import EvaluationQueue, Want
 from benchmark.tuning.settings import OptimizationConfig
@@ -37,7 +38,6 @@ from benchmark.tuning.trial import (
     Mailbox,
     Trial,
 )
-from benchmark.workers import WorkerPool
 
 logger = logging.getLogger(__name__)
 

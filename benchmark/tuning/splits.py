@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import chain, zip_longest
 from random import Random
 
-from benchmark.base import Sample, by_context
+from benchmark.suite.base import Sample, by_context
 
 Context = tuple[Sample, ...]
 """The samples that share a context."""

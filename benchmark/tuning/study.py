@@ -14,8 +14,8 @@ from pydantic import ConfigDict, Field, NonNegativeInt, field_validator, model_v
 
 from benchmark.files import try_lock
 from benchmark.generic_config_optimizer import GenericConfigOptimizer
-from benchmark.journal import append_records, read_records
-from benchmark.records import Record, Text
+from benchmark.results.journal import append_records, read_records
+from benchmark.results.records import Record, Text
 from benchmark.tuning.evaluations import Failure, TuningTask, config_hash
 from benchmark.tuning.objectives import Measured
 from benchmark.tuning.proposals import Point, Proposals

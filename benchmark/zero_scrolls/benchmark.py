@@ -9,9 +9,9 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import pandas as pd
 
-from benchmark.data_files import hub_file, json_lines
-from benchmark.dataset import DatasetBenchmark, DatasetOptions
-from benchmark.rows import Kind, Row
+from benchmark.suite.dataset import DatasetBenchmark, DatasetOptions
+from benchmark.suite.rows import Kind, Row
+from benchmark.suite.sources import hub_file, json_lines
 from benchmark.zero_scrolls import calculate_metrics as metrics
 from benchmark.zero_scrolls.tasks import TASKS
 from sparse_attention.errors import UserError

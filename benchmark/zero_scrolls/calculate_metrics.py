@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmark.frames import as_array, percent, prediction_of, references_of, task_rows
+from benchmark.metrics.frames import as_array, percent, prediction_of, references_of, task_rows
 from benchmark.metrics.libraries import optional_library
 from benchmark.metrics.normalize import normalize_english
 from benchmark.metrics.overlap import best_of, geometric_mean, token_f1

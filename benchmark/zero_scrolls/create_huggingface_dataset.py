@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmark.dataset_builder import main
+from benchmark.suite.builder import main
 from benchmark.zero_scrolls.benchmark import ZeroScrolls
 
 if __name__ == "__main__":

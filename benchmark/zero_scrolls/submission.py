@@ -20,12 +20,12 @@ from typing import Any
 
 import pandas as pd
 
-from benchmark.data_files import json_file
-from benchmark.dataset import HUB
-from benchmark.dataset_builder import guarded
 from benchmark.files import write_atomic
-from benchmark.journal import read_records
-from benchmark.records import Prediction
+from benchmark.results.journal import read_records
+from benchmark.results.records import Prediction
+from benchmark.suite.builder import guarded
+from benchmark.suite.dataset import HUB
+from benchmark.suite.sources import json_file
 from benchmark.zero_scrolls.benchmark import ZeroScrolls
 from benchmark.zero_scrolls.tasks import TASKS
 from sparse_attention.errors import UserError

@@ -28,9 +28,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import UserError
-from .files import write_file
-from .hash_networks import ACTIVATIONS, METHOD, Network, network_tensors
+from sparse_attention.errors import UserError
+from sparse_attention.learned.files import write_file
+from sparse_attention.learned.hash_networks import ACTIVATIONS, METHOD, Network, network_tensors
 
 _TRAINED = re.compile(r"(\d+)\.learning_to_hash_transformation_([qk])\.(\d+)\.(\d+)\.(weight|bias)")
 _SIDES = {"q": "query", "k": "key"}

@@ -15,12 +15,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..adapter import HuggingFaceAdapter
-from ..decoder import LayerSettings
-from ..errors import UserError
-from .channels import METHOD
-from .files import write_file
-from .recording import load, parser, record
+from sparse_attention.calibration.recording import load, parser, record
+from sparse_attention.decode.decoder import LayerSettings
+from sparse_attention.errors import UserError
+from sparse_attention.hf.adapter import HuggingFaceAdapter
+from sparse_attention.learned.channels import METHOD
+from sparse_attention.learned.files import write_file
 
 KIND = "qk_proj"
 

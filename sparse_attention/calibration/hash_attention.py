@@ -23,13 +23,19 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from ..adapter import HuggingFaceAdapter
-from ..decoder import LayerSettings
-from ..errors import UserError
-from ..numerics import keyed_generator, largest
-from .files import write_file
-from .hash_networks import ACTIVATIONS, METHOD, Network, apply_network, network_tensors
-from .recording import load, parser, record
+from sparse_attention.calibration.recording import load, parser, record
+from sparse_attention.decode.decoder import LayerSettings
+from sparse_attention.errors import UserError
+from sparse_attention.hf.adapter import HuggingFaceAdapter
+from sparse_attention.learned.files import write_file
+from sparse_attention.learned.hash_networks import (
+    ACTIVATIONS,
+    METHOD,
+    Network,
+    apply_network,
+    network_tensors,
+)
+from sparse_attention.numerics.tensors import keyed_generator, largest
 
 _WARM_UP = 16
 """First queries of a block, which have too few keys to choose from."""

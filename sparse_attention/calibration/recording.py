@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from .. import hf_compat
-from ..adapter import HuggingFaceAdapter
-from ..config import AttentionConfig, Protocol
-from ..decoder import LayerSettings, SparseDecoder
-from ..errors import UserError
-from ..kv_cache import SharedPrefixCache
+from sparse_attention.cache.shared import SharedPrefixCache
+from sparse_attention.config import AttentionConfig
+from sparse_attention.decode.decoder import LayerSettings, SparseDecoder
+from sparse_attention.errors import UserError
+from sparse_attention.hf.adapter import HuggingFaceAdapter
+from sparse_attention.hf.attention import forward
+from sparse_attention.protocol import Protocol
 
 Visit = Callable[[int, Tensor, Tensor, LayerSettings], None]
 """Gets a layer, queries (H, G, n, D) of all tokens but the first, keys (H, n + 1, D) of all tokens,
@@ -44,7 +45,7 @@ def record(adapter: HuggingFaceAdapter, tokens: Sequence[int], visit: Visit) -> 
     """Read at least two tokens with dense attention, and show ``visit`` each layer."""
     cache = SharedPrefixCache(adapter.prefill(tokens[:1]), rows=1)
     rest = torch.tensor([list(tokens[1:])], device=adapter.model.device)
-    hf_compat.forward(adapter.model, rest, _Recorder(cache, visit))
+    forward(adapter.model, rest, _Recorder(cache, visit))
 
 
 def token_blocks(

@@ -8,12 +8,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from ..attention_call import AttentionCall
-from ..method import Size, resolve_size
-from ..search import Choices
-from ..selection import Selection
-from .base import Masker
-from .sampling import Residual, log_inverse_share
+from sparse_attention.attention.call import AttentionCall
+from sparse_attention.attention.selection import Selection
+from sparse_attention.maskers.base import Masker
+from sparse_attention.maskers.sampling import Residual, log_inverse_share
+from sparse_attention.method import Choices, Size, resolve_size
 
 
 class AdaptiveSampling(Masker):

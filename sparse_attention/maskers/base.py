@@ -5,9 +5,9 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import ClassVar
 
-from ..attention_call import AttentionCall
-from ..method import Method
-from ..selection import Selection
+from sparse_attention.attention.call import AttentionCall
+from sparse_attention.attention.selection import Selection
+from sparse_attention.method import Method
 
 
 class Masker(Method):

@@ -9,16 +9,17 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 from torch import Tensor
 
-from ..attention_call import AttentionCall, hide, soft_cap
-from ..calibration.channels import DEFAULT_NAME, check_channels, load_channels
-from ..calibration.files import check_suffix, find_file
-from ..errors import UserError
-from ..kv_cache import Features
-from ..model_profile import ModelProfile
-from ..numerics import segmented_product
-from ..quantization import round_to_levels, vector_bytes
-from ..search import Choices
-from .top_k import TopK
+from sparse_attention.attention.call import AttentionCall
+from sparse_attention.attention.geometry import hide
+from sparse_attention.cache.prefix import Features
+from sparse_attention.errors import UserError
+from sparse_attention.learned.channels import DEFAULT_NAME, check_channels, load_channels
+from sparse_attention.learned.files import check_suffix, find_file
+from sparse_attention.maskers.top_k import TopK
+from sparse_attention.method import Choices
+from sparse_attention.model_facts import ModelProfile
+from sparse_attention.numerics.quantization import round_to_levels, vector_bytes
+from sparse_attention.numerics.tensors import segmented_product, soft_cap
 
 
 class DoubleSparsity(TopK):

@@ -10,10 +10,12 @@ import torch
 from pydantic import AfterValidator
 from torch import Tensor
 
-from ..attention_call import AttentionCall, hide
-from ..bit_codes import hamming, pack_signs
-from ..calibration.files import check_suffix, find_file
-from ..calibration.hash_networks import (
+from sparse_attention.attention.call import AttentionCall
+from sparse_attention.attention.geometry import hide
+from sparse_attention.cache.prefix import Features
+from sparse_attention.errors import UserError
+from sparse_attention.learned.files import check_suffix, find_file
+from sparse_attention.learned.hash_networks import (
     DEFAULT_NAME,
     Network,
     apply_network,
@@ -22,10 +24,9 @@ from ..calibration.hash_networks import (
     load_activation,
     load_networks,
 )
-from ..errors import UserError
-from ..kv_cache import Features
-from ..model_profile import ModelProfile
-from .top_k import TopK
+from sparse_attention.maskers.top_k import TopK
+from sparse_attention.model_facts import ModelProfile
+from sparse_attention.numerics.bit_codes import hamming, pack_signs
 
 _BLOCK = 4096
 """Keys that go through the networks at a time, to bound the memory."""

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from ..attention_call import AttentionCall
-from ..method import Size
-from ..search import Choices
-from ..selection import Selection
-from .base import Masker
+from sparse_attention.attention.call import AttentionCall
+from sparse_attention.attention.selection import Selection
+from sparse_attention.maskers.base import Masker
+from sparse_attention.method import Choices, Size
 
 
 class Local(Masker):

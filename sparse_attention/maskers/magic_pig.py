@@ -9,12 +9,12 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from ..attention_call import AttentionCall
-from ..kv_cache import Features
-from ..method import Method
-from ..search import Choices
-from ..selection import Selection
-from ..simhash import (
+from sparse_attention.attention.call import AttentionCall
+from sparse_attention.attention.selection import Selection
+from sparse_attention.cache.prefix import Features
+from sparse_attention.maskers.base import Masker
+from sparse_attention.method import Choices, Method
+from sparse_attention.numerics.simhash import (
     Packing,
     code_bytes,
     count_meetings,
@@ -23,7 +23,6 @@ from ..simhash import (
     narrow,
     projections,
 )
-from .base import Masker
 
 _HASH_BLOCK = 256
 """Keys hashed at a time, to bound the memory of their projections."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..attention_call import AttentionCall
-from .top_k import TopK
+from sparse_attention.attention.call import AttentionCall
+from sparse_attention.maskers.top_k import TopK
 
 
 class OracleTopK(TopK):

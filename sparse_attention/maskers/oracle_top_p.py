@@ -8,12 +8,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from ..attention_call import AttentionCall
-from ..numerics import largest, sort_falling
-from ..search import Choices
-from ..selection import Selection
-from .base import Masker
-from .top_k import GroupScores, pool_prior
+from sparse_attention.attention.call import AttentionCall
+from sparse_attention.attention.selection import Selection
+from sparse_attention.maskers.base import Masker
+from sparse_attention.maskers.top_k import GroupScores, pool_prior
+from sparse_attention.method import Choices
+from sparse_attention.numerics.tensors import largest, sort_falling
 
 
 class OracleTopP(Masker):

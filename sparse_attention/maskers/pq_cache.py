@@ -9,14 +9,15 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from ..attention_call import AttentionCall, hide, soft_cap
-from ..errors import UserError
-from ..kmeans import cluster, nearest
-from ..kv_cache import Features
-from ..model_profile import ModelProfile
-from ..numerics import keyed_generator
-from ..search import Choices
-from .top_k import TopK
+from sparse_attention.attention.call import AttentionCall
+from sparse_attention.attention.geometry import hide
+from sparse_attention.cache.prefix import Features
+from sparse_attention.errors import UserError
+from sparse_attention.maskers.top_k import TopK
+from sparse_attention.method import Choices
+from sparse_attention.model_facts import ModelProfile
+from sparse_attention.numerics.kmeans import cluster, nearest
+from sparse_attention.numerics.tensors import keyed_generator, soft_cap
 
 
 class PQCache(TopK):

@@ -9,13 +9,13 @@ import torch.nn.functional as F  # noqa: N812
 from pydantic import Field
 from torch import Tensor
 
-from ..attention_call import AttentionCall, soft_cap
-from ..kv_cache import Features
-from ..numerics import largest, segmented_product
-from ..quantization import round_to_levels, vector_bytes
-from ..search import Choices
-from ..selection import Selection
-from .top_k import HeavyKeys, pool_prior, pool_scores
+from sparse_attention.attention.call import AttentionCall
+from sparse_attention.attention.selection import Selection
+from sparse_attention.cache.prefix import Features
+from sparse_attention.maskers.top_k import HeavyKeys, pool_prior, pool_scores
+from sparse_attention.method import Choices
+from sparse_attention.numerics.quantization import round_to_levels, vector_bytes
+from sparse_attention.numerics.tensors import largest, segmented_product, soft_cap
 
 
 class Quest(HeavyKeys):

@@ -7,11 +7,11 @@ from typing import Annotated
 import torch
 from pydantic import Field
 
-from ..attention_call import AttentionCall
-from ..search import Choices
-from ..selection import Selection
-from .base import Masker
-from .sampling import Residual, log_inverse_share
+from sparse_attention.attention.call import AttentionCall
+from sparse_attention.attention.selection import Selection
+from sparse_attention.maskers.base import Masker
+from sparse_attention.maskers.sampling import Residual, log_inverse_share
+from sparse_attention.method import Choices
 
 
 class RandomSampling(Masker):

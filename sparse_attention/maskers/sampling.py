@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..attention_call import AttentionCall, hide
-from ..numerics import count_true, largest
-from ..selection import Selection
+from sparse_attention.attention.call import AttentionCall
+from sparse_attention.attention.geometry import hide
+from sparse_attention.attention.selection import Selection
+from sparse_attention.numerics.tensors import count_true, largest
 
 
 @dataclass(frozen=True)

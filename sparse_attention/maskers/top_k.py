@@ -8,12 +8,11 @@ from typing import Annotated, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from ..attention_call import AttentionCall
-from ..method import Size
-from ..numerics import largest
-from ..search import Choices
-from ..selection import Selection
-from .base import Masker
+from sparse_attention.attention.call import AttentionCall
+from sparse_attention.attention.selection import Selection
+from sparse_attention.maskers.base import Masker
+from sparse_attention.method import Choices, Size
+from sparse_attention.numerics.tensors import largest
 
 GroupScores = Literal["separate", "max", "mean"]
 """No search tries these by itself: a search weighs quality against keys by query head, of which

@@ -1,22 +1,22 @@
 """Methods that compress the key-value cache when the prefill ends, one file each."""
 
-from .adakv import AdaKV
-from .base import Adjustment, Press, PressCall, Ranking, Scorer
-from .chunkkv import ChunkKV
-from .criticalkv import CriticalKV
-from .decoding import Decoding
-from .expected_attention import ExpectedAttention
-from .key_rerotation import KeyRerotation
-from .keydiff import KeyDiff
-from .knorm import KNorm
-from .lagkv import LagKV
-from .layer_ratios import LayerRatios
-from .observed_attention import ObservedAttention
-from .pyramidkv import PyramidKV
-from .random_press import RandomPress
-from .snapkv import SnapKV
-from .streaming_llm import StreamingLLM
-from .tova import Tova
+from sparse_attention.presses.adakv import AdaKV
+from sparse_attention.presses.base import Adjustment, Press, PressCall, Ranking, Scorer
+from sparse_attention.presses.chunkkv import ChunkKV
+from sparse_attention.presses.criticalkv import CriticalKV
+from sparse_attention.presses.decoding import Decoding
+from sparse_attention.presses.expected_attention import ExpectedAttention
+from sparse_attention.presses.key_rerotation import KeyRerotation
+from sparse_attention.presses.keydiff import KeyDiff
+from sparse_attention.presses.knorm import KNorm
+from sparse_attention.presses.lagkv import LagKV
+from sparse_attention.presses.layer_ratios import LayerRatios
+from sparse_attention.presses.observed_attention import ObservedAttention
+from sparse_attention.presses.pyramidkv import PyramidKV
+from sparse_attention.presses.random_press import RandomPress
+from sparse_attention.presses.snapkv import SnapKV
+from sparse_attention.presses.streaming_llm import StreamingLLM
+from sparse_attention.presses.tova import Tova
 
 PRESSES: dict[str, type[Press]] = {
     press.name: press

@@ -7,8 +7,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ..search import Choices
-from .base import Adjustment, PressCall, Ranking, share_of
+from sparse_attention.method import Choices
+from sparse_attention.presses.base import Adjustment, PressCall, Ranking, share_of
 
 
 class AdaKV(Adjustment):

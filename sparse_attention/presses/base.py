@@ -10,11 +10,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from ..errors import UserError
-from ..method import Method
-from ..numerics import largest
-from ..prefill_statistics import NOTHING, LayerFacts, LayerStatistics, StatisticsRequest
-from ..search import Choices
+from sparse_attention.cache.causal import causal_attention
+from sparse_attention.cache.statistics import NOTHING, LayerStatistics, StatisticsRequest
+from sparse_attention.errors import UserError
+from sparse_attention.method import Choices, Method
+from sparse_attention.model_facts import LayerFacts
+from sparse_attention.numerics.tensors import largest
 
 Ratio = Annotated[float, Field(ge=0, lt=1), Choices(0.25, 0.5, 0.75, 0.875)]
 """Share of the keys that are removed."""
@@ -178,3 +179,14 @@ def edges_first(count: int, sinks: int, device: torch.device) -> Tensor:
 def missing(press: Method, what: str) -> UserError:
     """Error for a model that does not give what a press needs."""
     return UserError(f"{press.name} cannot be used with this model: {what}")
+
+
+def window_attention(call: PressCall, window: int) -> Tensor:
+    """Dense attention weights of the last ``window`` queries over the keys that are left.
+
+    Returns:
+        (H, G, w, n) float32, with fewer queries if fewer were seen.
+    """
+    queries = call.observed.last_queries[:, :, -window:]
+    start = call.length - queries.shape[2]
+    return causal_attention(queries, call.keys, call.positions, start, call.facts.settings)

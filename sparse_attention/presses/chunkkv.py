@@ -8,8 +8,8 @@ from typing import Annotated
 import torch
 from pydantic import Field
 
-from ..search import Choices
-from .base import Adjustment, PressCall, Ranking
+from sparse_attention.method import Choices
+from sparse_attention.presses.base import Adjustment, PressCall, Ranking
 
 
 class ChunkKV(Adjustment):

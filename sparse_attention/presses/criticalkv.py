@@ -9,9 +9,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from ..prefill_statistics import StatisticsRequest
-from ..search import Choices
-from .base import Adjustment, PressCall, Ranking, missing, share_of
+from sparse_attention.cache.statistics import StatisticsRequest
+from sparse_attention.method import Choices
+from sparse_attention.presses.base import Adjustment, PressCall, Ranking, missing, share_of
 
 _BLOCK = 1024
 """Values whose projections are held at a time."""

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ..search import Choices
-from .base import Press
+from sparse_attention.method import Choices
+from sparse_attention.presses.base import Press
 
 
 class Decoding(Press):

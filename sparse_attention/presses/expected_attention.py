@@ -8,9 +8,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from ..prefill_statistics import StatisticsRequest
-from ..search import Choices
-from .base import PressCall, Ranking, Scorer, edges_first, missing
+from sparse_attention.cache.statistics import StatisticsRequest
+from sparse_attention.method import Choices
+from sparse_attention.presses.base import PressCall, Ranking, Scorer, edges_first, missing
 
 _BLOCK = 4096
 """Keys whose products with a covariance are held at a time."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..prefill_statistics import StatisticsRequest
-from .base import Press
+from sparse_attention.cache.statistics import StatisticsRequest
+from sparse_attention.presses.base import Press
 
 
 class KeyRerotation(Press):

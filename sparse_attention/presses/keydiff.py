@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .base import PressCall, Ranking, Scorer
+from sparse_attention.presses.base import PressCall, Ranking, Scorer
 
 
 class KeyDiff(Scorer):

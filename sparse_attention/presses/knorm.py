@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from .base import PressCall, Ranking, Scorer
+from sparse_attention.presses.base import PressCall, Ranking, Scorer
 
 _STEPS = 8192
 """Norms are told apart to this part of a power of two."""

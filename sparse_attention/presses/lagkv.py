@@ -8,8 +8,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from ..search import Choices
-from .base import PressCall, Ranking, Scorer, edges_first
+from sparse_attention.method import Choices
+from sparse_attention.presses.base import PressCall, Ranking, Scorer, edges_first
 
 
 class LagKV(Scorer):

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from ..errors import UserError
-from ..model_profile import ModelProfile
-from ..search import EachLayer
-from .base import Adjustment, PressCall, Ranking, Ratio, kept_count
+from sparse_attention.errors import UserError
+from sparse_attention.method import EachLayer
+from sparse_attention.model_facts import ModelProfile
+from sparse_attention.presses.base import Adjustment, PressCall, Ranking, Ratio, kept_count
 
 
 def _to_tuple(value: Any) -> Any:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from ..prefill_statistics import StatisticsRequest
-from .base import PressCall, Ranking, Scorer
+from sparse_attention.cache.statistics import StatisticsRequest
+from sparse_attention.presses.base import PressCall, Ranking, Scorer
 
 
 class ObservedAttention(Scorer):

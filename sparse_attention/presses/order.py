@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from ..errors import UserError
-from .base import Adjustment, Press, PressCall, Scorer
-from .decoding import Decoding
+from sparse_attention.errors import UserError
+from sparse_attention.presses.base import Adjustment, Press, PressCall, Scorer
+from sparse_attention.presses.decoding import Decoding
 
 
 @dataclass(frozen=True)

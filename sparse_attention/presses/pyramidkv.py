@@ -6,9 +6,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ..search import Choices
-from .base import PressCall, kept_count
-from .snapkv import SnapKV
+from sparse_attention.method import Choices
+from sparse_attention.presses.base import PressCall, kept_count
+from sparse_attention.presses.snapkv import SnapKV
 
 
 class PyramidKV(SnapKV):

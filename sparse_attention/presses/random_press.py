@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from ..numerics import keyed_generator
-from .base import PressCall, Ranking, Scorer
+from sparse_attention.numerics.tensors import keyed_generator
+from sparse_attention.presses.base import PressCall, Ranking, Scorer
 
 
 class RandomPress(Scorer):

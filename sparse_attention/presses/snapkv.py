@@ -8,10 +8,9 @@ from pydantic import Field, field_validator
 from torch import Tensor
 from torch.nn import functional
 
-from ..prefill_statistics import StatisticsRequest
-from ..search import Choices
-from .base import PressCall, Ranking, Scorer
-from .window_attention import window_attention
+from sparse_attention.cache.statistics import StatisticsRequest
+from sparse_attention.method import Choices
+from sparse_attention.presses.base import PressCall, Ranking, Scorer, window_attention
 
 
 class SnapKV(Scorer):

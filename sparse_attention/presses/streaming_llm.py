@@ -7,8 +7,8 @@ from typing import Annotated
 import torch
 from pydantic import Field
 
-from ..search import Choices
-from .base import PressCall, Ranking, Scorer, edges_first
+from sparse_attention.method import Choices
+from sparse_attention.presses.base import PressCall, Ranking, Scorer, edges_first
 
 
 class StreamingLLM(Scorer):

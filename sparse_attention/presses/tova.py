@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from ..prefill_statistics import StatisticsRequest
-from .base import PressCall, Ranking, Scorer
-from .window_attention import window_attention
+from sparse_attention.cache.statistics import StatisticsRequest
+from sparse_attention.presses.base import PressCall, Ranking, Scorer, window_attention
 
 
 class Tova(Scorer):

@@ -8,7 +8,7 @@ import pytest
 
 from benchmark.longbench.prompts import FILES, fill, with_late_question
 from benchmark.longbench.tasks import TASKS
-from benchmark.rows import Row
+from benchmark.suite.rows import Row
 
 TAILS = {
     "narrativeqa": ("Question: IN\n\n", "Answer:"),

@@ -9,13 +9,13 @@ import shutil
 import pandas as pd
 import pytest
 
-from benchmark.dataset_builder import main
 from benchmark.embedded import MODEL_NAME
 from benchmark.executor import BenchmarkExecutor
 from benchmark.executor_config import AdapterConfig, BenchmarkConfig
 from benchmark.loogle.benchmark import LooGLE
 from benchmark.loogle.calculate_metrics import calculate_metrics, meteor_obstacle
-from sparse_attention.config import make_config
+from benchmark.suite.builder import main
+from sparse_attention.config_types import make_config
 from sparse_attention.prompt import PromptSettings
 
 COUNTS = {

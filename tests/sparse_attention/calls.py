@@ -10,13 +10,18 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sparse_attention.attention_call import AttentionCall, Geometry, SharedScores
-from sparse_attention.calibration.channels import DEFAULT_NAME as CHANNEL_FILE
-from sparse_attention.calibration.files import write_file
-from sparse_attention.calibration.hash_networks import DEFAULT_NAME as HASH_FILE
-from sparse_attention.calibration.hash_networks import network_tensors
+from sparse_attention.attention.call import AttentionCall
+from sparse_attention.attention.geometry import Geometry
+from sparse_attention.attention.scores import SharedScores
+from sparse_attention.attention.selection import Selection
+from sparse_attention.cache.prefix import Prefix, PrefixLayer
+from sparse_attention.cache.shared import SharedPrefixCache
+from sparse_attention.cache.tails import LayerCache
 from sparse_attention.config import AttentionConfig
-from sparse_attention.kv_cache import LayerCache, Prefix, PrefixLayer, SharedPrefixCache
+from sparse_attention.learned.channels import DEFAULT_NAME as CHANNEL_FILE
+from sparse_attention.learned.files import write_file
+from sparse_attention.learned.hash_networks import DEFAULT_NAME as HASH_FILE
+from sparse_attention.learned.hash_networks import network_tensors
 from sparse_attention.maskers import (
     AdaptiveSampling,
     DoubleSparsity,
@@ -31,8 +36,7 @@ from sparse_attention.maskers import (
     RandomSampling,
     Sink,
 )
-from sparse_attention.model_profile import ModelProfile
-from sparse_attention.selection import Selection
+from sparse_attention.model_facts import ModelProfile
 
 METHODS: dict[str, Masker] = {
     "sink": Sink(sink_size=3),

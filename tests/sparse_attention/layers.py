@@ -5,12 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sparse_attention.prefill_statistics import (
-    LayerFacts,
-    LayerSettings,
-    LayerStatistics,
-    StatisticsRequest,
-)
+from sparse_attention.cache.statistics import LayerStatistics, StatisticsRequest
+from sparse_attention.model_facts import LayerFacts, LayerSettings
 from sparse_attention.presses import Press, PressCall
 
 WIDTH = 16

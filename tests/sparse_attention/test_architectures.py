@@ -8,10 +8,12 @@ from calls import calibrated_model
 from models import ARCHITECTURES, random_model, tokens, word_tokenizer
 from transformers import GPT2Config, GPT2LMHeadModel, JambaConfig, JambaForCausalLM
 
-from sparse_attention import AttentionConfig, HuggingFaceAdapter, UserError, hf_compat, make_config
-from sparse_attention.config import Protocol
-from sparse_attention.decoder import SparseDecoder
-from sparse_attention.kv_cache import SharedPrefixCache
+from sparse_attention import AttentionConfig, HuggingFaceAdapter, UserError, make_config
+from sparse_attention.cache.shared import SharedPrefixCache
+from sparse_attention.decode.decoder import SparseDecoder
+from sparse_attention.hf.attention import forward
+from sparse_attention.hf.check import check_architecture
+from sparse_attention.protocol import Protocol
 
 EVERY = pytest.mark.parametrize("name", ARCHITECTURES)
 
@@ -41,7 +43,7 @@ def test_dense_path_gives_the_models_own_tokens_and_logits(name, chunk):
     decoder = SparseDecoder(
         SharedPrefixCache(prefix, 1), [AttentionConfig()], [""], Protocol(), measure_error=False
     )
-    ours = hf_compat.forward(adapter.model, torch.tensor([question]), decoder)[0]
+    ours = forward(adapter.model, torch.tensor([question]), decoder)[0]
     torch.testing.assert_close(ours, logits, atol=1e-4, rtol=1e-4)
     answer = adapter.answer(prefix, question, [AttentionConfig()], max_new_tokens=12)[0]
     assert list(answer.token_ids) == expected
@@ -52,7 +54,7 @@ def test_dense_path_gives_the_models_own_tokens_and_logits(name, chunk):
 @EVERY
 def test_every_architecture_passes_its_check_and_runs_sparsely(name):
     adapter = adapter_of(name)
-    hf_compat.check_architecture(adapter.model)
+    check_architecture(adapter.model)
     prefix = adapter.prefill(tokens(80, 3))
     configs = [
         make_config("sink_local", sink_size=2, window_size=6),
@@ -129,13 +131,13 @@ def test_the_models_own_attention_is_back_after_an_error():
 )
 def test_an_architecture_that_cannot_work_is_refused(model, reason):
     with pytest.raises(UserError, match=reason):
-        hf_compat.check_architecture(model().eval())
+        check_architecture(model().eval())
 
 
 def test_gpt2_which_has_no_rotary_positions_works_as_well():
     config = GPT2Config(vocab_size=97, n_embd=32, n_layer=2, n_head=2, n_positions=128)
     model = GPT2LMHeadModel(config).eval().requires_grad_(False)
-    hf_compat.check_architecture(model)
+    check_architecture(model)
     adapter = HuggingFaceAdapter(model, word_tokenizer(), "gpt2")
     prefix = adapter.prefill(tokens(60, 1))
     (answer,) = adapter.answer(

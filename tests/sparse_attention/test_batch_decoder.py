@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sparse_attention import Protocol, make_config
-from sparse_attention.batch_decoder import BatchDecoder, PromptRows
-from sparse_attention.decoder import LayerSettings, SparseDecoder
-from sparse_attention.kv_cache import Prefix, PrefixLayer, SharedPrefixCache
+from sparse_attention.cache.prefix import Prefix, PrefixLayer
+from sparse_attention.cache.shared import SharedPrefixCache
+from sparse_attention.decode.batch import BatchDecoder, PromptRows
+from sparse_attention.decode.decoder import LayerSettings, SparseDecoder
 
 HEADS, GROUP, WIDTH = 2, 2, 8
 LSH = make_config("magic_pig", sink_size=1, window_size=2, lsh_k=2, lsh_l=8)

@@ -18,11 +18,11 @@ from transformers import DynamicCache
 
 from sparse_attention import AttentionConfig, HuggingFaceAdapter, UserError, make_config
 from sparse_attention.calibration import convert_hash_weights, double_sparsity, hash_attention
-from sparse_attention.calibration.channels import load_channels
-from sparse_attention.calibration.files import read_file, write_file
 from sparse_attention.calibration.hash_attention import Training, examples, train
-from sparse_attention.calibration.hash_networks import load_networks
 from sparse_attention.calibration.recording import record, token_blocks
+from sparse_attention.learned.channels import load_channels
+from sparse_attention.learned.files import read_file, write_file
+from sparse_attention.learned.hash_networks import load_networks
 from sparse_attention.maskers import DoubleSparsity, HashAttention
 
 QUICK = ["--length", "64", "--blocks", "6"]

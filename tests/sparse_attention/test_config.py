@@ -11,8 +11,7 @@ from pydantic import ValidationError
 
 from sparse_attention import CONFIG_TYPES, AttentionConfig, Protocol, UserError, make_config
 from sparse_attention.maskers import MASKERS, Local, OracleTopK, RandomSampling, Sink
-from sparse_attention.method import resolve_size
-from sparse_attention.search import Choices, Range
+from sparse_attention.method import Choices, Range, resolve_size
 
 
 @pytest.mark.parametrize("name", CONFIG_TYPES)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from calls import FULL, HEADS, METHODS, make_operation
 
-from sparse_attention.attention import gathered_attention, reference_attention
+from sparse_attention.attention.paths import gathered_attention, reference_attention
 from sparse_attention.maskers import MASKERS, Local, Sink
 
 EVERY = pytest.mark.parametrize("name", METHODS)

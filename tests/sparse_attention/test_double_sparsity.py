@@ -9,7 +9,7 @@ import torch
 from calls import calibrated_model, make_operation
 
 from sparse_attention import UserError
-from sparse_attention.calibration.channels import load_channels
+from sparse_attention.learned.channels import load_channels
 from sparse_attention.maskers import DoubleSparsity, OracleTopK
 
 

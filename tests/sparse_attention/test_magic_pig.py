@@ -10,9 +10,9 @@ from calls import make_operation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sparse_attention.attention.selection import Selection
 from sparse_attention.maskers import Local, MagicPig, RandomSampling, Sink
-from sparse_attention.selection import Selection
-from sparse_attention.simhash import (
+from sparse_attention.numerics.simhash import (
     count_meetings,
     encode,
     log_meeting_probability,

@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from models import random_model, tokens, word_tokenizer
 
-from sparse_attention import HuggingFaceAdapter, Selection, attention, decoder, make_config
-from sparse_attention.attention import gathered_attention, reference_attention
-from sparse_attention.numerics import keyed_generator, largest
+from sparse_attention import HuggingFaceAdapter, Selection, make_config
+from sparse_attention.attention import paths as attention
+from sparse_attention.attention.paths import gathered_attention, reference_attention
+from sparse_attention.decode import decoder
+from sparse_attention.numerics.tensors import keyed_generator, largest
 
 INFINITY = float("inf")
 VALUES = st.one_of(st.floats(-5, 5, width=32), st.just(-INFINITY), st.sampled_from([0.0, 1.0]))

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparse_attention import UserError
-from sparse_attention.kmeans import cluster, nearest
 from sparse_attention.maskers import OracleTopK, PQCache
+from sparse_attention.numerics.kmeans import cluster, nearest
 
 
 def generator(seed=0):

@@ -10,20 +10,12 @@ from hypothesis import strategies as st
 from models import random_model, tokens, word_tokenizer
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from sparse_attention import (
-    HuggingFaceAdapter,
-    UserError,
-    hf_compat,
-    make_config,
-    prefill_statistics,
-)
-from sparse_attention.prefill_statistics import (
-    LayerSettings,
-    QueryMoments,
-    StatisticsRequest,
-    attention_sums,
-    causal_attention,
-)
+from sparse_attention import HuggingFaceAdapter, UserError, make_config
+from sparse_attention.cache import causal
+from sparse_attention.cache.causal import attention_sums, causal_attention
+from sparse_attention.cache.statistics import QueryMoments, StatisticsRequest
+from sparse_attention.hf.prefill import prefill
+from sparse_attention.model_facts import LayerSettings
 
 CONTEXT = tokens(70, 1)
 REQUEST = StatisticsRequest(last_queries=5, moments=frozenset({0, 3}), attention_sums=True)
@@ -67,7 +59,7 @@ def own_queries(model, name: str) -> dict[int, torch.Tensor]:
 @pytest.mark.parametrize("chunk", [100, 13])
 def test_moments_are_those_of_the_queries_before_rotation(name, chunk):
     model = random_model(name)
-    prefix = hf_compat.prefill(model, CONTEXT, chunk, REQUEST)
+    prefix = prefill(model, CONTEXT, chunk, REQUEST)
     queries = own_queries(model, name)
     assert prefix.statistics.layers
     for layer, found in prefix.statistics.layers.items():
@@ -86,7 +78,7 @@ def test_moments_are_those_of_the_queries_before_rotation(name, chunk):
 @torch.inference_mode()
 def test_column_sums_are_those_of_the_models_own_attention(name):
     model = random_model(name)
-    prefix = hf_compat.prefill(model, CONTEXT, 13, REQUEST)
+    prefix = prefill(model, CONTEXT, 13, REQUEST)
     before = model.config._attn_implementation
     model.set_attn_implementation("eager")
     try:
@@ -101,7 +93,7 @@ def test_column_sums_are_those_of_the_models_own_attention(name):
 
 
 def test_layers_with_a_sliding_window_are_left_out():
-    prefix = hf_compat.prefill(random_model("gemma3"), CONTEXT, 100, REQUEST)
+    prefix = prefill(random_model("gemma3"), CONTEXT, 100, REQUEST)
     assert sorted(prefix.statistics.layers) == [1, 3]
     assert sorted(prefix.statistics.facts) == [0, 1, 2, 3]
 
@@ -112,7 +104,7 @@ def test_blocks_do_not_matter(monkeypatch, block):
     queries = torch.randn(2, 3, 20, 8, generator=generator)
     keys = torch.randn(2, 31, 8, generator=generator)
     settings = LayerSettings(0.3, sink_logits=torch.randn(2, 3, generator=generator))
-    monkeypatch.setattr(prefill_statistics, "_BLOCK_ELEMENTS", block)
+    monkeypatch.setattr(causal, "_BLOCK_ELEMENTS", block)
     positions = torch.arange(31)[None]
     expected = causal_attention(queries, keys, positions, 11, settings).sum(2).mean(1)
     torch.testing.assert_close(attention_sums(queries, keys, 11, settings), expected)
@@ -142,7 +134,7 @@ def test_the_models_attention_is_back_after_an_observed_prefill_that_failed():
     model = random_model("llama")
     before = ALL_ATTENTION_FUNCTIONS["sdpa"]
     with pytest.raises(IndexError):
-        hf_compat.prefill(model, [10**6], 8, REQUEST)
+        prefill(model, [10**6], 8, REQUEST)
     assert ALL_ATTENTION_FUNCTIONS["sdpa"] is before
 
 

@@ -11,16 +11,8 @@ from models import ARCHITECTURES, random_model, tokens, word_tokenizer
 from test_press_contract import STACKS
 from transformers import DynamicCache
 
-from sparse_attention import (
-    AttentionConfig,
-    HuggingFaceAdapter,
-    Protocol,
-    UserError,
-    compression,
-    make_config,
-)
-from sparse_attention.compression import compress
-from sparse_attention.kv_cache import KeptContexts, KeptHeads, PrefixLayer
+from sparse_attention import AttentionConfig, HuggingFaceAdapter, Protocol, UserError, make_config
+from sparse_attention.cache.prefix import KeptContexts, KeptHeads, PrefixLayer
 from sparse_attention.maskers import (
     DoubleSparsity,
     HashAttention,
@@ -44,6 +36,8 @@ from sparse_attention.presses import (
     StreamingLLM,
     Tova,
 )
+from sparse_attention.presses import compress as compression
+from sparse_attention.presses.compress import compress
 
 CONTEXT, QUESTION = tokens(120, 1), tokens(6, 2)
 END = word_tokenizer().eos_token_id

@@ -9,9 +9,9 @@ from pydantic import ValidationError
 
 from sparse_attention import AttentionConfig, Protocol, UserError, make_config
 from sparse_attention.maskers import Local, Sink
+from sparse_attention.method import Choices, EachLayer, Range
 from sparse_attention.presses import PRESSES, LayerRatios, SnapKV
 from sparse_attention.presses.base import kept_count
-from sparse_attention.search import Choices, EachLayer, Range
 
 
 @pytest.mark.parametrize("name", PRESSES)

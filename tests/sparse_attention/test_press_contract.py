@@ -6,7 +6,6 @@ import pytest
 import torch
 from layers import make_layer
 
-from sparse_attention.compression import compress_layer
 from sparse_attention.presses import (
     PRESSES,
     AdaKV,
@@ -29,6 +28,7 @@ from sparse_attention.presses import (
     StreamingLLM,
     Tova,
 )
+from sparse_attention.presses.compress import compress_layer
 from sparse_attention.presses.order import stages
 
 SCORERS: dict[str, Scorer] = {

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from layers import THETA, WIDTH, make_layer
 
-from sparse_attention.compression import compress_layer
 from sparse_attention.presses import (
     AdaKV,
     ChunkKV,
@@ -29,6 +28,7 @@ from sparse_attention.presses import (
     StreamingLLM,
     Tova,
 )
+from sparse_attention.presses.compress import compress_layer
 from sparse_attention.presses.order import stages
 
 LENGTH, HEADS, GROUP = 60, 2, 3

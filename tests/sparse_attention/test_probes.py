@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from sparse_attention import Protocol, make_config
-from sparse_attention.decoder import LayerSettings, SparseDecoder
-from sparse_attention.kv_cache import Prefix, PrefixLayer, SharedPrefixCache
-from sparse_attention.probes import Probes
+from sparse_attention.cache.prefix import Prefix, PrefixLayer
+from sparse_attention.cache.shared import SharedPrefixCache
+from sparse_attention.decode.decoder import LayerSettings, SparseDecoder
+from sparse_attention.decode.probes import Probes
 
 
 def test_what_is_held_does_not_grow_with_steps():

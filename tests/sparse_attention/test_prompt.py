@@ -8,12 +8,7 @@ from hypothesis import strategies as st
 from models import word_tokenizer
 
 from sparse_attention.errors import UserError
-from sparse_attention.prompt import (
-    PromptSettings,
-    PromptSkipped,
-    PromptTooLong,
-    encode_prompt,
-)
+from sparse_attention.prompt import PromptSettings, PromptSkipped, PromptTooLong, encode_prompt
 
 TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}w90 {{ m.content | trim }} w91 {% endfor %}"

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparse_attention.maskers import Local, OracleTopK, Quest, Sink
-from sparse_attention.quantization import round_to_levels
+from sparse_attention.numerics.quantization import round_to_levels
 
 
 def reference(operation, method, before):

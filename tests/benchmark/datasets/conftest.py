@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from local_pool import LocalPool
 
-from benchmark import executor
-from benchmark.cli import main
+from benchmark.console.main import main
+from benchmark.run import matrix
 
 
 @pytest.fixture(scope="session")
@@ -25,7 +25,7 @@ def sample_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
             command += ["--option", f"{name}.source=samples", "--configs", "dense", "sink_local"]
             command += ["--results-dir", str(folder), *arguments]
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(executor, "WorkerPool", LocalPool)
+                patch.setattr(matrix, "WorkerPool", LocalPool)
                 assert main(command) == 0
             done[name, *arguments] = folder
         return done[name, *arguments]

@@ -11,9 +11,9 @@ from typing import Any
 import pandas as pd
 from transformers import AutoTokenizer
 
-from benchmark.base import Benchmark, Sample, frame_of
 from benchmark.embedded import MODEL_PATH
-from benchmark.registry import benchmark_class, benchmark_names, get_benchmark
+from benchmark.suite.base import Benchmark, Sample, frame_of
+from benchmark.suite.registry import benchmark_class, benchmark_names, get_benchmark
 
 TOKENIZER = AutoTokenizer.from_pretrained(MODEL_PATH)
 BENCHMARKS = [name for name in benchmark_names() if name != "toy"]

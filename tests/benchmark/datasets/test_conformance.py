@@ -21,9 +21,9 @@ from sample_frames import (
     sample_benchmark,
 )
 
-from benchmark.base import by_context, frame_of
-from benchmark.provenance import samples_fingerprint
-from benchmark.registry import benchmark_class
+from benchmark.suite.base import by_context, frame_of
+from benchmark.suite.fingerprints import samples_fingerprint
+from benchmark.suite.registry import benchmark_class
 from sparse_attention.errors import UserError
 
 ABSURD = [

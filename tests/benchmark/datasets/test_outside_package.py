@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.cli import main
-from benchmark.registry import benchmark_names, get_benchmark
+from benchmark.console.main import main
+from benchmark.suite.registry import benchmark_names, get_benchmark
 
 OUTSIDE = Path(__file__).parent / "outside"
 

@@ -7,9 +7,9 @@ import json
 import pytest
 from sample_frames import BENCHMARKS, TOKENIZER, sample_benchmark
 
-from benchmark.registry import benchmark_class
 from benchmark.report.groups import read_groups
 from benchmark.report.tables import notes
+from benchmark.suite.registry import benchmark_class
 from benchmark.zero_scrolls import ZeroScrolls
 from sparse_attention.prompt import encode_prompt
 

@@ -19,12 +19,12 @@ import pyarrow.parquet as pq
 import pytest
 from sample_frames import BENCHMARKS
 
-from benchmark.base import Sample
-from benchmark.dataset import DatasetBenchmark
-from benchmark.dataset_builder import FILE_NAME, main, write_parquet
 from benchmark.longbench import LongBench
 from benchmark.longbenchv2 import LongBenchV2
-from benchmark.registry import benchmark_class, get_benchmark
+from benchmark.suite.base import Sample
+from benchmark.suite.builder import FILE_NAME, main, write_parquet
+from benchmark.suite.dataset import DatasetBenchmark
+from benchmark.suite.registry import benchmark_class, get_benchmark
 from benchmark.zero_scrolls import ZeroScrolls
 from sparse_attention.errors import UserError
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.results import open_results
+from benchmark.results.cells import open_results
 from benchmark.zero_scrolls import ZeroScrolls
 from benchmark.zero_scrolls.submission import (
     expected_ids,

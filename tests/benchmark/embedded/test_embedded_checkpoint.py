@@ -6,11 +6,17 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from benchmark.embedded import MODEL_PATH
-from benchmark.embedded.calibrate import calibration_text
-from benchmark.embedded.questions import ask_chain, ask_number, ask_numbers, ask_votes, prompts
-from benchmark.embedded.tokenizer import build_tokenizer
 from benchmark.embedded.vocabulary import KEYS, filler_sentence, number
-from benchmark.embedded.votes import CONTEXT, vote_list
+from benchmark.embedded_training.calibrate import calibration_text
+from benchmark.embedded_training.questions import (
+    ask_chain,
+    ask_number,
+    ask_numbers,
+    ask_votes,
+    prompts,
+)
+from benchmark.embedded_training.tokenizer import build_tokenizer
+from benchmark.embedded_training.votes import CONTEXT, vote_list
 from sparse_attention import HuggingFaceAdapter, make_config
 
 LIMIT_MB = 6

@@ -7,11 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmark.embedded import vocabulary
-from benchmark.embedded.questions import ask_chain, ask_number, ask_numbers, ask_votes, prompts
-from benchmark.embedded.tokenizer import PUNCTUATION, build_tokenizer, count_tokens
-from benchmark.embedded.tokenizer import vocabulary_pieces as pieces
-from benchmark.embedded.training_text import LABELS, training_sequence
-from benchmark.embedded.votes import vote_list
+from benchmark.embedded_training.questions import (
+    ask_chain,
+    ask_number,
+    ask_numbers,
+    ask_votes,
+    prompts,
+)
+from benchmark.embedded_training.tokenizer import PUNCTUATION, build_tokenizer, count_tokens
+from benchmark.embedded_training.tokenizer import vocabulary_pieces as pieces
+from benchmark.embedded_training.training_text import LABELS, training_sequence
+from benchmark.embedded_training.votes import vote_list
 
 TOKENIZER = build_tokenizer(8192)
 LENGTHS = (48, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096)

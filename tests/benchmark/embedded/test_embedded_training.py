@@ -8,12 +8,12 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
-from benchmark.embedded.curriculum import LENGTHS, MAX_STEPS, MIN_STEPS, Curriculum
-from benchmark.embedded.model_init import structured_init, tiny_llama_config
-from benchmark.embedded.muon import Adam, Muon, orthogonalise
-from benchmark.embedded.tokenizer import build_tokenizer
-from benchmark.embedded.train import Batches, answer_loss, rate_scale
-from benchmark.embedded.training_text import LABELS
+from benchmark.embedded_training.curriculum import LENGTHS, MAX_STEPS, MIN_STEPS, Curriculum
+from benchmark.embedded_training.model_init import structured_init, tiny_llama_config
+from benchmark.embedded_training.muon import Adam, Muon, orthogonalise
+from benchmark.embedded_training.tokenizer import build_tokenizer
+from benchmark.embedded_training.train import Batches, answer_loss, rate_scale
+from benchmark.embedded_training.training_text import LABELS
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from toy_benchmark import save_tiny_model
 
-from sparse_attention.adapter import HuggingFaceAdapter
+from sparse_attention.hf.adapter import HuggingFaceAdapter
 
 
 @pytest.fixture(scope="session")

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from benchmark.devices import Devices
 from benchmark.executor_config import AdapterConfig
-from benchmark.workers import EvaluationWorker, Outcome, Request
+from benchmark.run.devices import Devices
+from benchmark.run.workers import EvaluationWorker, Outcome, Request
 
 
 class LocalPool:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.tuning.cache import BestConfigCache, Names
-from sparse_attention.config import make_config
+from sparse_attention.config_types import make_config
 
 NAMES = Names(model="some/model", config_type="magic_pig", benchmark="ruler", subset="vt")
 KEY = {"objective": {"name": "density"}, "num_samples": 10}

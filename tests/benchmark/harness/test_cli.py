@@ -9,20 +9,20 @@ from pathlib import Path
 import pytest
 from local_pool import LocalPool
 
-from benchmark import executor
-from benchmark.cli import main
-from benchmark.commands import benchmarks
+from benchmark.console.commands import benchmarks
+from benchmark.console.main import main
 from benchmark.embedded import SUPPORTED_TASKS
-from benchmark.embedded.defaults import embedded_defaults
 from benchmark.executor_config import BenchmarkConfig
 from benchmark.report.groups import read_groups
-from sparse_attention.config import make_config
-from sparse_attention.config_file import load_configs
+from benchmark.run import matrix
+from benchmark.run.embedded_defaults import embedded_defaults
+from sparse_attention.config import load_configs
+from sparse_attention.config_types import make_config
 
 
 @pytest.fixture(autouse=True)
 def _in_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(executor, "WorkerPool", LocalPool)
+    monkeypatch.setattr(matrix, "WorkerPool", LocalPool)
     monkeypatch.chdir(tmp_path)
 
 

@@ -8,11 +8,12 @@ import pytest
 import torch
 from toy_benchmark import Toy
 
-from benchmark.base import Sample
-from benchmark.evaluator import Evaluator
 from benchmark.executor_config import AdapterConfig
-from sparse_attention.adapter import Answer, HuggingFaceAdapter, Prefix
-from sparse_attention.config import AttentionConfig, make_config
+from benchmark.run.evaluator import Evaluator
+from benchmark.suite.base import Sample
+from sparse_attention.config import AttentionConfig
+from sparse_attention.config_types import make_config
+from sparse_attention.hf.adapter import Answer, HuggingFaceAdapter, Prefix
 from sparse_attention.prompt import PromptSettings
 
 PROMPT = PromptSettings()

@@ -11,12 +11,15 @@ import pytest
 import ray
 from local_pool import LocalPool
 
-from benchmark import executor
-from benchmark.executor import BenchmarkExecutor, MatrixResult
+from benchmark.executor import BenchmarkExecutor
 from benchmark.executor_config import AdapterConfig, BenchmarkConfig
-from benchmark.workers import ModelFailure, Outcome, Request, WorkerDeath, WorkerPool
-from sparse_attention.config import AttentionConfig, Protocol, make_config
+from benchmark.run import matrix
+from benchmark.run.matrix import MatrixResult
+from benchmark.run.workers import ModelFailure, Outcome, Request, WorkerDeath, WorkerPool
+from sparse_attention.config import AttentionConfig
+from sparse_attention.config_types import make_config
 from sparse_attention.errors import UserError
+from sparse_attention.protocol import Protocol
 
 EDGES = make_config("sink_local", sink_size=2, window_size=4)
 CONFIGS: list[tuple[str, AttentionConfig | None]] = [("dense", None), ("edges", EDGES)]
@@ -24,7 +27,7 @@ CONFIGS: list[tuple[str, AttentionConfig | None]] = [("dense", None), ("edges", 
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, tiny_model: Path, tmp_path: Path):
-    monkeypatch.setattr(executor, "WorkerPool", LocalPool)
+    monkeypatch.setattr(matrix, "WorkerPool", LocalPool)
 
     def run_matrix(
         configs=CONFIGS,
@@ -48,7 +51,7 @@ def pool_that(monkeypatch: pytest.MonkeyPatch, change) -> None:
             for request, outcome in super().run(take):
                 yield request, change(request, outcome)
 
-    monkeypatch.setattr(executor, "WorkerPool", Changed)
+    monkeypatch.setattr(matrix, "WorkerPool", Changed)
 
 
 def test_a_finished_cell(run) -> None:
@@ -137,7 +140,7 @@ def test_failures_are_holes_and_are_tried_again(run, monkeypatch: pytest.MonkeyP
     assert cell.metrics["failures"] == {"worker_died": 2}
     assert cell.metrics["score"]["samples"] == 6
     assert "2 failed (worker_died)" in cell.message
-    monkeypatch.setattr(executor, "WorkerPool", LocalPool)
+    monkeypatch.setattr(matrix, "WorkerPool", LocalPool)
     before = LocalPool.requests
     again = run()
     assert again.exit_code == 0
@@ -202,17 +205,17 @@ def test_on_ray(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
                     killed.append(worker.pid)
                 yield request, outcome
 
-    monkeypatch.setattr(executor, "WorkerPool", KillsOne)
+    monkeypatch.setattr(matrix, "WorkerPool", KillsOne)
     # A folder from which the packages cannot be imported by accident.
     monkeypatch.chdir(tmp_path)
     benchmark = BenchmarkConfig("toy", ["first", "second"], {"contexts": 12})
-    matrix = [str(tiny_model)], CONFIGS, [benchmark]
-    result = BenchmarkExecutor([], tmp_path / "ray", 2, quiet=True).run_benchmark_matrix(*matrix)
+    arguments = [str(tiny_model)], CONFIGS, [benchmark]
+    result = BenchmarkExecutor([], tmp_path / "ray", 2, quiet=True).run_benchmark_matrix(*arguments)
     assert killed
     assert result.exit_code == 0
     assert not ray.is_initialized()
-    monkeypatch.setattr(executor, "WorkerPool", LocalPool)
-    local = BenchmarkExecutor([], tmp_path / "local", quiet=True).run_benchmark_matrix(*matrix)
+    monkeypatch.setattr(matrix, "WorkerPool", LocalPool)
+    local = BenchmarkExecutor([], tmp_path / "local", quiet=True).run_benchmark_matrix(*arguments)
     for one, other in zip(result.cells, local.cells, strict=True):
         predictions = (cell.folder / "predictions.jsonl" for cell in (one, other))
         assert len({path.read_bytes() for path in predictions}) == 1

@@ -13,17 +13,19 @@ import pytest
 from local_pool import LocalPool
 from toy_run import BENCHMARK, CONFIGS
 
-from benchmark import executor
+from benchmark.executor import BenchmarkExecutor
+from benchmark.run import matrix
+from benchmark.run.matrix import MatrixResult
 
 HERE = Path(__file__).parent
 
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, tiny_model: Path):
-    monkeypatch.setattr(executor, "WorkerPool", LocalPool)
+    monkeypatch.setattr(matrix, "WorkerPool", LocalPool)
 
-    def run_in(folder: Path) -> executor.MatrixResult:
-        return executor.BenchmarkExecutor([], folder, quiet=True).run_benchmark_matrix(
+    def run_in(folder: Path) -> MatrixResult:
+        return BenchmarkExecutor([], folder, quiet=True).run_benchmark_matrix(
             [str(tiny_model)], CONFIGS, [BENCHMARK]
         )
 
@@ -94,7 +96,7 @@ def test_another_order_of_completion_gives_the_same_files(
             return reversed(list(super().run(take)))
 
     run(tmp_path / "one")
-    monkeypatch.setattr(executor, "WorkerPool", Backwards)
+    monkeypatch.setattr(matrix, "WorkerPool", Backwards)
     run(tmp_path / "other")
     assert contents(tmp_path / "one") == contents(tmp_path / "other")
 
@@ -109,7 +111,7 @@ def test_what_is_left_is_computed_with_the_same_threads(
             seen.append(devices)
             super().__init__(devices, settings)
 
-    monkeypatch.setattr(executor, "WorkerPool", Recording)
+    monkeypatch.setattr(matrix, "WorkerPool", Recording)
     run(tmp_path)
     for path in tmp_path.rglob("predictions.jsonl"):
         if path.parent.parent.name == "second":

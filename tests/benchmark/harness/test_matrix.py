@@ -8,23 +8,19 @@ import toy_benchmark
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark import registry
-from benchmark.base import Sample, by_context
-from benchmark.devices import choose_devices
 from benchmark.executor_config import AdapterConfig, BenchmarkConfig, RequestConfig
-from benchmark.matrix import (
-    Chosen,
-    Job,
-    config_key,
-    named_configs,
-    plan_jobs,
-    select_samples,
-)
-from benchmark.models import find_model
-from benchmark.registry import benchmark_names, get_benchmark, register_benchmark
-from sparse_attention.config import AttentionConfig, Protocol, make_config
+from benchmark.run.devices import choose_devices
+from benchmark.run.jobs import Chosen, Job
+from benchmark.run.models import find_model
+from benchmark.run.plan import config_key, named_configs, plan_jobs, select_samples
+from benchmark.suite import registry
+from benchmark.suite.base import Sample, by_context
+from benchmark.suite.registry import benchmark_names, get_benchmark, register_benchmark
+from sparse_attention.config import AttentionConfig
+from sparse_attention.config_types import make_config
 from sparse_attention.errors import UserError
 from sparse_attention.prompt import PromptSettings
+from sparse_attention.protocol import Protocol
 
 
 def plan(model: Path, folder: Path, **changes: Any) -> list[Job]:

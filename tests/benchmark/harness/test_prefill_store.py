@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark.prefill_store import PrefillStore
+from benchmark.run.prefill_store import PrefillStore
 
 
 @dataclass

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark.prompt_templates import split_template
+from benchmark.suite.prompt_templates import split_template
 
 texts = st.text(st.sampled_from("a {}\n:$"), max_size=12).map(
     lambda text: text.replace("{", "{{").replace("}", "}}")

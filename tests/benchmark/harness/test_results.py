@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmark.files import fingerprint, json_line, move_aside, safe_name, write_atomic
-from benchmark.provenance import differing_fields
-from benchmark.records import Cost, Prediction, Record, six_digits
-from benchmark.results import CellFiles, find_results, open_results, subset_folder
+from benchmark.results.cells import CellFiles, find_results, open_results, subset_folder
+from benchmark.results.key import differing_fields
+from benchmark.results.records import Cost, Prediction, Record, six_digits
 from benchmark.tuning.evaluations import Evaluation
 from benchmark.tuning.study import TrialRecord
-from sparse_attention.config import make_config
+from sparse_attention.config_types import make_config
 from sparse_attention.errors import UserError
 
 IDS = ["a", "b", "c"]

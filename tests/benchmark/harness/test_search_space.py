@@ -15,9 +15,10 @@ from benchmark.generic_config_optimizer import (
     types_of,
 )
 from benchmark.tuning.proposals import ALGORITHMS, Proposals
-from sparse_attention.config import CONFIG_TYPES, AttentionConfig
+from sparse_attention.config import AttentionConfig
+from sparse_attention.config_types import CONFIG_TYPES
 from sparse_attention.errors import UserError
-from sparse_attention.model_profile import ModelProfile
+from sparse_attention.model_facts import ModelProfile
 
 TUNABLE = [name for name in CONFIG_TYPES if is_tunable(name)]
 

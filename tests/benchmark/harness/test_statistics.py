@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark.statistics import (
+from benchmark.results.statistics import (
     bonett_price,
     mean_interval,
     mean_of_estimates,

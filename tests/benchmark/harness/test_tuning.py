@@ -13,8 +13,8 @@ import pytest
 from local_pool import LocalPool
 from toy_search import BENCHMARK, TYPES, search
 
-from benchmark import executor, hyperparameter_optimization
-from benchmark.commands import named_files
+from benchmark import hyperparameter_optimization
+from benchmark.console.commands import named_files
 from benchmark.executor_config import AdapterConfig, BenchmarkConfig
 from benchmark.hyperparameter_optimization import (
     OptimizationConfig,
@@ -24,15 +24,16 @@ from benchmark.hyperparameter_optimization import (
 )
 from benchmark.optimizer import optimized_executor
 from benchmark.optimizer.optimized_executor import create_optimized_benchmark_executor
-from benchmark.ray_session import hold_ray
 from benchmark.report.groups import read_groups
+from benchmark.run import matrix
+from benchmark.run.ray_session import hold_ray
 from benchmark.scripts import get_cached_config, run_optimized_benchmarks
 from benchmark.tuning.cache import BestConfigCache
 from benchmark.tuning.evaluations import config_hash
-from sparse_attention.adapter import HuggingFaceAdapter
-from sparse_attention.config import AttentionConfig, make_config
-from sparse_attention.config_file import load_config
+from sparse_attention.config import AttentionConfig, load_config
+from sparse_attention.config_types import make_config
 from sparse_attention.errors import UserError
+from sparse_attention.hf.adapter import HuggingFaceAdapter
 from sparse_attention.prompt import PromptSettings, encode_prompt
 
 HERE = Path(__file__).parent
@@ -55,7 +56,7 @@ def searched(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory):
 @pytest.fixture(autouse=True)
 def local_pools(monkeypatch: pytest.MonkeyPatch) -> None:
     """Models run in this process, but for ``searched`` and processes that are killed."""
-    for module in (hyperparameter_optimization, executor):
+    for module in (hyperparameter_optimization, matrix):
         monkeypatch.setattr(module, "WorkerPool", LocalPool)
 
 

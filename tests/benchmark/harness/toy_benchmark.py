@@ -12,8 +12,8 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from benchmark.base import Benchmark, Sample
-from benchmark.registry import register_benchmark
+from benchmark.suite.base import Benchmark, Sample
+from benchmark.suite.registry import register_benchmark
 from sparse_attention.errors import UserError
 
 WORDS = 60

@@ -7,9 +7,10 @@ import sys
 import toy_benchmark  # noqa: F401 - registers the benchmark
 from local_pool import LocalPool
 
-from benchmark import executor
+from benchmark.executor import BenchmarkExecutor
 from benchmark.executor_config import BenchmarkConfig
-from sparse_attention.config import make_config
+from benchmark.run import matrix
+from sparse_attention.config_types import make_config
 
 CONFIGS = [
     ("dense", None),
@@ -19,8 +20,8 @@ CONFIGS = [
 BENCHMARK = BenchmarkConfig("toy", ["first", "second"], {"contexts": 10})
 
 if __name__ == "__main__":
-    executor.WorkerPool = LocalPool  # type: ignore[misc, assignment]
-    result = executor.BenchmarkExecutor([], sys.argv[2], quiet=True).run_benchmark_matrix(
+    matrix.WorkerPool = LocalPool  # type: ignore[misc, assignment]
+    result = BenchmarkExecutor([], sys.argv[2], quiet=True).run_benchmark_matrix(
         [sys.argv[1]], CONFIGS, [BENCHMARK]
     )
     sys.exit(result.exit_code)

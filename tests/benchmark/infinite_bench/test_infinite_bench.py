@@ -7,10 +7,10 @@ import json
 import pandas as pd
 import pytest
 
-from benchmark.dataset_builder import main
 from benchmark.infinite_bench.benchmark import InfiniteBench
 from benchmark.infinite_bench.calculate_metrics import calculate_metrics, sample_scores
 from benchmark.infinite_bench.rules import SCORES
+from benchmark.suite.builder import main
 from sparse_attention.errors import UserError
 
 

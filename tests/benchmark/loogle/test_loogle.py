@@ -7,11 +7,11 @@ import json
 import pandas as pd
 import pytest
 
-from benchmark.base import by_context
-from benchmark.dataset_builder import main
 from benchmark.loogle import calculate_metrics as module
 from benchmark.loogle.benchmark import LooGLE
 from benchmark.loogle.calculate_metrics import calculate_metrics, exact_match, partial_match
+from benchmark.suite.base import by_context
+from benchmark.suite.builder import main
 from sparse_attention.errors import UserError
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmark.data_files import json_lines
-from benchmark.dataset import DatasetBenchmark
-from benchmark.rows import Row
+from benchmark.suite.dataset import DatasetBenchmark
+from benchmark.suite.rows import Row
+from benchmark.suite.sources import json_lines
 from colours import calculate_metrics as metrics
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmark.frames import as_array, percent, prediction_of, references_of, rows_of
+from benchmark.metrics.frames import as_array, percent, prediction_of, references_of, rows_of
 
 
 def sample_scores(frame: pd.DataFrame) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmark.dataset_builder import main
+from benchmark.suite.builder import main
 from colours.benchmark import Colours
 
 if __name__ == "__main__":

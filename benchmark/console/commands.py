@@ -1,0 +1,156 @@
+"""What the commands of ``sparse-bench`` do; each returns the exit code."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from benchmark.console.listing import LISTINGS
+from benchmark.executor import BenchmarkExecutor
+from benchmark.executor_config import AdapterConfig, BenchmarkConfig
+from benchmark.report.groups import Group, read_groups
+from benchmark.report.tables import print_group
+from benchmark.report.write import write_report
+from benchmark.run.matrix import MatrixResult
+from benchmark.suite.options import option_value
+from benchmark.suite.registry import benchmark_class, get_benchmark
+from sparse_attention.config import AttentionConfig, load_configs
+from sparse_attention.config_types import make_config
+from sparse_attention.errors import UserError, unknown_name
+from sparse_attention.prompt import PromptSettings
+from sparse_attention.protocol import Protocol
+
+
+def run(options: argparse.Namespace) -> int:
+    """``sparse-bench run``."""
+    given = vars(options)
+    files = named_files(given.get("config_file", []))
+    names = given.get("configs") or ([] if files else ["dense"])
+    executor = BenchmarkExecutor(
+        given.get("gpu_ids"), options.results_dir, given.get("num_workers"), quiet=options.quiet
+    )
+    result = executor.run_benchmark_matrix(
+        options.models,
+        [*((name, make_config(name)) for name in names), *files],
+        benchmarks(options.benchmarks, given),
+        adapter_config(options),
+        {"max_requests": given.get("max_requests")},
+    )
+    return show_result(result)
+
+
+def adapter_config(options: argparse.Namespace) -> AdapterConfig:
+    """How models are run, from the command line."""
+    given = vars(options)
+    return AdapterConfig(
+        dtype=options.dtype,
+        revision=given.get("revision"),
+        trust_remote_code=options.trust_remote_code,
+        prompt=PromptSettings(
+            **{
+                name: given[name]
+                for name in ("chat_template", "truncation", "max_prompt_tokens")
+                if name in given
+            }
+        ),
+        protocol=_protocol(options),
+        measure_error=not options.no_attention_error,
+        max_rows=options.max_rows,
+    )
+
+
+def show_result(result: MatrixResult) -> int:
+    """Print tables of a matrix and what is not complete; the exit code."""
+    _show(read_groups(result.results_dir, [cell.folder for cell in result.cells]))
+    for cell in result.cells:
+        if cell.status != "complete":
+            place = f"{cell.model} {cell.benchmark}/{cell.subset} {cell.config}"
+            print(f"{cell.status}: {place}: {cell.message}", file=sys.stderr)
+    return result.exit_code
+
+
+def _protocol(options: argparse.Namespace) -> Protocol:
+    if options.question_aware and options.protocol != "generation":
+        raise UserError(
+            "--question-aware needs --protocol generation: presses then compress after the whole "
+            "question was read with dense attention."
+        )
+    return Protocol(
+        sparse_from=options.protocol,
+        dense_layers=tuple(options.dense_layers),
+        press_sees_question=options.question_aware,
+    )
+
+
+def _show(groups: Sequence[Group]) -> None:
+    console = Console()
+    if not console.is_terminal:
+        console.width = 120
+    for group in groups:
+        print_group(group, console)
+    for path in write_report(groups):
+        console.print(f"report: {path}", highlight=False, soft_wrap=True)
+
+
+def named_files(files: Sequence[str]) -> list[tuple[str, AttentionConfig | None]]:
+    """Configurations by label from JSON files."""
+    return [pair for file in files for pair in load_configs(file).items()]
+
+
+def benchmarks(names: Sequence[str], given: Mapping[str, Any]) -> list[BenchmarkConfig]:
+    """Benchmarks with subsets and options, from the command line."""
+    options = _options(given.get("option", []), names)
+    subsets = given.get("subsets")
+    classes = {name: benchmark_class(name) for name in names}
+    known = [subset for cls in classes.values() for subset in cls.subsets]
+    for subset in subsets or ():
+        if subset not in known:
+            raise unknown_name(f"subset of {' and '.join(classes)}", subset, known)
+    configs = []
+    for name, cls in classes.items():
+        chosen = None if subsets is None else [item for item in subsets if item in cls.subsets]
+        if chosen == []:
+            raise UserError(f"no subset of {name} is among {', '.join(subsets or ())}.")
+        count = given.get("max_requests")
+        generates = "samples" in get_benchmark(name, **options[name]).options
+        if count is not None and count > 0 and generates:
+            # More would be generated only to be left out, fewer would not do.
+            options[name].setdefault("samples", count)
+        configs.append(BenchmarkConfig(name, chosen, options[name]))
+    return configs
+
+
+def _options(texts: Sequence[str], benchmarks: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Options by benchmark from ``benchmark.name=value``; values are JSON, else text."""
+    options: dict[str, dict[str, Any]] = {name: {} for name in benchmarks}
+    for text in texts:
+        path, equals, value = text.partition("=")
+        benchmark, dot, name = path.partition(".")
+        if not (equals and dot and name):
+            raise UserError(f"option {text!r} is not of the form BENCHMARK.NAME=VALUE.")
+        if benchmark not in options:
+            raise unknown_name("benchmark (of those given)", benchmark, benchmarks)
+        options[benchmark].update([option_value(f"{name}={value}")])
+    return options
+
+
+def report(options: argparse.Namespace) -> int:
+    """``sparse-bench report``."""
+    groups = read_groups(Path(options.results_dir))
+    if not groups:
+        raise UserError(f"no finished results in {options.results_dir}.")
+    _show(groups)
+    return 0
+
+
+def list_choices(options: argparse.Namespace) -> int:
+    """``sparse-bench ls``."""
+    for kind, listing in LISTINGS.items():
+        if options.kind in (None, kind):
+            print("\n".join([f"{kind}:", *(f"  {line}" for line in listing())]))
+    return 0

@@ -1,0 +1,64 @@
+"""The console command ``sparse-bench``."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Sequence
+
+from benchmark.console import commands
+from benchmark.console.parser import build_parser
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; the exit code."""
+    options = build_parser().parse_args(arguments)
+
+    def command() -> int:
+        # Only now, because it takes seconds, which the help need not.
+
+        known = {"run": commands.run, "ls": commands.list_choices, "report": commands.report}
+        return known[options.command](options)
+
+    return execute(command, "sparse-bench", quiet=getattr(options, "quiet", False))
+
+
+def execute(command: Callable[[], int], program: str, *, quiet: bool) -> int:
+    """Run what a program does; bad input becomes one message and exit code 2."""
+    from pydantic import ValidationError
+
+    from sparse_attention.errors import UserError, explain
+
+    _set_up_logging(quiet=quiet)
+    try:
+        return command()
+    except ValidationError as error:
+        message = explain(error)
+    except UserError as error:
+        message = str(error)
+    except KeyboardInterrupt:
+        print(
+            f"{program}: interrupted; what was answered is kept, run again to go on.",
+            file=sys.stderr,
+        )
+        return INTERRUPTED
+    print(f"{program}: error: {message}", file=sys.stderr)
+    return BAD_INPUT
+
+
+def _set_up_logging(*, quiet: bool) -> None:
+    from rich.logging import RichHandler
+
+    from benchmark.run.progress import STDERR
+
+    handler = RichHandler(console=STDERR, show_time=False, show_path=False, show_level=False)
+    logger = logging.getLogger("benchmark")
+    logger.handlers = [handler]
+    logger.setLevel(logging.WARNING if quiet else logging.INFO)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The programs that trained and measured the embedded model."""

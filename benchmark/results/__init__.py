@@ -1,0 +1,1 @@
+"""What lies on disk: records of samples, cells of a matrix, their keys and metrics."""

@@ -1,0 +1,216 @@
+"""Where results lie, and how a cell of the matrix is read, extended and finished.
+
+``<results>/<model>/<benchmark>/<subset>/<config label>-<8 hex digits of the key>/`` holds
+
+- ``key.json``: everything the result depends on (``benchmark.provenance``);
+- ``predictions.jsonl``: one ``Prediction`` a line, appended as they come, without times;
+- ``costs.jsonl``: one ``Cost`` a line;
+- ``metrics.json``: derived from the others (``benchmark.metrics_document``), written last.
+
+Labels are for people; only the key decides whether a result is the one that is asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from benchmark.files import (
+    fingerprint,
+    json_document,
+    move_aside,
+    safe_name,
+    try_lock,
+    write_atomic,
+    write_if_changed,
+)
+from benchmark.results.journal import append_records, read_records, write_records
+from benchmark.results.key import FORMAT, describe_difference, differing_fields
+from benchmark.results.records import Cost, Prediction
+from sparse_attention.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+MARKER = "sparse-bench-results.json"
+"""File that tells a folder of results from a folder of something else."""
+
+
+def open_results(path: str | Path) -> Path:
+    """The results folder, made if it is absent.
+
+    Raises ``UserError`` if it cannot be written, or holds files and is not a results folder.
+    """
+    folder = Path(path).expanduser()
+    marker = folder / MARKER
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"results folder {folder} is a file; name a folder.")
+    try:
+        if folder.is_dir() and not marker.exists() and any(folder.iterdir()):
+            raise UserError(
+                f"{folder} is not a results folder: it holds files but no {MARKER}. "
+                "Name an empty or new folder."
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+        if not marker.exists():
+            write_atomic(marker, json_document({"format": FORMAT}))
+    except OSError as error:
+        raise UserError(f"results folder {folder} cannot be written: {error.strerror}.") from error
+    check_marker(folder)
+    return folder.resolve()
+
+
+def check_marker(folder: Path) -> None:
+    """Raise ``UserError`` unless ``folder`` is a results folder of this version's layout."""
+    try:
+        document = json.loads((folder / MARKER).read_bytes())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder} is not a results folder: no readable {MARKER}.") from error
+    found = document.get("format") if isinstance(document, dict) else None
+    if found != FORMAT:
+        raise UserError(
+            f"{folder} has results of format {found!r}, this version writes {FORMAT}; "
+            "name another folder."
+        )
+
+
+@dataclass
+class CellFiles:
+    """The files of one cell: one model, benchmark, subset and configuration."""
+
+    subset_folder: Path
+    label: str
+    key: Mapping[str, Any]
+    _lock: IO[bytes] | None = field(default=None, repr=False)
+
+    @property
+    def key_hash(self) -> str:
+        """The first 8 hex digits of the key's hash."""
+        return fingerprint(self.key)[:8]
+
+    @property
+    def folder(self) -> Path:
+        """Where the files lie."""
+        return self.subset_folder / f"{safe_name(self.label)}-{self.key_hash}"
+
+    @property
+    def metrics_path(self) -> Path:
+        """The derived file, which exists once the cell is finished."""
+        return self.folder / "metrics.json"
+
+    def lock(self) -> None:
+        """Keep other processes from this cell until ``unlock`` or the end of the process.
+
+        Raises ``UserError`` if another process has it.
+        """
+        self.subset_folder.mkdir(parents=True, exist_ok=True)
+        # Beside the folder, not in it: a damaged folder is moved aside while it is locked.
+        lock = try_lock(self.subset_folder / f".{self.folder.name}.lock")
+        if lock is None:
+            raise UserError(
+                f"another process is working on {self.folder}; wait for it, "
+                "or name another results folder."
+            )
+        self._lock = lock
+
+    def unlock(self) -> None:
+        """Give the cell free."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def prepare(self) -> None:
+        """Make the folder with its key; a folder that is not of this key is moved aside."""
+        path = self.folder / "key.json"
+        if self.folder.exists():
+            found = _read_json(path)
+            if found == self.key:
+                return
+            cause = (
+                "no readable key.json"
+                if found is None
+                else f"its key differs in {describe_difference(self.key, found)}"
+            )
+            target = move_aside(self.folder)
+            logger.warning(
+                "%s is not a result of this cell (%s); moved to %s, the cell is computed again",
+                *(self.folder, cause, target.name),
+            )
+        else:
+            self._report_sibling()
+        self.folder.mkdir(parents=True)
+        write_atomic(path, json_document(self.key))
+
+    def _report_sibling(self) -> None:
+        pattern = f"{safe_name(self.label)}-{'?' * 8}/key.json"
+        siblings = [
+            (len(list(differing_fields(self.key, key))), path.parent.name, key)
+            for path in sorted(self.subset_folder.glob(pattern))
+            if (key := _read_json(path)) is not None
+        ]
+        if siblings:
+            _, name, key = min(siblings, key=lambda sibling: sibling[:2])
+            logger.info(
+                "%s is a new result; %s differs in: %s",
+                *(self.folder.name, name, describe_difference(self.key, key)),
+            )
+
+    def read(self, ids: Sequence[str]) -> tuple[dict[str, Prediction], dict[str, Cost]]:
+        """Predictions and costs by sample, as far as they can be trusted."""
+        known = frozenset(ids)
+        predictions = read_records(self.folder / "predictions.jsonl", Prediction.from_json, known)
+        # The process may have died between a sample's cost and its prediction.
+        costs = read_records(self.folder / "costs.jsonl", Cost.from_json, known, repeats=True)
+        return predictions, costs
+
+    def append(self, predictions: Sequence[Prediction], costs: Sequence[Cost]) -> None:
+        """Add samples; a prediction on disk always has its cost on disk."""
+        append_records(self.folder / "costs.jsonl", costs)
+        append_records(self.folder / "predictions.jsonl", predictions)
+
+    def rewrite(
+        self, ids: Sequence[str], predictions: Mapping[str, Prediction], costs: Mapping[str, Cost]
+    ) -> None:
+        """Replace both files, in the order of ``ids``; samples that are absent stay absent."""
+        ordered = [predictions[name] for name in ids if name in predictions]
+        write_records(self.folder / "predictions.jsonl", ordered)
+        write_records(self.folder / "costs.jsonl", [costs[name] for name in ids if name in costs])
+
+    def read_metrics(self) -> dict[str, Any] | None:
+        """The derived document; None if it is absent or damaged, which is reported."""
+        metrics = _read_json(self.metrics_path)
+        if metrics is None and self.metrics_path.exists():
+            target = move_aside(self.metrics_path)
+            logger.warning("%s is damaged; moved to %s", self.metrics_path, target.name)
+        return metrics
+
+    def write_metrics(self, metrics: Mapping[str, Any]) -> None:
+        """Write the derived document; the last file that a finished cell gets."""
+        write_if_changed(self.metrics_path, json_document(metrics))
+
+
+def find_results(subset_folder: Path, key: Mapping[str, Any]) -> list[CellFiles]:
+    """Cells on disk with this key, under whichever labels."""
+    paths = sorted(subset_folder.glob(f"*-{fingerprint(key)[:8]}/key.json"))
+    found = [path.parent.name[:-9] for path in paths if _read_json(path) == key]
+    return [CellFiles(subset_folder, label, key) for label in found]
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def subset_folder(results: Path, model: str, benchmark: str, subset: str) -> Path:
+    """The folder of all configurations of a model on a subset."""
+    return results / safe_name(model.rstrip(os.sep)) / safe_name(benchmark) / safe_name(subset)

@@ -1,0 +1,1 @@
+"""Running benchmarks: plans, jobs, workers on Ray, one model on one device."""

@@ -1,0 +1,131 @@
+"""Jobs of a matrix run and their cells: what is known, and what is still to be answered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchmark.results.cells import CellFiles, find_results
+from benchmark.results.records import Cost, Prediction
+from benchmark.run.models import ModelSource
+from benchmark.suite.base import Benchmark, Sample, by_context
+from sparse_attention.config import AttentionConfig
+from sparse_attention.prompt import PromptSettings
+
+DENSE = AttentionConfig()
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A configuration of a cell, and how it was chosen."""
+
+    config: AttentionConfig
+    tuned_on: frozenset[str] = frozenset()
+    """Ids of the samples on which its settings were searched; its score on them flatters."""
+    tuning: Mapping[str, Any] | None = None
+    """Of a search: ``mode``, ``search`` (its hash) and ``description``, which tell its results from
+    those of other searches."""
+
+    def file_label(self, label: str) -> str:
+        """Label of the cell's folder: two searches may find the same configuration."""
+        if self.tuning is None:
+            return label
+        return f"{label}-{self.tuning['mode']}-{self.tuning['search']}"
+
+
+Choice = Callable[[str, str, str], Mapping[str, Chosen]]
+"""From model, benchmark and subset to the configurations by label."""
+
+
+@dataclass
+class Cell:
+    """One configuration of a job, with what is known of it."""
+
+    label: str
+    chosen: Chosen
+    files: CellFiles
+    predictions: dict[str, Prediction] = field(default_factory=dict)
+    costs: dict[str, Cost] = field(default_factory=dict)
+    finished: bool = False
+    """Whether it was complete, with its metrics, before this run."""
+
+    @property
+    def config(self) -> AttentionConfig:
+        """What is read."""
+        return self.chosen.config
+
+    def load(self, ids: Sequence[str]) -> None:
+        """Read what is on disk; failed samples are forgotten, to be tried again."""
+        self.files.prepare()
+        self.predictions, self.costs = self.files.read(ids)
+        if not self.predictions:
+            self._take_over(ids)
+        failed = {name for name, found in self.predictions.items() if found.status == "failed"}
+        if failed:
+            for name in failed:
+                del self.predictions[name]
+                self.costs.pop(name, None)
+            self.files.rewrite(ids, self.predictions, self.costs)
+        metrics = self.files.read_metrics()
+        self.finished = (
+            metrics is not None
+            and metrics.get("status") == "complete"
+            and len(self.predictions) == len(ids)
+        )
+
+    def _take_over(self, ids: Sequence[str]) -> None:
+        """Copy the answers of the same configuration under another label, if there are any."""
+        for other in find_results(self.files.subset_folder, self.files.key):
+            if other.folder != self.files.folder:
+                self.predictions, self.costs = other.read(ids)
+                self.files.rewrite(ids, self.predictions, self.costs)
+                return
+
+    def add(self, predictions: Sequence[Prediction], costs: Sequence[Cost]) -> None:
+        """Record new samples, on disk first; those that are known already stay as they are."""
+        new = [found for found in predictions if found.id not in self.predictions]
+        names = {found.id for found in new}
+        new_costs = [cost for cost in costs if cost.id in names]
+        if new:
+            self.files.append(new, new_costs)
+        self.predictions.update({found.id: found for found in new})
+        self.costs.update({cost.id: cost for cost in new_costs})
+
+
+@dataclass
+class Job:
+    """A model on a subset, under all configurations; they share prefills."""
+
+    model: ModelSource
+    benchmark: Benchmark
+    subset: str
+    samples: list[Sample]
+    prompt: PromptSettings
+    key: dict[str, Any]
+    """The key of its cells, but for the configuration."""
+    cells: list[Cell] = field(default_factory=list)
+
+    @property
+    def ids(self) -> list[str]:
+        """Ids of the samples, in order."""
+        return [sample.id for sample in self.samples]
+
+    @property
+    def open_cells(self) -> list[Cell]:
+        """The cells that this run works on."""
+        return [cell for cell in self.cells if not cell.finished]
+
+    def pending_contexts(self) -> list[list[Sample]]:
+        """Samples that some open cell lacks, by context.
+
+        They are answered under all open configurations, also those that have them already: so the
+        batches after an interruption are those of a run without one, and so are the results, to
+        the last digit.
+        """
+        missing = [
+            sample
+            for sample in self.samples
+            if any(sample.id not in cell.predictions for cell in self.open_cells)
+        ]
+        return by_context(missing)

@@ -1,0 +1,128 @@
+"""From the name of a model that a user gives to what is loaded, and to what identifies it.
+
+Nothing here loads weights: a finished matrix is recognised from these facts alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import HfApi
+from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedTokenizerBase
+
+from benchmark.embedded import MODEL_NAME, MODEL_PATH
+from benchmark.files import file_sha256
+from sparse_attention.errors import UserError, first_line, nearest
+
+_WEIGHT_SUFFIXES = (".safetensors", ".bin", ".json", ".model", ".txt", ".jinja")
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """A model that was found, but not loaded."""
+
+    name: str
+    """As the user wrote it."""
+    location: str
+    """A folder, or a name on the hub."""
+    revision: str | None
+    """Commit on the hub; None for a folder."""
+    trust_remote_code: bool = False
+
+    @cached_property
+    def config(self) -> PretrainedConfig:
+        """The model's configuration."""
+        return AutoConfig.from_pretrained(
+            self.location, revision=self.revision, trust_remote_code=self.trust_remote_code
+        )
+
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The model's tokenizer; raises ``UserError`` if there is none."""
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(
+                self.location, revision=self.revision, trust_remote_code=self.trust_remote_code
+            )
+        except (OSError, ValueError, KeyError) as error:
+            raise UserError(f"no tokenizer for model {self.name!r}: {first_line(error)}") from error
+        # Benchmarks count tokens of whole documents; lengths are checked where prompts are made.
+        tokenizer.model_max_length = sys.maxsize
+        return tokenizer
+
+    @property
+    def max_positions(self) -> int | None:
+        """Longest sequence in tokens that the model was made for; None if it does not say."""
+        return getattr(self.config.get_text_config(), "max_position_embeddings", None)
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What tells this model from every other one, as JSON values.
+
+        A hub model is identified by its commit, a folder by the SHA-256 over its files.
+        """
+        if self.revision is not None:
+            origin = {"name": self.location, "revision": self.revision}
+        else:
+            origin = {"files_sha256": _folder_fingerprint(Path(self.location))}
+        return {**origin, "architecture": list(self.config.architectures or [])}
+
+
+def find_model(
+    name: str, *, revision: str | None = None, trust_remote_code: bool = False
+) -> ModelSource:
+    """Find a model: ``embedded``, a folder, or a name on the hub.
+
+    Raises ``UserError`` if there is no such model or the hub cannot be reached.
+    """
+    location = str(MODEL_PATH) if name == MODEL_NAME else name
+    path = Path(location).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise UserError(f"folder {name!r} holds no model: it has no config.json.")
+        source = ModelSource(name, str(path.resolve()), None, trust_remote_code)
+        try:
+            source.config  # noqa: B018
+        except (OSError, ValueError, KeyError) as error:
+            raise UserError(f"model {name!r} cannot be read: {first_line(error)}") from error
+        return source
+    if name == MODEL_NAME or path.is_absolute() or name.startswith((".", "~")) or path.exists():
+        raise UserError(f"model {name!r}: {path} is not a folder with a model.")
+    return _find_on_hub(name, revision, trust_remote_code)
+
+
+def _find_on_hub(name: str, revision: str | None, trust_remote_code: bool) -> ModelSource:
+    offline: Exception | None = None
+    try:
+        # Asked first, because loading retries an unreachable hub for half a minute.
+        revision = HfApi().model_info(name, revision=revision, timeout=10).sha or revision
+    except Exception as error:
+        # Whatever it is (no network, no such name, no permission): a downloaded model will do.
+        offline = error
+    try:
+        config = AutoConfig.from_pretrained(
+            name,
+            revision=revision,
+            trust_remote_code=trust_remote_code,
+            local_files_only=offline is not None,
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"unknown model {name!r}: it is not a folder here, was not downloaded before, and the "
+            f"hub did not give it ({first_line(offline or error)}).{nearest(name, [MODEL_NAME])} "
+            f"Valid: {MODEL_NAME!r}, a folder with a model, or a name on the hub."
+        ) from error
+    commit = getattr(config, "_commit_hash", None)
+    return ModelSource(name, name, commit or revision or "unknown", trust_remote_code)
+
+
+def _folder_fingerprint(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and path.suffix in _WEIGHT_SUFFIXES:
+            digest.update(f"{path.name} {file_sha256(path)}\n".encode())
+    return digest.hexdigest()

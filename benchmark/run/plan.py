@@ -1,0 +1,202 @@
+"""The plan of a matrix run: its jobs, and checks of all that can be known beforehand."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmark.embedded import MODEL_NAME
+from benchmark.executor_config import AdapterConfig, BenchmarkConfig, RequestConfig
+from benchmark.files import json_document
+from benchmark.results.cells import CellFiles, subset_folder
+from benchmark.results.key import (
+    FORMAT,
+    config_document,
+    library_versions,
+    method_sources_fingerprint,
+)
+from benchmark.run.embedded_defaults import embedded_defaults
+from benchmark.run.jobs import DENSE, Cell, Choice, Job
+from benchmark.run.models import ModelSource
+from benchmark.suite.base import Benchmark, Sample, by_context
+from benchmark.suite.fingerprints import samples_fingerprint, tokenizer_fingerprint
+from benchmark.suite.registry import get_benchmark
+from sparse_attention.config import AttentionConfig
+from sparse_attention.errors import UserError, unknown_name
+from sparse_attention.hf.facts import model_profile
+from sparse_attention.prompt import PromptSettings, encode_prompt
+
+
+def select_samples(samples: Sequence[Sample], limit: int | None, subset: str) -> list[Sample]:
+    """``limit`` samples: whole contexts in a random order fixed by ``subset``, the last one cut.
+
+    The selection for a smaller limit is a part of that for a larger one; samples keep their order.
+    """
+    if limit is None or limit >= len(samples):
+        return list(samples)
+    contexts = by_context(samples)
+    random.Random(f"selection of {subset}").shuffle(contexts)
+    chosen = {sample.id for sample in [s for group in contexts for s in group][:limit]}
+    return [sample for sample in samples if sample.id in chosen]
+
+
+def named_configs(
+    configs: Sequence[tuple[str, AttentionConfig | None]],
+) -> dict[str, AttentionConfig]:
+    """Configurations by label; None stands for dense attention.  ``UserError`` for a repetition."""
+    named: dict[str, AttentionConfig] = {}
+    for label, config in configs:
+        if label in named:
+            raise UserError(f"configuration {label!r} is given twice; labels must differ.")
+        named[label] = config or DENSE
+    if not named:
+        raise UserError("no configuration is given; name at least one, such as dense.")
+    return named
+
+
+def plan_jobs(
+    models: Sequence[ModelSource],
+    choose: Choice,
+    benchmarks: Sequence[BenchmarkConfig],
+    settings: AdapterConfig,
+    requests: RequestConfig,
+    device_type: str,
+    results: Path,
+) -> list[Job]:
+    """All jobs of a matrix, models one after the other; writes nothing.
+
+    Raises ``UserError`` for every name, option or data file that is not usable.
+    """
+    instances = [_instances(model, benchmarks) for model in models]
+    jobs = []
+    for model, own in zip(models, instances, strict=True):
+        _check_layers(model, settings)
+        for config, benchmark in own:
+            usable = getattr(benchmark, "supported_subsets", benchmark.subsets)
+            for subset in dict.fromkeys(usable if config.subsets is None else config.subsets):
+                everything = benchmark.samples(subset, model.tokenizer)
+                samples = select_samples(everything, requests.max_requests, subset)
+                _check_samples(benchmark, subset, samples)
+                prompt = settings.prompt_for(benchmark.prompt_settings(subset))
+                _check_lengths(model, samples, prompt)
+                key = _shared_key(model, benchmark, subset, samples, settings, requests)
+                key["prompt"] = prompt.model_dump(mode="json")
+                key["prompt_overrides"] = settings.prompt.model_dump(
+                    mode="json", exclude_unset=True
+                )
+                key["device_type"] = device_type
+                folder = subset_folder(results, model.name, benchmark.name, subset)
+                chosen = choose(model.name, benchmark.name, subset)
+                _check_methods(model, {label: one.config for label, one in chosen.items()})
+                cells = [
+                    Cell(
+                        label,
+                        one,
+                        CellFiles(folder, one.file_label(label), config_key(key, one.config)),
+                    )
+                    for label, one in chosen.items()
+                ]
+                jobs.append(Job(model, benchmark, subset, samples, prompt, key, cells))
+    return jobs
+
+
+def _instances(
+    model: ModelSource, benchmarks: Sequence[BenchmarkConfig]
+) -> list[tuple[BenchmarkConfig, Benchmark]]:
+    """The benchmarks for a model, with subsets that exist."""
+    instances = []
+    for wanted in benchmarks:
+        config = embedded_defaults(wanted) if model.name == MODEL_NAME else wanted
+        benchmark = get_benchmark(config.benchmark_name, **config.options)
+        for subset in config.subsets or ():
+            if subset not in benchmark.subsets:
+                raise unknown_name(f"subset of {benchmark.name}", subset, benchmark.subsets)
+        instances.append((config, benchmark))
+    return instances
+
+
+def config_key(shared: Mapping[str, Any], config: AttentionConfig) -> dict[str, Any]:
+    """The key of a cell, as it reads back from JSON."""
+    return json.loads(json_document({**shared, "config": config_document(config)}))
+
+
+def _shared_key(
+    model: ModelSource,
+    benchmark: Benchmark,
+    subset: str,
+    samples: Sequence[Sample],
+    settings: AdapterConfig,
+    requests: RequestConfig,
+) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "model": {**model.identity, "dtype": settings.dtype},
+        "tokenizer_sha256": tokenizer_fingerprint(model.tokenizer),
+        "benchmark": {
+            "name": benchmark.name,
+            "subset": subset,
+            "sample_data": benchmark.sample_data,
+            "options": benchmark.options,
+            **requests.model_dump(mode="json"),
+        },
+        "data": {
+            "count": len(samples),
+            "samples_sha256": samples_fingerprint(samples),
+            "source": benchmark.provenance(subset, model.tokenizer),
+        },
+        "protocol": settings.protocol.model_dump(mode="json"),
+        "generation": {"decoding": "greedy", "measure_error": settings.measure_error},
+        "methods_sha256": method_sources_fingerprint(),
+        "libraries": library_versions(),
+    }
+
+
+def _check_samples(benchmark: Benchmark, subset: str, samples: Sequence[Sample]) -> None:
+    ids = [sample.id for sample in samples]
+    if not ids:
+        raise UserError(f"{benchmark.name}/{subset} has no samples; check its options and data.")
+    if len(set(ids)) < len(ids):
+        twice = next(name for name in ids if ids.count(name) > 1)
+        raise UserError(f"{benchmark.name}/{subset}: sample id {twice!r} occurs twice in the data.")
+
+
+def _check_layers(model: ModelSource, settings: AdapterConfig) -> None:
+    layers = model.config.get_text_config().num_hidden_layers
+    if any(layer >= layers for layer in settings.protocol.dense_layers):
+        raise UserError(
+            f"dense_layers {list(settings.protocol.dense_layers)}: model {model.name!r} has layers "
+            f"0 to {layers - 1}."
+        )
+
+
+def _check_methods(model: ModelSource, configs: Mapping[str, AttentionConfig]) -> None:
+    """Let a configuration that cannot run on the model stop the run before it starts."""
+    profile = model_profile(model.name, model.config)
+    for label, config in configs.items():
+        try:
+            config.for_model(profile)
+        except UserError as error:
+            raise UserError(f"configuration {label!r}: {error}") from error
+
+
+def _check_lengths(model: ModelSource, samples: Sequence[Sample], prompt: PromptSettings) -> None:
+    """With the policy ``error``, let a prompt that is too long stop the run before it starts."""
+    if prompt.truncation != "error" or model.max_positions is None:
+        return
+    for sample in samples:
+        try:
+            encode_prompt(
+                model.tokenizer,
+                sample.context,
+                sample.question,
+                sample.answer_prefix,
+                truncation_notice=sample.truncation_notice,
+                settings=prompt,
+                max_new_tokens=sample.max_new_tokens,
+                max_positions=model.max_positions,
+            )
+        except UserError as error:
+            raise UserError(f"sample {sample.id} for model {model.name!r}: {error}") from error

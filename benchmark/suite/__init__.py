@@ -1,0 +1,1 @@
+"""What a benchmark is, and what benchmarks that are datasets share."""

@@ -1,0 +1,1 @@
+"""One attention operation: what it reads, and the ways to compute it."""

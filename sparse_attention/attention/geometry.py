@@ -1,0 +1,89 @@
+"""Where the queries and keys of an attention operation lie, and who sees whom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from sparse_attention.method import resolve_size
+
+if TYPE_CHECKING:
+    from sparse_attention.cache.tails import LayerCache
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where the queries and keys of an attention operation lie, and who sees whom."""
+
+    query_positions: Tensor
+    """(Q,) int64, positions in the sequence."""
+    key_positions: Tensor
+    """(K,) int64, consecutive."""
+    visible: Tensor | None
+    """(Q, K) bool, or None where every query sees every key."""
+
+    @classmethod
+    def of(cls, cache: LayerCache, context: int, queries: int, window: int | None) -> Geometry:
+        """For ``queries`` new tokens, which are already in the tails of the cache.
+
+        Args:
+            cache: of the layer.
+            context: tokens of the prefix in layers that keep all of them.
+            queries: new tokens.
+            window: keys that a query sees, its own included; None for all.
+        """
+        device, start, end = (
+            cache.prefix_keys.device,
+            cache.prefix.start,
+            context + cache.tail_length,
+        )
+        query_positions = torch.arange(end - queries, end, device=device)
+        key_positions = torch.arange(start, end, device=device)
+        if queries == 1 and (window is None or end - start <= window):
+            return cls(query_positions, key_positions, None)
+        distance = query_positions[:, None] - key_positions
+        visible = distance >= 0
+        if window is not None:
+            visible &= distance < window
+        return cls(query_positions, key_positions, visible)
+
+    @cached_property
+    def visible_counts(self) -> Tensor:
+        """(Q,) int64, keys that each query sees."""
+        if self.visible is None:
+            return torch.full_like(self.query_positions, self.key_positions.shape[0])
+        return self.visible.sum(-1)
+
+    @cached_property
+    def _sizes(self) -> dict[tuple[type, int | float], Tensor]:
+        return {}
+
+    def resolve(self, size: int | float) -> Tensor:
+        """(Q,) int64, keys that ``size`` means for each query; see ``resolve_size``."""
+        key = (type(size), size)  # 1 and 1.0 are different sizes
+        if key not in self._sizes:
+            self._sizes[key] = resolve_size(size, self.visible_counts)
+        return self._sizes[key]
+
+    @cached_property
+    def first_invisible(self) -> int:
+        """The first key that some query does not see; all keys before it are seen by all."""
+        if self.visible is None:
+            return self.key_positions.shape[0]
+        return int(self.visible.all(0).long().cumprod(0).sum())
+
+    @cached_property
+    def visible_total(self) -> int:
+        """Keys that all queries see, added up."""
+        return int(self.visible_counts.sum())
+
+
+def hide(values: Tensor, geometry: Geometry) -> None:
+    """Write -inf to ``values`` (R, H, G, Q, K) where a key is invisible."""
+    if geometry.visible is not None:
+        first = geometry.first_invisible
+        values[..., first:].masked_fill_(~geometry.visible[:, first:], -torch.inf)

@@ -1,0 +1,199 @@
+"""Attention over a selection: a plain reference, and the two ways in which it is computed.
+
+``softmax(scores + log_weights) @ values`` in float32.  The masked way multiplies with all values;
+the gathered way first collects the prefix keys that any query of a key-value head reads.  Which one
+is cheaper depends on how many keys that is and on how many rows share the work; see
+``gathering_pays``.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sparse_attention.attention.call import AttentionCall
+from sparse_attention.attention.selection import Selection
+from sparse_attention.numerics.tensors import product, soft_cap
+
+# Cost of one key or value element in nanoseconds, measured on one CPU thread by
+# perf/attention_paths.py; only their ratios matter.
+_STREAM_COST = 0.4
+"""To read it once, in order."""
+_GATHER_COST = 2.0
+"""To collect it from somewhere and to read it back."""
+_MULTIPLY_COST = 0.025
+"""To multiply and add it for one query head."""
+_GATHER_START = 100_000
+"""To gather at all, in nanoseconds."""
+_SEARCH_COST = 1.5
+"""To find what is read, in nanoseconds for each entry of a selection."""
+
+_NEVER = 3e38
+"""Subtracted from the logits of keys that are not read; their weights are then exactly 0."""
+
+
+def reference_attention(
+    queries: Tensor, keys: Tensor, values: Tensor, log_weights: Tensor, scaling: float
+) -> Tensor:
+    """Attention over a selection in the plainest form, to judge everything else by.
+
+    Args:
+        queries: (R, H, G, Q, D).
+        keys: (R, H, K, D).
+        values: (R, H, K, D).
+        log_weights: broadcastable to (R, H, G, Q, K); -inf where invisible.
+        scaling: factor of the products.
+
+    Returns:
+        (R, H, G, Q, D) in the dtype of ``queries``: float32, or float64 for a stricter judge.
+    """
+    logits = queries @ keys[:, :, None].mT * scaling + log_weights
+    return logits.softmax(-1) @ values[:, :, None]
+
+
+def weigh_values(weights: Tensor, prefix_values: Tensor, tail_values: Tensor) -> Tensor:
+    """``weights @ values`` over the shared prefix and the tails of the rows.
+
+    Args:
+        weights: (R, H, G, Q, P + t) float32, fast if heads come first in memory.
+        prefix_values: (H, P, D).
+        tail_values: (R, H, t, D).
+
+    Returns:
+        (R, H, G, Q, D) float32.
+    """
+    rows, heads, group, queries, keys = weights.shape
+    prefix, width = prefix_values.shape[1:]
+    if prefix_values.is_cuda:
+        weights = weights.to(prefix_values.dtype)
+    flat = weights.transpose(0, 1).reshape(heads, rows * group * queries, keys)
+    shared = product(flat[..., :prefix], prefix_values)
+    shared = shared.view(heads, rows, group, queries, width).transpose(0, 1)
+    own = weights[..., prefix:].reshape(rows * heads, group * queries, keys - prefix)
+    own = product(own, tail_values.reshape(rows * heads, keys - prefix, width))
+    return shared + own.view(rows, heads, group, queries, width)
+
+
+def sink_share(logits: Tensor, sink_logits: Tensor) -> Tensor:
+    """What is left for the keys where learned sinks take part in the softmax (gpt-oss).
+
+    With the log-sum-exp l of the logits (R, H, G, Q, K) and the sink s (H, G), the share of the
+    keys is ``exp(l) / (exp(l) + exp(s))``: (R, H, G, Q, 1).
+    """
+    total = logits.logsumexp(-1, keepdim=True)
+    return torch.sigmoid(total - sink_logits.float()[None, :, :, None, None])
+
+
+def add_selection(scores: Tensor, selection: Selection, out: Tensor) -> None:
+    """Write ``scores + log_weights`` to ``out``; all broadcast to (R, H, G, Q, K)."""
+    unread = selection.reads.float().sub_(1).mul_(_NEVER)
+    torch.add(scores, unread, out=out)
+    if selection.weights is not None:
+        out.add_(selection.weights)
+
+
+def prefix_union(selection: Selection, prefix: int) -> Tensor:
+    """Prefix keys that any row, group or query reads: bool (H, P), or (1, P) if all heads agree."""
+    reads = selection.reads[..., :prefix].view(torch.uint8)
+    for dimension in (3, 2, 0):
+        if reads.shape[dimension] > 1:
+            reads = reads.amax(dimension, keepdim=True)
+    return reads[0, :, 0, 0].view(torch.bool)
+
+
+def gathering_pays(call: AttentionCall, selection: Selection, sharing: int, scored: bool) -> bool:
+    """Whether collecting the keys that are read is cheaper than working on the whole prefix.
+
+    Args:
+        call: the attention operation.
+        selection: what is read.
+        sharing: rows over which one reading of the whole prefix is spread.
+        scored: whether the scores of all keys are there already.
+    """
+    rows, heads, group, queries, _ = call.shape
+    if rows * queries > 1 and selection.reads.shape[1] > 1:
+        return False  # many queries of different heads read most of the prefix together
+    prefix = call.cache.prefix_keys.shape[1]
+    multiply = _MULTIPLY_COST * rows * group * queries
+    whole = prefix * (_STREAM_COST * rows / sharing + multiply)
+    read = min(prefix, int(selection.counts.sum()) / selection.counts.shape[1])
+    gathered = read * (_GATHER_COST + multiply)
+    elements = heads * call.queries.shape[-1]
+    passes = 1 if scored else 2  # over values alone, or over keys and values
+    start = _GATHER_START + _SEARCH_COST * selection.reads.numel()
+    return start + 2 * gathered * elements < passes * whole * elements
+
+
+def gathered_attention(
+    call: AttentionCall, selection: Selection, sink_logits: Tensor | None
+) -> Tensor:
+    """Attention over a selection that touches only the prefix keys that it reads.
+
+    Returns:
+        (R, H, G, Q, D) float32.
+    """
+    rows, heads, group, queries, _ = call.shape
+    cache, width = call.cache, call.queries.shape[-1]
+    prefix = cache.prefix_keys.shape[1]
+    index, padding = _padded_indices(prefix_union(selection, prefix))
+    keys, values = _collect(cache.prefix_keys, index), _collect(cache.prefix_values, index)
+    count = index.shape[1]
+
+    flat = call.queries.transpose(0, 1).reshape(heads, rows * group * queries, width)
+    dots = product(flat.to(keys.dtype), keys.mT).view(heads, rows, group, queries, count)
+    tail = cache.tail_keys(call.rows)
+    own = call.queries.reshape(rows * heads, group * queries, width).to(tail.dtype)
+    own = product(own, tail.reshape(rows * heads, -1, width).mT)
+    own = own.view(rows, heads, group, queries, -1)
+    logits = torch.cat([dots.transpose(0, 1), own], -1).mul_(call.scaling)
+    soft_cap(logits, call.softcap)
+
+    # An invisible key is never part of a selection, so that visibility needs no mask of its own.
+    reads = _collect_last(selection.reads, index, prefix)
+    reads[..., :count] &= ~padding[:, None, None]
+    weights = selection.weights
+    if weights is not None:
+        weights = _collect_last(weights.expand(*weights.shape[:-1], call.shape[-1]), index, prefix)
+    add_selection(logits, Selection(reads, weights), out=logits)
+    output = weigh_values(logits.softmax(-1), values, cache.tail_values(call.rows))
+    return output if sink_logits is None else output * sink_share(logits, sink_logits)
+
+
+def _padded_indices(union: Tensor) -> tuple[Tensor, Tensor]:
+    """Indices of the true entries of each line of ``union`` (H, P), padded to the longest line.
+
+    Returns:
+        int64 (H, k) and bool (H, k), true where an entry is padding.
+    """
+    lines, columns = union.nonzero(as_tuple=True)
+    if union.shape[0] == 1 and columns.shape[0]:
+        return columns[None], torch.zeros_like(columns, dtype=torch.bool)[None]
+    counts = union.sum(-1)
+    longest = max(1, int(counts.max()))
+    starts = counts.cumsum(0) - counts
+    places = torch.arange(lines.shape[0], device=union.device) - starts[lines]
+    index = torch.zeros(union.shape[0], longest, dtype=torch.long, device=union.device)
+    index[lines, places] = columns
+    padding = torch.arange(longest, device=union.device) >= counts[:, None]
+    return index, padding
+
+
+def _collect(tensor: Tensor, index: Tensor) -> Tensor:
+    """Lines ``index`` (H or 1, k) of ``tensor`` (H, P, D): (H, k, D)."""
+    if index.shape[0] == 1:
+        return tensor.index_select(1, index[0])
+    return tensor[torch.arange(tensor.shape[0], device=tensor.device)[:, None], index]
+
+
+def _collect_last(tensor: Tensor, index: Tensor, prefix: int) -> Tensor:
+    """Columns ``index`` (H or 1, k) of ``tensor`` (R, H or 1, G, Q, P + t), then its last t.
+
+    All dimensions of ``tensor`` but the last may be 1.
+    """
+    if index.shape[0] == 1:
+        chosen = tensor.index_select(-1, index[0])
+    else:
+        tensor = tensor.expand(-1, index.shape[0], -1, -1, -1)
+        lines = index[None, :, None, None].expand(*tensor.shape[:-1], index.shape[1])
+        chosen = tensor.gather(-1, lines)
+    return torch.cat([chosen, tensor[..., prefix:]], -1)

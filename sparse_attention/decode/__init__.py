@@ -1,0 +1,1 @@
+"""A batch of rows that decodes over shared contexts, step by step."""

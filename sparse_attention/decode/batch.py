@@ -1,0 +1,120 @@
+"""A batch of rows over several prefixes: one decoder for each different prompt."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sparse_attention.decode.decoder import LayerSettings, SparseDecoder
+
+
+@dataclass
+class PromptRows:
+    """The rows of a batch that go on from one prompt."""
+
+    decoder: SparseDecoder
+    rows: list[int]
+    """Their places in the batch, in the order that they have in the decoder."""
+
+
+class BatchDecoder:
+    """The attention of a batch whose rows go on from different prompts.
+
+    The prompts are of any length: each has a prefix of its own without padding, so that padding is
+    never read and position 0 is the first token of the prompt.  All rows get equally many new
+    tokens.
+    """
+
+    def __init__(self, parts: Sequence[PromptRows]) -> None:
+        """Take parts whose rows are together 0, 1, ..., each once."""
+        self.parts = list(parts)
+        self._asks_densely = False
+
+    @property
+    def rows(self) -> int:
+        """Rows of the batch."""
+        return sum(len(part.rows) for part in self.parts)
+
+    @property
+    def tail_length(self) -> int:
+        """New tokens that each row has in its cache, in the first layer."""
+        return self.parts[0].decoder.cache.layers[0].tail_length
+
+    @contextlib.contextmanager
+    def question(self) -> Iterator[None]:
+        """Inside, the questions are read; what answers do not read of the contexts is freed."""
+        decoders = [part.decoder for part in self.parts]
+        self._asks_densely = decoders[0].protocol.sparse_from == "generation"
+        with contextlib.ExitStack() as dense:
+            for decoder in decoders:
+                if self._asks_densely:
+                    dense.enter_context(decoder.dense_question())
+                else:
+                    decoder.release_context()
+            yield
+        self._asks_densely = False
+        for decoder in decoders:
+            decoder.release_context()
+
+    def end_step(self) -> None:
+        """New tokens have passed all layers; see ``SparseDecoder.end_step``."""
+        for part in self.parts:
+            part.decoder.end_step()
+
+    @property
+    def position_shifts(self) -> list[int]:
+        """How much lower the positions of new tokens are than their places, for each row."""
+        shifts = [0] * self.rows
+        for part in self.parts:
+            for row, shift in zip(part.rows, part.decoder.position_shifts, strict=True):
+                shifts[row] = shift
+        return shifts
+
+    def append(self, layer: int, keys: Tensor, values: Tensor) -> None:
+        """Append new keys and values (R, H, n, D) of a layer to the tails of the rows."""
+        for part in self.parts:
+            rows = self._index(part)
+            part.decoder.cache.layers[layer].append(keys[rows], values[rows])
+
+    def attend(self, layer: int, queries: Tensor, settings: LayerSettings) -> Tensor:
+        """Attention of new tokens (R, H, G, Q, D); see ``SparseDecoder.attend``."""
+        output = torch.empty_like(queries, dtype=torch.float32)
+        for part in self.parts:
+            rows = self._index(part)
+            result = part.decoder.attend(layer, queries[rows], settings)
+            output[part.rows if self._asks_densely else rows] = result
+        return output
+
+    def _index(self, part: PromptRows) -> list[int] | slice:
+        """What picks the rows of a part that its decoder works on.
+
+        A slice, which copies nothing, where it can be one.  Only the first row reads a question
+        densely, because all others of the part would read the same.
+        """
+        first, last = part.rows[0], part.rows[-1] + 1
+        if self._asks_densely:
+            return slice(first, first + 1)
+        return slice(first, last) if last - first == len(part.rows) else part.rows
+
+    def take_rows(self, rows: Sequence[int]) -> None:
+        """Go on with a batch made of these rows; a row may be named several times or not at all."""
+        if list(rows) == list(range(self.rows)):
+            return
+        parts = []
+        for part in self.parts:
+            old = {row: place for place, row in enumerate(part.rows)}
+            taken = [place for place, row in enumerate(rows) if row in old]
+            if taken:
+                part.decoder.keep_rows([old[rows[place]] for place in taken])
+                parts.append(PromptRows(part.decoder, taken))
+        self.parts = parts
+
+    def stop_measuring(self, row: int) -> None:
+        """Count nothing more for a row, because its answer has ended."""
+        for part in self.parts:
+            if row in part.rows:
+                part.decoder.probes.stop(part.rows.index(row))

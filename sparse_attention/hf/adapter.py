@@ -1,0 +1,240 @@
+"""A Hugging Face model as this library uses it: one prefill, answers with many configurations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from sparse_attention.cache.prefix import Prefix
+from sparse_attention.cache.shared import SharedPrefixCache
+from sparse_attention.config import AttentionConfig, joint_needs
+from sparse_attention.decode.decoder import SparseDecoder
+from sparse_attention.decode.probes import Probe
+from sparse_attention.errors import UserError
+from sparse_attention.hf.attention import forward
+from sparse_attention.hf.facts import layer_count, max_positions, model_profile, stop_tokens
+from sparse_attention.hf.loading import load_model
+from sparse_attention.hf.prefill import prefill
+from sparse_attention.protocol import Protocol
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one configuration generated for one question."""
+
+    text: str
+    """Decoded without special tokens."""
+    token_ids: tuple[int, ...]
+    """All generated tokens, with the one that ended the answer."""
+    finish_reason: Literal["stop", "length"]
+    """Whether the model ended the answer or the limit did."""
+    density: float
+    """Keys read / keys that dense attention would read; see ``Probe``."""
+    attention_error: float | None
+    """Relative squared error of the attention outputs; see ``Probe``.  None if not measured."""
+    union_density: float
+    """Keys read by any query head of their key-value head / keys there; see ``Probe``."""
+    selection_share: float
+    """Bytes read to choose keys / bytes of all keys and values; see ``Probe``."""
+    kept_share: float
+    """Bytes of keys and values held at the end / those that dense attention holds, both with
+    question and answer; 1 without a press."""
+
+
+class HuggingFaceAdapter:
+    """One causal language model on one device.
+
+    Greedy decoding.  The prefill of a context is dense and does not depend on the configuration, so
+    that one serves all configurations and questions; ``answer`` never changes it.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        name: str,
+        *,
+        prefill_chunk: int = 8192,
+    ) -> None:
+        """Use a model that is loaded already.
+
+        Args:
+            model: in evaluation mode.
+            tokenizer: of the model.
+            name: for results and messages.
+            prefill_chunk: tokens of a context that are processed at a time.
+        """
+        self.model, self.tokenizer, self.name = model, tokenizer, name
+        self.prefill_chunk = prefill_chunk
+        self.max_positions = max_positions(model)
+        self.layers = layer_count(model)
+        self.profile = model_profile(name, model.config, model)
+        self._stop = stop_tokens(model, tokenizer)
+
+    @classmethod
+    def load(
+        cls,
+        model: str,
+        *,
+        device: str = "cpu",
+        dtype: str = "auto",
+        revision: str | None = None,
+        trust_remote_code: bool = False,
+    ) -> HuggingFaceAdapter:
+        """Load a folder or a name on the hub.
+
+        Args:
+            model: folder or name.
+            device: as torch names it.
+            dtype: auto (float32 on a CPU, else as stored), float32, bfloat16 or float16.
+            revision: of a model on the hub.
+            trust_remote_code: whether code that comes with the model may run.
+
+        Raises:
+            UserError: if the model cannot be loaded or its architecture cannot work.
+        """
+        loaded = load_model(
+            model,
+            device=device,
+            dtype=dtype,
+            revision=revision,
+            trust_remote_code=trust_remote_code,
+        )
+        return cls(*loaded, model)
+
+    def prefill(
+        self, context_ids: Sequence[int], configs: Sequence[AttentionConfig] = ()
+    ) -> Prefix:
+        """Read a context.
+
+        Args:
+            context_ids: its tokens.
+            configs: that will be used on it; their presses say what to collect on the way.
+
+        Raises:
+            UserError: if it is empty or longer than the model's positions.
+        """
+        if not context_ids:
+            raise UserError("a context needs at least one token")
+        self._check_length(len(context_ids))
+        request = joint_needs(configs)
+        return prefill(self.model, context_ids, self.prefill_chunk, request)
+
+    @torch.inference_mode()
+    def answer(
+        self,
+        prefix: Prefix,
+        question_ids: Sequence[int],
+        configs: Sequence[AttentionConfig],
+        *,
+        max_new_tokens: int,
+        protocol: Protocol = Protocol(),
+        sample_key: str = "",
+        measure_error: bool = True,
+    ) -> list[Answer]:
+        """Answer one question with every configuration; they are rows of one batch.
+
+        Args:
+            prefix: from ``prefill``.
+            question_ids: tokens after the context, at least one.
+            configs: one per row.
+            max_new_tokens: tokens to generate at most.
+            protocol: where attention is sparse.
+            sample_key: names the sample; random draws depend on it, and on nothing in the batch.
+            measure_error: whether to compare every attention output with dense attention.
+
+        Returns:
+            One answer per configuration, in their order.
+
+        Raises:
+            UserError: if the question is empty, a method cannot run on the model, a dense layer
+                does not exist, the prefix lacks what a press needs or the sequence would be longer
+                than the model's positions.
+        """
+        if not question_ids:
+            raise UserError("a question needs at least one token")
+        if not configs:
+            return []
+        if max_new_tokens < 1:
+            raise UserError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
+        protocol.check_layers(self.layers)
+        for config in configs:
+            if not prefix.statistics.request.covers(config.needs):
+                raise UserError(
+                    f"the prefill did not collect what {config.describe()} needs; name the "
+                    "configurations when you prefill: prefill(context_ids, configs)"
+                )
+        self._check_length(prefix.length + len(question_ids) + max_new_tokens)
+        distinct = sorted(dict.fromkeys(configs), key=lambda config: config.rank)
+        decoder = SparseDecoder(
+            SharedPrefixCache(prefix, len(distinct)),
+            [config.for_model(self.profile) for config in distinct],
+            [sample_key] * len(distinct),
+            protocol,
+            measure_error=measure_error,
+        )
+        probes = [decoder.probes[row] for row in range(len(distinct))]
+        logits = self._read_question(decoder, question_ids)
+        generated = self._generate(decoder, logits, max_new_tokens)
+        prefix.trim()
+        answers = {
+            config: self._answer(tokens, probe)
+            for config, tokens, probe in zip(distinct, generated, probes, strict=True)
+        }
+        return [answers[config] for config in configs]
+
+    def _check_length(self, tokens: int) -> None:
+        if tokens > self.max_positions:
+            raise UserError(
+                f"{tokens} tokens (context, question and answer) are more than the "
+                f"{self.max_positions} positions of {self.name}; shorten or truncate the context"
+            )
+
+    def _read_question(self, decoder: SparseDecoder, question_ids: Sequence[int]) -> torch.Tensor:
+        """Logits after the question, (rows, vocabulary)."""
+        question = torch.tensor([list(question_ids)], device=self.model.device)
+        rows = len(decoder.configs)
+        if decoder.protocol.sparse_from == "question":
+            return forward(self.model, question.expand(rows, -1), decoder)
+        with decoder.dense_question():
+            logits = forward(self.model, question, decoder)
+        return logits.expand(rows, -1)
+
+    def _generate(
+        self, decoder: SparseDecoder, logits: torch.Tensor, max_new_tokens: int
+    ) -> list[list[int]]:
+        """Tokens of each row; rows that have ended leave the batch."""
+        generated: list[list[int]] = [[] for _ in decoder.configs]
+        running = list(range(len(generated)))
+        for step in range(max_new_tokens):
+            tokens = logits.argmax(-1).tolist()
+            for row, token in zip(running, tokens, strict=True):
+                generated[row].append(token)
+            decoder.end_step()
+            kept = [i for i, token in enumerate(tokens) if token not in self._stop]
+            if not kept or step + 1 == max_new_tokens:
+                break
+            if len(kept) < len(running):
+                decoder.keep_rows(kept)
+                running = [running[i] for i in kept]
+            following = torch.tensor([[tokens[i]] for i in kept], device=self.model.device)
+            logits = forward(self.model, following, decoder)
+        return generated
+
+    def _answer(self, tokens: list[int], probe: Probe) -> Answer:
+        stopped = tokens[-1] in self._stop
+        shown = tokens[:-1] if stopped else tokens
+        return Answer(
+            text=str(self.tokenizer.decode(shown, skip_special_tokens=True)),
+            token_ids=tuple(tokens),
+            finish_reason="stop" if stopped else "length",
+            density=probe.density,
+            attention_error=probe.attention_error,
+            union_density=probe.union_density,
+            selection_share=probe.selection_share,
+            kept_share=probe.kept_share,
+        )

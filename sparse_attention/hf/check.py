@@ -1,0 +1,64 @@
+"""Whether an architecture works with our attention: tried on a few tokens."""
+
+from __future__ import annotations
+
+import torch
+from transformers import (
+    PreTrainedModel,
+)
+
+from sparse_attention.cache.shared import SharedPrefixCache
+from sparse_attention.config import AttentionConfig
+from sparse_attention.decode.decoder import SparseDecoder
+from sparse_attention.errors import UserError, first_line
+from sparse_attention.hf.attention import (
+    forward,
+)
+from sparse_attention.hf.facts import (
+    layer_count,
+    unsupported,
+)
+from sparse_attention.hf.prefill import prefill
+from sparse_attention.protocol import Protocol
+
+_LAYER_TYPES = {"full_attention", "sliding_attention"}
+
+
+def check_architecture(model: PreTrainedModel) -> None:
+    """Run a few tokens with the model's own attention and with ours, and compare the logits.
+
+    Raises:
+        UserError: if the architecture cannot work with our attention.
+    """
+    config = model.config.get_text_config()
+    kinds = set(getattr(config, "layer_types", None) or []) - _LAYER_TYPES
+    if kinds:
+        raise unsupported(model, f"it has layers of type {', '.join(sorted(kinds))}")
+    vocabulary = int(config.vocab_size)
+    tokens = [(7 + 11 * index) % vocabulary for index in range(12)]
+    try:
+        with torch.inference_mode():
+            ids = torch.tensor([tokens], device=model.device)
+            own = model(input_ids=ids, use_cache=False).logits[:, -1].float()
+        prefix = prefill(model, tokens[:8], chunk=8)
+        cache = SharedPrefixCache(prefix, rows=1)
+        decoder = SparseDecoder(cache, [AttentionConfig()], [""], Protocol(), measure_error=False)
+        ours = forward(model, torch.tensor([tokens[8:]], device=model.device), decoder)
+    except (
+        UserError,
+        TypeError,
+        AttributeError,
+        IndexError,
+        RuntimeError,
+        AssertionError,
+    ) as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        raise unsupported(model, first_line(error)) from error
+    skipped = [i for i, layer in enumerate(cache.layers) if layer.tail_length != len(tokens) - 8]
+    if skipped or len(cache.layers) != layer_count(model):
+        raise unsupported(model, f"layers {skipped} keep no keys and values of their own")
+    tolerance = 1e-3 if model.dtype == torch.float32 else 0.1
+    difference = float((own - ours).abs().max() / own.abs().max().clamp(min=1e-6))
+    if not difference <= tolerance:
+        raise unsupported(model, f"its logits differ by {difference:.2g} from its own attention's")

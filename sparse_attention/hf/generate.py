@@ -1,0 +1,247 @@
+"""What transformers' ``generate`` expects of a cache, and how ours gets into it."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import GenerationConfig, PreTrainedModel
+from transformers.generation import GenerationMode
+
+from sparse_attention.decode.batch import BatchDecoder
+from sparse_attention.errors import UserError
+from sparse_attention.hf.attention import our_attention
+from sparse_attention.hf.facts import token_set
+
+_BEAMS = {GenerationMode.BEAM_SEARCH, GenerationMode.BEAM_SAMPLE}
+_MODES = {GenerationMode.GREEDY_SEARCH, GenerationMode.SAMPLE, *_BEAMS}
+_OWN_CACHE = "sparse_generation makes the cache of the whole prompt by itself"
+_REFUSED = {
+    "past_key_values": f"{_OWN_CACHE}; leave it out and give the whole prompt",
+    "inputs_embeds": "equal prompts are told by their tokens; give input_ids",
+    "position_ids": "positions are counted from the first token that attention_mask shows",
+}
+_replaced: weakref.WeakSet[PreTrainedModel] = weakref.WeakSet()
+
+
+class GenerationCache:
+    """Our cache as ``generate`` and the model's forward see one: empty until the first forward."""
+
+    is_compileable = False
+    is_croppable = False
+
+    def __init__(self) -> None:
+        self.batch: BatchDecoder | None = None
+        self._columns = 0
+
+    def begin(self, batch: BatchDecoder, columns: int) -> None:
+        """Go on from prompts that were read: ``columns`` of the padded input are in prefixes."""
+        self.batch, self._columns = batch, columns
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:
+        """Columns of the padded input that were processed."""
+        return 0 if self.batch is None else self._columns + self.batch.tail_length
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, layer_idx: int, *_: object, **__: object
+    ) -> tuple[Tensor, Tensor]:
+        """Append to the tails of a layer; returns what was given, which is not the whole cache."""
+        assert self.batch is not None, "a forward begins with the prompts"
+        self.batch.append(layer_idx, key_states, value_states)
+        return key_states, value_states
+
+    def reorder_cache(self, beam_idx: Tensor) -> None:
+        """Go on with the rows that beam search has picked."""
+        self.batch_select_indices(beam_idx)
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        """Go on with these rows, in this order."""
+        if self.batch is not None:
+            self.batch.take_rows(indices.tolist())
+
+    def batch_repeat_interleave(self, repeats: int) -> None:
+        """Go on with every row ``repeats`` times."""
+        if self.batch is not None:
+            self.batch.take_rows([row for row in range(self.batch.rows) for _ in range(repeats)])
+
+
+class _Forward:
+    """The forward of a model during one ``generate``."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        begin: Callable[[list[list[int]]], BatchDecoder],
+        stop: frozenset[int],
+        question_tokens: int,
+    ) -> None:
+        self.model, self.cache = model, GenerationCache()
+        self.own: Callable[..., Any] = model.forward
+        functools.update_wrapper(self, self.own, updated=())  # generate looks at its parameters
+        self.begin, self.stop, self.question_tokens = begin, stop, question_tokens
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if args or kwargs.get("past_key_values") is not self.cache:
+            raise UserError(
+                "this generate calls the model without the cache that it was given, so that its "
+                "attention would be dense; leave guidance_scale and negative prompts out"
+            )
+        batch = self.cache.batch
+        if batch is not None:
+            self._stop_measuring_ended(batch, kwargs["input_ids"])
+            output = self._forward(batch, kwargs)
+            batch.end_step()
+            return output
+        batch, kwargs = self._read_prompts(kwargs)
+        with batch.question():
+            output = self._forward(batch, kwargs)
+        batch.end_step()
+        return output
+
+    def _forward(self, batch: BatchDecoder, kwargs: dict[str, Any]) -> Any:
+        changed: dict[str, Any] = {"attention_mask": None, "sparse_decoder": batch}
+        if any(batch.position_shifts):
+            positions = kwargs["position_ids"]
+            lower = torch.tensor(batch.position_shifts, device=positions.device)
+            changed["position_ids"] = positions - lower[:, None]
+        with our_attention(self.model):
+            return self.own(**kwargs | changed)
+
+    def _read_prompts(self, kwargs: dict[str, Any]) -> tuple[BatchDecoder, dict[str, Any]]:
+        """Read the prompts; what is left for the model's forward are the questions."""
+        tokens, left = kwargs["input_ids"], self.question_tokens
+        batch = self.begin(_without_padding(tokens, kwargs.get("attention_mask"), left))
+        self.cache.begin(batch, tokens.shape[1] - left)
+        questions = {"input_ids": tokens[:, -left:]}
+        if kwargs.get("position_ids") is not None:
+            questions["position_ids"] = kwargs["position_ids"][..., -left:]
+        return batch, kwargs | questions
+
+    def _stop_measuring_ended(self, batch: BatchDecoder, tokens: Tensor) -> None:
+        """``generate`` goes on with padding where a row has ended; that is nobody's answer."""
+        for row, token in enumerate(tokens[:, -1].tolist() if self.stop else []):
+            if token in self.stop:
+                batch.stop_measuring(row)
+
+
+def _without_padding(tokens: Tensor, mask: Tensor | None, question: int) -> list[list[int]]:
+    """The prompts in the rows of ``tokens`` (R, columns), padded on the left."""
+    visible = torch.ones_like(tokens, dtype=torch.bool) if mask is None else mask.bool()
+    if bool((visible[:, 1:] < visible[:, :-1]).any()):
+        raise UserError(
+            "attention_mask hides tokens after others that it shows; padding must be on the left: "
+            'tokenizer(..., padding=True, padding_side="left")'
+        )
+    prompts = [row[shown].tolist() for row, shown in zip(tokens, visible, strict=True)]
+    shortest = min(len(prompt) for prompt in prompts)
+    if shortest <= question:
+        raise UserError(
+            f"a prompt of {shortest} tokens is too short: at least {question + 1} are needed, one "
+            f"for the context and {question} for question_tokens"
+        )
+    return prompts
+
+
+@contextlib.contextmanager
+def replaced_generate(
+    model: PreTrainedModel,
+    begin: Callable[[list[list[int]], int | None], BatchDecoder],
+    end: Callable[[], None],
+    *,
+    question_tokens: int,
+) -> Iterator[None]:
+    """Inside, ``model.generate`` decodes with our attention; undone on exit and on error.
+
+    Args:
+        model: whose ``generate`` is replaced; its ``forward`` is as well while that runs.
+        begin: makes of the prompts of all rows, without padding, and of the length of the chunks
+            in which they are read, what goes on from them; it reads all but the questions.
+        end: called after each ``generate``, also after one that failed.
+        question_tokens: tokens at the end of each prompt that are its question.
+
+    Raises:
+        UserError: if this has been done to the model already.
+    """
+    if model in _replaced:
+        raise UserError(
+            f"this {type(model).__name__} is inside sparse_generation already; leave that first"
+        )
+    own: Callable[..., Any] = model.generate  # type: ignore[assignment]
+    names, busy = tuple(inspect.signature(own).parameters), threading.Lock()
+
+    @functools.wraps(own)
+    def generate(*args: Any, **kwargs: Any) -> Any:
+        given = dict(zip(names, args, strict=False)) | kwargs
+        settings, beams = _settings(model, given)
+        chunk = settings.prefill_chunk_size
+        if chunk is not None:  # it is for reading the prompts, which ``begin`` does
+            given["prefill_chunk_size"] = None
+        stop = frozenset() if beams else token_set(settings.eos_token_id)
+        if not busy.acquire(blocking=False):
+            raise UserError(
+                "generate is running already for this model; wait until it has ended, or give it "
+                "all prompts as one batch"
+            )
+        forward = _Forward(model, lambda prompts: begin(prompts, chunk), stop, question_tokens)
+        with contextlib.ExitStack() as undo:
+            undo.callback(busy.release)
+            undo.callback(end)
+            undo.enter_context(_attribute(model, "forward", forward))
+            return own(**given, past_key_values=forward.cache)
+
+    _replaced.add(model)
+    try:
+        with _attribute(model, "generate", generate):
+            yield
+    finally:
+        _replaced.discard(model)
+
+
+def _settings(model: Any, given: dict[str, Any]) -> tuple[GenerationConfig, bool]:
+    """All settings of a ``generate``, and whether it searches with beams.
+
+    Raises:
+        UserError: if our cache cannot serve it.
+    """
+    for name, reason in _REFUSED.items():
+        if given.get(name) is not None:
+            raise UserError(f"{name} cannot be used inside sparse_generation: {reason}")
+    settings, _ = model._prepare_generation_config(
+        given.get("generation_config"),
+        **{key: value for key, value in given.items() if key != "generation_config"},
+    )
+    mode = settings.get_generation_mode(given.get("assistant_model"))
+    if mode not in _MODES:
+        raise UserError(
+            f"{mode.value} cannot be used inside sparse_generation; valid are greedy search, "
+            "sampling and beam search"
+        )
+    if settings.use_cache is False or settings.cache_implementation is not None:
+        raise UserError(
+            f"use_cache={settings.use_cache}, cache_implementation="
+            f"{settings.cache_implementation!r}: {_OWN_CACHE}; leave both out"
+        )
+    if settings.output_attentions:
+        raise UserError("output_attentions: there are no attention weights of all keys; leave out")
+    return settings, mode in _BEAMS
+
+
+@contextlib.contextmanager
+def _attribute(model: PreTrainedModel, name: str, value: Any) -> Iterator[None]:
+    """An attribute of this object alone; what was there before is back on exit."""
+    had, before = name in vars(model), vars(model).get(name)
+    setattr(model, name, value)
+    try:
+        yield
+    finally:
+        if had:
+            setattr(model, name, before)
+        else:
+            delattr(model, name)

@@ -1,0 +1,135 @@
+"""Reading a context with the model's own dense attention, and what can be seen of it meanwhile.
+
+The model's own attention runs; a function in its place looks on and hands over what
+``cache.statistics`` collects.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import (
+    DynamicCache,
+    PreTrainedModel,
+)
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from sparse_attention.cache.prefix import Prefix, PrefixLayer
+from sparse_attention.cache.statistics import NOTHING, PrefillStatistics, StatisticsRequest
+from sparse_attention.hf.attention import (
+    attention_settings,
+)
+from sparse_attention.hf.facts import (
+    unsupported,
+)
+from sparse_attention.hf.rotary import _rotary_layers
+from sparse_attention.model_facts import LayerFacts, Rotary
+
+
+@torch.inference_mode()
+def prefill(
+    model: PreTrainedModel,
+    tokens: Sequence[int],
+    chunk: int,
+    request: StatisticsRequest = NOTHING,
+) -> Prefix:
+    """Read a context with the model's own dense attention, ``chunk`` tokens at a time.
+
+    Runs the decoder stack without the head, because no logits of the context are needed.  What is
+    requested is collected on the way; keys and values are the same with and without.
+
+    Raises:
+        UserError: if the model keeps something else than keys and values of all tokens.
+    """
+    cache = DynamicCache(config=model.config.get_text_config())
+    ids = torch.tensor([list(tokens)], device=model.device)
+    statistics = PrefillStatistics(request)
+    with observing(model, statistics) as keywords:
+        for start in range(0, len(tokens), chunk):
+            part = ids[:, start : start + chunk]
+            positions = torch.arange(start, start + part.shape[1], device=ids.device)[None]
+            model.get_decoder()(
+                input_ids=part,
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=True,
+                **keywords,
+            )
+    layers = []
+    for layer in cache.layers:
+        keys, values = getattr(layer, "keys", None), getattr(layer, "values", None)
+        if keys is None or values is None:
+            raise unsupported(model, f"its cache holds {type(layer).__name__} layers")
+        layers.append(
+            PrefixLayer(
+                keys[0].contiguous(),
+                values[0].contiguous(),
+                start=len(tokens) - keys.shape[2],
+                sliding=bool(getattr(layer, "is_sliding", False)),
+            )
+        )
+    return Prefix(len(tokens), tuple(layers), statistics)
+
+
+@contextlib.contextmanager
+def observing(model: PreTrainedModel, statistics: PrefillStatistics) -> Iterator[dict[str, Any]]:
+    """Let ``statistics`` see the attention of forwards that get the keywords that this yields.
+
+    The model's own attention function does the work; it is replaced by one that looks on and calls
+    it, for the forwards with these keywords only, until the end of the context.
+    """
+    if not statistics.request:
+        yield {}
+        return
+    name = model.config.get_text_config()._attn_implementation
+    rotaries = _rotary_layers(model)
+
+    before = ALL_ATTENTION_FUNCTIONS._local_mapping.get(name)
+    registered = before or type(ALL_ATTENTION_FUNCTIONS)._global_mapping.get(name)
+
+    def look_on(module: nn.Module, query: Tensor, key: Tensor, *args: Any, **given: Any) -> Any:
+        if given.pop("prefill_statistics", None) is statistics:
+            _observe(statistics, module, query, key, rotaries, given)
+        own = registered or sys.modules[type(module).__module__].eager_attention_forward
+        return own(module, query, key, *args, **given)
+
+    ALL_ATTENTION_FUNCTIONS[name] = look_on
+    try:
+        yield {"prefill_statistics": statistics}
+    finally:
+        del ALL_ATTENTION_FUNCTIONS[name]
+        if before is not None:
+            ALL_ATTENTION_FUNCTIONS[name] = before
+
+
+def _observe(
+    statistics: PrefillStatistics,
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    rotaries: Sequence[Rotary | None],
+    given: dict[str, Any],
+) -> None:
+    _, heads, count, width = query.shape
+    kv_heads, layer = key.shape[1], module.layer_idx
+    assert isinstance(layer, int)
+    facts = LayerFacts(
+        attention_settings(kv_heads, heads // kv_heads, width, **given),
+        rotaries[layer],
+        _output_weight(module, kv_heads, heads // kv_heads),
+    )
+    grouped = query[0].view(kv_heads, heads // kv_heads, count, width)
+    statistics.observe(layer, grouped, key[0], facts)
+
+
+def _output_weight(module: nn.Module, kv_heads: int, group: int) -> Tensor | None:
+    """(kv_heads, group, head_dim, hidden), a view of the weight; None if it is not found."""
+    projection = getattr(module, "o_proj", None)
+    if not isinstance(projection, nn.Linear):
+        return None
+    return projection.weight.T.unflatten(0, (kv_heads, group, -1))

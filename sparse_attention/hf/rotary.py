@@ -1,0 +1,111 @@
+"""How a model's layers rotate queries and keys by their positions."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import DynamicCache, PreTrainedModel
+
+from sparse_attention.model_facts import Rotary
+
+
+class _RotaryEmbedding:
+    """The rotation of a layer by the architecture's own functions; see ``Rotary``.
+
+    These are linear in the tables of cosines and sines, so that other rotations than those of
+    single positions come from other tables: the inverse has the sines negated, a mean of rotations
+    the means of both.
+    """
+
+    def __init__(self, embedding: nn.Module, apply: Callable[..., Any], layer_type: str) -> None:
+        self._embedding, self._apply = embedding, apply
+        takes_type = "layer_type" in inspect.signature(embedding.forward).parameters
+        self._more = (layer_type,) if takes_type else ()
+
+    def _tables(self, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Cosines and sines (..., d) in float32, and the square of the factor on both."""
+        like = torch.empty(0, device=positions.device)
+        flat = positions.reshape(1, -1)
+        cosines, sines = self._embedding(like, flat, *self._more)
+        shape = (*positions.shape, cosines.shape[-1])
+        cosines, sines = cosines.view(shape), sines.view(shape)
+        return cosines, sines, (cosines.square() + sines.square()).mean()
+
+    def _turn(self, vectors: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
+        lines = vectors.float()[:, None]
+        return self._apply(lines, lines, cosines, sines)[0][:, 0]
+
+    def rotate(self, vectors: Tensor, positions: Tensor) -> Tensor:
+        cosines, sines, square = self._tables(positions)
+        return self._turn(vectors, cosines / square.sqrt(), sines / square.sqrt())
+
+    def unrotate(self, vectors: Tensor, positions: Tensor) -> Tensor:
+        cosines, sines, square = self._tables(positions[None])
+        return self._turn(vectors, cosines / square, -sines / square)
+
+    def average(self, vectors: Tensor, positions: Tensor) -> Tensor:
+        cosines, sines, _ = self._tables(positions)
+        return self._turn(
+            vectors[None], cosines.mean(0, keepdim=True)[None], sines.mean(0, keepdim=True)[None]
+        )[0]
+
+
+class _NoRotation:
+    """Of a layer that knows no positions; see ``Rotary``."""
+
+    def rotate(self, vectors: Tensor, positions: Tensor) -> Tensor:
+        return vectors.float()
+
+    def unrotate(self, vectors: Tensor, positions: Tensor) -> Tensor:
+        return vectors.float()
+
+    def average(self, vectors: Tensor, positions: Tensor) -> Tensor:
+        return vectors.float()
+
+
+def _rotary_layers(model: PreTrainedModel) -> list[Rotary | None]:
+    """How each layer turns its keys, None where that is not a rotation of fixed frequencies.
+
+    Found out by experiment: in a sequence of one token nothing but the keys' own rotation depends
+    on the position, so that keys at two positions tell what it is.
+    """
+    config = model.config.get_text_config()
+    kinds = getattr(config, "layer_types", None) or [""] * config.num_hidden_layers
+    embedding = getattr(model.get_decoder(), "rotary_emb", None)
+    apply = getattr(sys.modules[type(model).__module__], "apply_rotary_pos_emb", None)
+    parameters = repr(getattr(config, "rope_parameters", ""))
+    # Frequencies that depend on the length of the sequence are no fixed rotation.
+    fixed = "dynamic" not in parameters and "longrope" not in parameters
+    first, second = (_keys_at(model, position) for position in (0, 5))
+    layers: list[Rotary | None] = []
+    for kind, at_start, later in zip(kinds, first, second, strict=True):
+        rotary: Rotary | None = None
+        if torch.equal(at_start, later):
+            rotary = _NoRotation()
+        elif fixed and embedding is not None and apply is not None:
+            found = _RotaryEmbedding(embedding, apply, kind)
+            positions = torch.full((at_start.shape[0], 1), 5, device=at_start.device)
+            turned = found.rotate(at_start, positions)
+            error = (turned - later).norm() / later.norm().clamp(min=1e-12)
+            rotary = found if error < (1e-3 if model.dtype == torch.float32 else 0.05) else None
+        layers.append(rotary)
+    return layers
+
+
+def _keys_at(model: PreTrainedModel, position: int) -> list[Tensor]:
+    """Keys (H, 1, D) of each layer for a single token at a position."""
+    cache = DynamicCache(config=model.config.get_text_config())
+    ids = torch.tensor([[7 % model.config.get_text_config().vocab_size]], device=model.device)
+    model.get_decoder()(
+        input_ids=ids,
+        position_ids=torch.tensor([[position]], device=model.device),
+        past_key_values=cache,
+        use_cache=True,
+    )
+    layers: list[Any] = cache.layers
+    return [layer.keys[0].float() for layer in layers]

@@ -1,0 +1,1 @@
+"""Files with what methods have learned about a model, and their checks."""

@@ -1,0 +1,84 @@
+"""What methods may need to know of a model: its shape, its layers, how they encode positions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import Tensor
+
+_TOLERANCE = 0.01
+"""Relative difference up to which weights are the same, for models loaded in half precision."""
+
+
+@dataclass(frozen=True)
+class ModelProfile:
+    """A model's name, its shape and a few of its weights, by which it is recognised."""
+
+    name: str
+    folder: Path | None
+    """Where it lies; None for a model on the hub or in memory alone."""
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    weights: tuple[float, ...] | None
+    """Two numbers of each matrix; None where the model is not loaded."""
+
+    def to_json(self) -> dict[str, Any]:
+        """All that tells the model from others, as JSON values."""
+        return {name: value for name, value in asdict(self).items() if name != "folder"}
+
+    def difference(self, document: Mapping[str, Any]) -> str | None:
+        """In which way ``document``, from ``to_json``, is of another model; None if it is not."""
+        for name in ("layers", "heads", "kv_heads", "head_dim"):
+            ours, theirs = getattr(self, name), document.get(name)
+            if ours != theirs:
+                return f"{name} is {theirs!r} there and {ours} here"
+        theirs = document.get("weights")
+        if self.weights is None or theirs is None:
+            return None
+        if len(theirs) != len(self.weights) or not all(
+            math.isclose(a, b, rel_tol=_TOLERANCE, abs_tol=1e-6)
+            for a, b in zip(self.weights, theirs, strict=True)
+        ):
+            return f"the weights differ from those of {document.get('name')!r}"
+        return None
+
+
+@dataclass(frozen=True)
+class LayerSettings:
+    """What a layer of the model says about its attention."""
+
+    scaling: float
+    sliding_window: int | None = None
+    softcap: float | None = None
+    sink_logits: Tensor | None = None
+    """(H, G); see ``sink_share``."""
+
+
+class Rotary(Protocol):
+    """How a layer turns queries and keys by their positions; all in float32."""
+
+    def rotate(self, vectors: Tensor, positions: Tensor) -> Tensor:
+        """Turn vectors (n, m, D) by positions (n, m), which may be negative; lengths stay."""
+
+    def unrotate(self, vectors: Tensor, positions: Tensor) -> Tensor:
+        """What the model rotated, and scaled, to ``vectors`` (n, m, D) at positions (m,)."""
+
+    def average(self, vectors: Tensor, positions: Tensor) -> Tensor:
+        """Mean over positions (m,) of what the model makes of vectors (n, D) there."""
+
+
+@dataclass(frozen=True)
+class LayerFacts:
+    """What the model is in one layer."""
+
+    settings: LayerSettings
+    rotary: Rotary | None
+    """None where positions enter in a way that is not known to be a fixed rotation."""
+    output_weight: Tensor | None
+    """(H, G, D, hidden): what the output projection makes of each query head; None if unknown."""

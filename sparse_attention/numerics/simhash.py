@@ -1,0 +1,143 @@
+"""SimHash: codes of vectors, how often they meet, and with which probability (Charikar, 2002)."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sparse_attention.numerics.tensors import keyed_generator
+
+Packing = Literal["int64", "float32"]
+
+_INTEGERS = ((torch.uint8, 8), (torch.int16, 15), (torch.int32, 31), (torch.int64, 62))
+_MATCH_BLOCK = 1 << 20
+"""Comparisons of codes at a time, so that they stay in the processor's cache."""
+_FEW_HITS = 1 << 11
+_LOWEST = math.log(torch.finfo(torch.float32).tiny)
+
+
+def projections(width: int, bits: int, tables: int, *key: object) -> Tensor:
+    """Gaussian vectors, float32 (bits, tables, width), drawn by ``key``.
+
+    Bit k of table l is the same for all numbers of bits and tables, so that codes of many bits and
+    tables contain those of fewer.
+    """
+    # torch draws normal numbers in blocks of 16; whole blocks make a longer draw begin alike.
+    rows = -(-tables // 16) * 16
+    planes = []
+    for bit in range(bits):
+        generator = keyed_generator(torch.device("cpu"), "simhash", *key, bit)
+        planes.append(torch.randn(rows, width, generator=generator)[:tables])
+    return torch.stack(planes)
+
+
+def encode(vectors: Tensor, planes: Tensor, packing: Packing) -> Tensor:
+    """Codes of vectors: bit k of table l is the sign of the product with ``planes[k, l]``.
+
+    Args:
+        vectors: float32 (n, H, m, D).
+        planes: from ``projections``, (K, L, D).
+        packing: int64 for the K bits of a table in one integer of the smallest type that holds
+            them, (n, H, L, m); float32 for numbers +1 and -1, (n, H, L, K, m).
+    """
+    bits, tables, width = planes.shape
+    count, heads, length, _ = vectors.shape
+    flat = vectors.reshape(count * heads * length, width)
+    signs = (planes.flatten(0, 1) @ flat.T >= 0).view(bits, tables, count, heads, length)
+    if packing == "float32":
+        return signs.permute(2, 3, 1, 0, 4).float() * 2 - 1
+    kind = _integer(bits)
+    codes = signs[0].to(kind)
+    for bit in range(1, bits):
+        codes.add_(signs[bit].to(kind), alpha=1 << bit)
+    return codes.permute(1, 2, 0, 3).contiguous()
+
+
+def narrow(codes: Tensor, bits: int, tables: int, packing: Packing) -> Tensor:
+    """The codes of fewer bits and tables that are part of ``codes``."""
+    if packing == "float32":
+        return codes[:, :, :tables, :bits].contiguous()
+    return (codes[:, :, :tables] & ((1 << bits) - 1)).to(_integer(bits))
+
+
+def _integer(bits: int) -> torch.dtype:
+    return next(kind for kind, most in _INTEGERS if bits <= most)
+
+
+def code_bytes(bits: int) -> int:
+    """Bytes of the code of one table, packed."""
+    return _integer(bits).itemsize
+
+
+def count_meetings(asked: Tensor, codes: Tensor, packing: Packing) -> Tensor:
+    """Tables in which queries and keys have the same code.
+
+    Args:
+        asked: codes of queries, (R, H, L[, K], G, Q).
+        codes: codes of keys, (R or 1, H, L[, K], m).
+        packing: of both.
+
+    Returns:
+        uint8, or int16 for more than 255 tables, (R, H, G, Q, m).
+    """
+    rows, heads, tables, *_, group, queries = asked.shape
+    shape = (rows, heads, group, queries, codes.shape[-1])
+    kind = torch.uint8 if tables <= 255 else torch.int16
+    if packing == "float32":
+        bits = asked.shape[3]
+        codes = codes.expand(rows, -1, -1, -1, -1)
+        met = torch.einsum("rhlkgq,rhlkm->rhgqlm", asked, codes) == bits
+        return met.sum(-2, dtype=kind)
+    hits = torch.zeros(shape, dtype=kind, device=asked.device)
+    if not asked.is_cuda:  # NumPy compares and adds bytes with vector instructions, torch does not
+        _count_meetings_numpy(asked.numpy(), codes.numpy(), hits.numpy())
+        return hits
+    block = max(1, _MATCH_BLOCK // max(1, hits.numel()))
+    for first in range(0, tables, block):
+        own, theirs = asked[:, :, first : first + block], codes[:, :, first : first + block]
+        met = theirs[:, :, None, None] == own.permute(0, 1, 3, 4, 2)[..., None]
+        hits += met.sum(-2, dtype=kind)
+    return hits
+
+
+def _count_meetings_numpy(asked: np.ndarray, codes: np.ndarray, hits: np.ndarray) -> None:
+    if hits.size <= _FEW_HITS:  # the overhead of a loop would be most of the time
+        hits += (codes[:, :, :, None, None] == asked[..., None]).sum(2, dtype=hits.dtype)
+        return
+    met = np.empty(hits.shape, dtype=bool)
+    as_numbers = met.view(np.uint8)
+    for table in range(asked.shape[2]):
+        np.equal(codes[:, :, None, None, table], asked[:, :, table, :, :, None], out=met)
+        np.add(hits, as_numbers, out=hits)
+
+
+def log_meeting_probability(cosine: Tensor, bits: int, tables: int, min_hits: int) -> Tensor:
+    """Log of the probability that two vectors meet in at least ``min_hits`` tables.
+
+    Vectors agree in one bit with probability ``p = 1 - acos(cosine) / pi`` and in all K bits of a
+    table with ``P = p^K``.  With L tables, stable for small P (in float64, because a sum cancels):
+
+    - at least one: ``u = 1 - (1 - P)^L = -expm1(L log1p(-P))``,
+    - at least two: ``u = 1 - (1 - P)^(L - 1) (1 + (L - 1) P)
+      = -expm1((L - 1) log1p(-P) + log1p((L - 1) P))``.
+
+    Args:
+        cosine: float32 in [-1, 1].
+        bits: K.
+        tables: L.
+        min_hits: 1 or 2.
+
+    Returns:
+        float32 in the shape of ``cosine``.
+    """
+    agreement = (1 - torch.acos(cosine.double()) / math.pi).pow(bits)
+    miss = torch.log1p(-agreement)
+    if min_hits == 1:
+        exponent = tables * miss
+    else:
+        exponent = (tables - 1) * miss + torch.log1p((tables - 1) * agreement)
+    return torch.log(-torch.expm1(exponent)).clamp(min=_LOWEST).float()

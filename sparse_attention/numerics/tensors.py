@@ -1,0 +1,129 @@
+"""Numerical tools: float32 products, the largest values of a row, random numbers by key.
+
+On a processor some of them go through NumPy, whose comparison, sorting and partition use vector
+instructions where torch's do not: several times faster there (``perf/decode_overhead.py``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    pass
+
+
+def product(left: Tensor, right: Tensor) -> Tensor:
+    """Batched matrix product (n, i, j) @ (n, j, k) with float32 sums and a float32 result.
+
+    Half-precision inputs are not rounded again: CUDA sums and writes float32 itself, other devices
+    get float32 copies.
+    """
+    if left.dtype == torch.float32 and right.dtype == torch.float32:
+        return torch.bmm(left, right)
+    if left.is_cuda and left.dtype == right.dtype:
+        return torch.bmm(left, right, out_dtype=torch.float32)
+    return torch.bmm(left.float(), right.float())
+
+
+def segmented_product(queries: Tensor, prefix: Tensor, tail: Tensor) -> Tensor:
+    """Products of queries with what is kept of a shared prefix and of each row's tail.
+
+    Args:
+        queries: (R, H, n, D).
+        prefix: (1, H, D, m); one matrix product for all rows.
+        tail: (R, H, D, t).
+
+    Returns:
+        float32 (R, H, n, m + t).
+    """
+    rows, heads, count, width = queries.shape
+    flat = queries.transpose(0, 1).reshape(heads, rows * count, width)
+    shared = product(flat, prefix[0]).view(heads, rows, count, -1).transpose(0, 1)
+    own = product(queries.reshape(rows * heads, count, width), tail.flatten(0, 1))
+    return torch.cat([shared, own.view(rows, heads, count, -1)], -1)
+
+
+def keyed_generator(device: torch.device, *key: object) -> torch.Generator:
+    """A random generator whose numbers depend on ``key`` alone."""
+    digest = hashlib.blake2b("\x1f".join(map(str, key)).encode(), digest_size=8).digest()
+    generator = torch.Generator(device=device)
+    return generator.manual_seed(int.from_bytes(digest, "little") >> 1)
+
+
+def largest(values: Tensor, count: Tensor) -> Tensor:
+    """Where the ``count`` largest values of each row are.
+
+    Exactly ``count`` places of a row are true, or all that are above -inf if these are fewer; of
+    equal values those with the lowest index come first.
+
+    Args:
+        values: float32 (..., n).
+        count: int64, broadcastable to (..., 1).
+
+    Returns:
+        bool (..., n).
+    """
+    size = values.shape[-1]
+    least, most = (int(bound) for bound in torch.aminmax(count))
+    if most < 1:
+        return torch.zeros_like(values, dtype=torch.bool)
+    if least >= size:
+        return values > -torch.inf
+    threshold = _nth_largest(values, count.clamp(1, size), max(1, least), min(most, size))
+    if values.is_cuda:
+        chosen = values >= threshold
+    else:
+        chosen = torch.from_numpy(np.greater_equal(values.numpy(), threshold.numpy()))
+    if least < 1:
+        chosen &= count > 0
+    if float(threshold.amin()) == -torch.inf:
+        chosen &= values > -torch.inf
+    found = count_true(chosen)
+    if bool((found > count).any()):
+        above = values > threshold
+        ties = chosen & ~above
+        chosen = above | (ties & (ties.cumsum(-1) <= count - count_true(above)))
+    return chosen
+
+
+def _nth_largest(values: Tensor, count: Tensor, least: int, most: int) -> Tensor:
+    """The ``count``-th largest value of each row, (..., 1), for counts from least to most."""
+    size = values.shape[-1]
+    if values.is_cuda:
+        best = values.topk(most, dim=-1).values
+        return best.gather(-1, count.expand(*values.shape[:-1], 1) - 1)
+    ordered = np.array(values.numpy())
+    if most * 4 < size or most == least:
+        ordered.partition(size - most, axis=-1)
+        ordered = ordered[..., size - most :]
+    if most == least:
+        return torch.from_numpy(ordered[..., :1])
+    ordered.sort(axis=-1)
+    place = ordered.shape[-1] - np.broadcast_to(count.numpy(), (*ordered.shape[:-1], 1))
+    return torch.from_numpy(np.take_along_axis(ordered, place, axis=-1))
+
+
+def sort_falling(values: Tensor) -> Tensor:
+    """The values of each row, largest first; float32 (..., n)."""
+    if values.is_cuda:
+        return values.sort(-1, descending=True).values
+    ordered = np.sort(values.numpy(), axis=-1)
+    return torch.from_numpy(ordered).flip(-1)
+
+
+def count_true(mask: Tensor) -> Tensor:
+    """True entries of each row of a bool tensor (..., n): int64 (..., 1)."""
+    if mask.is_cuda:
+        return mask.sum(-1, keepdim=True)
+    counts = np.count_nonzero(mask.numpy(), axis=-1, keepdims=True)
+    return torch.from_numpy(np.asarray(counts))
+
+
+def soft_cap(scores: Tensor, cap: float | None) -> Tensor:
+    """``cap * tanh(scores / cap)``, in place; the scores themselves where there is no cap."""
+    return scores if cap is None else scores.div_(cap).tanh_().mul_(cap)
