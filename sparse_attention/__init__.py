@@ -1,7 +1,7 @@
 """Sparse attention for Hugging Face causal language models: every method is a selection of keys."""
 
 from sparse_attention.attention.selection import Selection
-from sparse_attention.cache.prefix import Prefix
+from sparse_attention.cache.context import Context
 from sparse_attention.config import AttentionConfig, load_config, load_configs
 from sparse_attention.config_types import CONFIG_TYPES, ConfigType, make_config
 from sparse_attention.errors import UserError
@@ -14,8 +14,8 @@ __all__ = [
     "Answer",
     "AttentionConfig",
     "ConfigType",
+    "Context",
     "HuggingFaceAdapter",
-    "Prefix",
     "PromptReport",
     "Protocol",
     "Selection",

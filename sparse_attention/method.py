@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import (
     TYPE_CHECKING,
     Annotated,
@@ -84,19 +85,29 @@ class Method(BaseModel):
         words = kind.get(info.annotation, "the name of a file, or none")  # type: ignore[arg-type]
         return f"{words} {' and '.join(limits)}".strip()
 
-    def _signature(self, leave_out: frozenset[str] = frozenset()) -> tuple[object, ...]:
+    @cached_property
+    def _signature(self) -> tuple[object, ...]:
         # By repr, because 1 (a key) equals 1.0 (all keys).
-        return (type(self), *((key, repr(value)) for key, value in self if key not in leave_out))
+        return (type(self), *((key, repr(value)) for key, value in self))
+
+    def __copy__(self) -> Self:
+        copied = super().__copy__()
+        copied.__dict__.pop("_signature", None)  # ``model_copy`` changes fields after this
+        return copied
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Method) and self._signature() == other._signature()
+        return isinstance(other, Method) and self._signature == other._signature
 
     def __hash__(self) -> int:
-        return hash(self._signature())
+        return hash(self._signature)
 
     def stacks_with(self, other: Method) -> bool:
         """Whether the two differ at most in ``stacked`` fields."""
-        return self._signature(self.stacked) == other._signature(self.stacked)
+        ours, theirs = (
+            [part for part in one._signature[1:] if part[0] not in self.stacked]  # type: ignore[index]
+            for one in (self, other)
+        )
+        return type(self) is type(other) and ours == theirs
 
     def for_model(self, profile: ModelProfile) -> Self:
         """This method as it runs on a model: files that it needs are found and checked.

@@ -29,5 +29,5 @@ class OracleTopK(TopK):
 
     def selection_bytes(self, call: AttentionCall) -> float:
         """All keys."""
-        keys = call.cache.prefix_keys
+        keys = call.view.segment.keys
         return keys.shape[-1] * keys.element_size()

@@ -63,7 +63,7 @@ class OracleTopP(Masker):
 
     def selection_bytes(self, call: AttentionCall) -> float:
         """All keys."""
-        keys = call.cache.prefix_keys
+        keys = call.view.segment.keys
         return keys.shape[-1] * keys.element_size()
 
     def _weights(self, call: AttentionCall) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -14,9 +14,8 @@ from sparse_attention.attention.call import AttentionCall
 from sparse_attention.attention.geometry import Geometry
 from sparse_attention.attention.scores import SharedScores
 from sparse_attention.attention.selection import Selection
-from sparse_attention.cache.prefix import Prefix, PrefixLayer
-from sparse_attention.cache.shared import SharedPrefixCache
-from sparse_attention.cache.tails import LayerCache
+from sparse_attention.cache.context import Segment
+from sparse_attention.cache.view import KeyView
 from sparse_attention.config import AttentionConfig
 from sparse_attention.learned.channels import DEFAULT_NAME as CHANNEL_FILE
 from sparse_attention.learned.files import write_file
@@ -36,7 +35,7 @@ from sparse_attention.maskers import (
     RandomSampling,
     Sink,
 )
-from sparse_attention.model_facts import ModelProfile
+from sparse_attention.model_facts import LayerSettings, ModelProfile
 
 METHODS: dict[str, Masker] = {
     "sink": Sink(sink_size=3),
@@ -144,6 +143,31 @@ def calibrated_model(
     return profile
 
 
+def shortened(view: KeyView, tail: int) -> KeyView:
+    """The view before the last tokens of the tails were there; what is known of them is shared."""
+    return replace(
+        view, tail_keys=view.tail_keys[:, :, :tail], tail_values=view.tail_values[:, :, :tail]
+    )
+
+
+def single_query(call: AttentionCall, index: int, tail: int, window: int | None) -> AttentionCall:
+    """One query of a call with one row, when the tail had ``tail`` tokens and it was the newest."""
+    queries, view = call.queries[:, :, :, index : index + 1], shortened(call.view, tail)
+    settings = LayerSettings(call.scaling, window, call.softcap)
+    geometry = Geometry.of(0, view.segment.end + tail, 1, window, queries.device)
+    return AttentionCall(
+        queries,
+        view,
+        geometry,
+        settings,
+        range(1),
+        stack=call.stack,
+        batch=call.batch,
+        sample_keys=call.sample_keys,
+        shared=SharedScores(queries, view, geometry, settings, 1),
+    )
+
+
 def make_operation(
     *methods: Masker,
     heads: tuple[int, int] = (2, 2),
@@ -167,24 +191,23 @@ def make_operation(
         return torch.randn(*shape, generator=generator)
 
     count, group = heads
-    shared = PrefixLayer(normal(count, prefix, width), normal(count, prefix, width), start=0)
-    layers = tuple(shared for _ in range(layer + 1))
-    cache: LayerCache = SharedPrefixCache(Prefix(prefix, layers), rows).layers[layer]
-    cache.append(normal(rows, count, tail, width), normal(rows, count, tail, width))
+    segment = Segment(normal(count, prefix, width), normal(count, prefix, width))
+    own = normal(rows, count, tail, width), normal(rows, count, tail, width)
+    view = KeyView(layer, segment, *own, count, [{} for _ in range(rows)])
     states = normal(rows, count, group, queries, width) * scale
-    geometry = Geometry.of(cache, prefix, queries, window)
+    geometry = Geometry.of(0, prefix + tail, queries, window, states.device)
+    settings = LayerSettings(width**-0.5, window, softcap)
     call = AttentionCall(
         states,
-        cache,
-        range(rows),
+        view,
         geometry,
+        settings,
+        range(rows),
         stack=[methods] * rows,
         batch=[methods],
         sample_keys=samples or [f"sample {row}" for row in range(rows)],
-        scaling=width**-0.5,
-        softcap=softcap,
-        shared=SharedScores(states, cache, geometry, width**-0.5, softcap, [range(rows)]),
+        shared=SharedScores(states, view, geometry, settings, rows),
     )
-    keys = torch.cat([shared.keys.expand(rows, -1, -1, -1), cache.tail_keys(slice(None))], 2)
-    values = torch.cat([shared.values.expand(rows, -1, -1, -1), cache.tail_values(slice(None))], 2)
+    keys = torch.cat([segment.keys.expand(rows, -1, -1, -1), view.tail_keys], 2)
+    values = torch.cat([segment.values.expand(rows, -1, -1, -1), view.tail_values], 2)
     return Operation(call, keys, values)

@@ -89,4 +89,4 @@ def test_bytes_that_choosing_reads(method, expected):
     operation = make_operation(method, heads=(2, GROUP), width=WIDTH)
     bound = operation.call.methods[0]
     assert bound.selection_bytes(operation.call) == pytest.approx(expected)
-    assert operation.call.cache.prefix.bytes_per_key == KEY_AND_VALUE
+    assert operation.call.view.segment.bytes_per_key == KEY_AND_VALUE

@@ -142,3 +142,13 @@ def test_one_key_is_not_all_keys():
     assert not one.methods[0].stacks_with(everything.methods[0])
     small, whole = (make_config("oracle_top_k", heavy_size=size) for size in (1, 1.0))
     assert small.methods[-1].stacks_with(whole.methods[-1])
+
+
+def test_a_copy_with_other_settings_is_another_method():
+    method = OracleTopK(heavy_size=1)
+    known = {method: "one key"}
+    for size in (1.0, 2):
+        other = method.model_copy(update={"heavy_size": size})
+        assert other != method
+        assert other not in known
+    assert method.model_copy() in known

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from calls import FULL, HEADS, METHODS, make_operation
+from calls import FULL, HEADS, METHODS, make_operation, single_query
 
 from sparse_attention.attention.paths import gathered_attention, reference_attention
 from sparse_attention.maskers import MASKERS, Local, Sink
@@ -111,28 +111,8 @@ def test_several_tokens_at_once_equal_one_after_the_other(name):
     block = together.select().log_weights.expand(together.call.shape)
     for index in range(4):
         single = make_operation(method, queries=4, tail=8)
-        call, seen = single.call, 120 + 5 + index
-        cache = call.cache
-        cache.tail_length = 5 + index
-        alone = type(call)(
-            call.queries[:, :, :, index : index + 1],
-            cache,
-            [0],
-            type(call.geometry).of(cache, 120, 1, None),
-            stack=[call.methods],
-            batch=[call.methods],
-            sample_keys=["sample 0"],
-            scaling=call.scaling,
-            softcap=None,
-            shared=type(call._shared)(
-                call.queries[:, :, :, index : index + 1],
-                cache,
-                type(call.geometry).of(cache, 120, 1, None),
-                call.scaling,
-                None,
-                [range(1)],
-            ),
-        )
+        seen = 120 + 5 + index
+        alone = single_query(single.call, index, 5 + index, None)
         single.call = alone
         expected = single.select().log_weights.expand(alone.shape)[..., 0, :]
         torch.testing.assert_close(

@@ -75,7 +75,7 @@ def kept_positions(call: PressCall, presses: tuple[Press, ...]) -> list[list[int
     layer = compress_layer(call, stages(presses)[0], 0)
     if layer is None:
         return call.positions.tolist()
-    return [line for part in layer.parts for line in part.positions.tolist()]
+    return [line for part in layer.segments for line in part.places.tolist()]
 
 
 def test_every_press_is_in_the_suite():
@@ -132,12 +132,12 @@ def test_kept_rows_are_bit_identical_and_in_order(name):
     call, _ = make_layer(*presses)
     layer = compress_layer(call, stages(presses)[0], 0)
     assert layer is not None
-    for part in layer.parts:
-        assert (part.positions.diff(dim=-1) > 0).all()
-        for offset, line in enumerate(part.positions):
+    for part in layer.segments:
+        assert (part.places.diff(dim=-1) > 0).all()
+        for offset, line in enumerate(part.places):
             head = part.heads.start + offset
-            assert torch.equal(part.layer.keys[offset], call.keys[head, line])
-            assert torch.equal(part.layer.values[offset], call.values[head, line])
+            assert torch.equal(part.keys[offset], call.keys[head, line])
+            assert torch.equal(part.values[offset], call.values[head, line])
 
 
 @EVERY

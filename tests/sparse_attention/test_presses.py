@@ -93,7 +93,7 @@ def test_a_context_no_longer_than_the_window_keeps_its_end():
     press = SnapKV(observation_window=64, compression_ratio=0.5)
     call, _ = make_layer(press, length=20)
     layer = compress_layer(call, stages([press])[0], 0)
-    assert layer.parts[0].positions.tolist() == [list(range(10, 20))] * HEADS
+    assert layer.segments[0].places.tolist() == [list(range(10, 20))] * HEADS
 
 
 def test_tova():
@@ -173,11 +173,11 @@ def test_knorm_and_keydiff():
 def test_streaming_llm_keeps_the_first_and_the_newest():
     press = StreamingLLM(n_sink=4, compression_ratio=0.8)
     call, _ = make_layer(press, length=LENGTH)
-    positions = compress_layer(call, stages([press])[0], 0).parts[0].positions.tolist()
+    positions = compress_layer(call, stages([press])[0], 0).segments[0].places.tolist()
     assert positions == [[0, 1, 2, 3, *range(52, 60)]] * HEADS
     few = StreamingLLM(n_sink=40, compression_ratio=0.8)
     assert (
-        compress_layer(call, stages([few])[0], 0).parts[0].positions.tolist()
+        compress_layer(call, stages([few])[0], 0).segments[0].places.tolist()
         == [list(range(12))] * HEADS
     )
 
@@ -270,7 +270,7 @@ def test_chunkkv_keeps_the_same_whole_chunks_in_all_heads():
     chunks = [range(start, min(start + 7, LENGTH)) for start in range(0, LENGTH, 7)]
     order = sorted(chunks, key=lambda chunk: -np.mean(norms[list(chunk)]))
     expected = [i for chunk in order for i in chunk][:30]
-    positions = compress_layer(call, stages([base, press])[0], 0).parts[0].positions.tolist()
+    positions = compress_layer(call, stages([base, press])[0], 0).segments[0].places.tolist()
     assert positions == [sorted(expected)] * HEADS
 
 
@@ -290,12 +290,12 @@ def test_adakv(alpha):
     layer = compress_layer(call, stages([base, press])[0], 0)
     got = {
         (part.heads.start + offset, i)
-        for part in layer.parts
-        for offset, line in enumerate(part.positions.tolist())
+        for part in layer.segments
+        for offset, line in enumerate(part.places.tolist())
         for i in line
     }
     assert got == chosen
-    counts = [part.positions.shape[1] for part in layer.parts]
+    counts = [part.places.shape[1] for part in layer.segments]
     assert counts == [15] if alpha == 1 else counts[-1] > counts[0] >= safe
     assert layer.kv_nbytes == 3 * budget * WIDTH * 2 * 4
 
