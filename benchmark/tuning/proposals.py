@@ -71,7 +71,7 @@ class Proposals:
 
         Args:
             space: where to search.
-            algorithm: how.
+            algorithm: one of those above.
             seed: of its random choices.
             dimensions: number of losses that are minimised.
         """

@@ -118,7 +118,7 @@ class Study:
             name: for people.
             space: where to search.
             tasks: on which; a loss is the mean over them.
-            settings: how.
+            settings: algorithm, objective, rungs and number of trials.
             journal: file of finished trials.
 
         Raises:
