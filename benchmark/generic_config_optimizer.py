@@ -74,6 +74,7 @@ class Parameter:
 
 
 _GRID_POINTS = 8
+"""Values of a range in a grid, whose size is the product over all parameters."""
 
 
 class GenericConfigOptimizer:

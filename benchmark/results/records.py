@@ -81,7 +81,8 @@ class Prediction(Record):
     prompt_tokens: NonNegativeInt
     removed_tokens: NonNegativeInt
     score: Share | None
-    """Filled in when the cell is finished."""
+    """By the metric of the benchmark; None until it was scored, and where there is no answer or no
+    reference."""
 
     @classmethod
     def unanswered(
@@ -132,7 +133,7 @@ class Prediction(Record):
 
 
 class Cost(Record):
-    """What one sample under one configuration cost."""
+    """What one sample under one configuration cost; another in every run."""
 
     id: Text
     prefill_seconds: NonNegativeFloat

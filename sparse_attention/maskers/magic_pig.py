@@ -25,7 +25,8 @@ from sparse_attention.numerics.simhash import (
 )
 
 _HASH_BLOCK = 256
-"""Keys hashed at a time, to bound the memory of their projections."""
+"""Keys hashed at a time, to bound the memory of their projections: 12 MB at 8 key-value heads and
+150 tables of 10 bits."""
 
 
 class _Hashes(NamedTuple):

@@ -50,6 +50,7 @@ class PressCall:
     length: int
     """Tokens of the sequence so far."""
     statistics: LayerStatistics | None
+    """What was collected in the prefill; None where no press asked for anything."""
 
     @property
     def count(self) -> int:
@@ -58,13 +59,13 @@ class PressCall:
 
     @property
     def observed(self) -> LayerStatistics:
-        """What was collected in the prefill."""
+        """What was collected in the prefill, of which ``needs`` says what is there."""
         assert self.statistics is not None, "a press reads statistics that it does not ask for"
         return self.statistics
 
     @property
     def facts(self) -> LayerFacts:
-        """What the model is in this layer."""
+        """Settings, rotation and output projection of the layer."""
         return self.observed.facts
 
     def only(self, keep: Tensor) -> PressCall:
@@ -145,7 +146,7 @@ class Scorer(Press):
 
     @abstractmethod
     def rank(self, call: PressCall) -> Ranking:
-        """Scores, forced keys and budget."""
+        """Which keys of a layer to keep; ``ranking`` makes it of scores alone."""
 
     def budget(self, call: PressCall) -> int:
         """Keys to keep of each head."""
@@ -167,7 +168,7 @@ class Adjustment(Press):
 
     @abstractmethod
     def adjust(self, call: PressCall, ranking: Ranking) -> Ranking:
-        """The changed ranking."""
+        """What to use in place of ``ranking``, that of the scorer or of the adjustment before."""
 
 
 def edges_first(count: int, sinks: int, device: torch.device) -> Tensor:
