@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+import toy_search
 from local_pool import LocalPool
 from toy_search import BENCHMARK, TYPES, search
 
@@ -36,7 +37,6 @@ from sparse_attention.errors import UserError
 from sparse_attention.hf.adapter import HuggingFaceAdapter
 from sparse_attention.prompt import PromptSettings, encode_prompt
 
-HERE = Path(__file__).parent
 TASKS = {"toy_first", "toy_second"}
 
 
@@ -238,8 +238,8 @@ def test_a_search_ends_with_its_time(tiny_model: Path, tmp_path: Path):
 
 def test_killed_searches_go_on(searched, tiny_model: Path, tmp_path: Path):
     """SIGKILL at two moments; what was evaluated stays, and the search ends as it should."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (HERE, *sys.path)))}
-    command = [sys.executable, str(HERE / "toy_search.py"), str(tiny_model), str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, toy_search.__file__, str(tiny_model), str(tmp_path)]
 
     def lines() -> int:
         return sum(path.read_bytes().count(b"\n") for path in tmp_path.rglob("*.jsonl"))
