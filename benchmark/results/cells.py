@@ -2,7 +2,7 @@
 
 ``<results>/<model>/<benchmark>/<subset>/<config label>-<8 hex digits of the key>/`` holds
 
-- ``key.json``: everything the result depends on (``benchmark.provenance``);
+- ``key.json``: everything the result depends on (``benchmark.results.key``);
 - ``predictions.jsonl``: one ``Prediction`` a line, appended as they come, without times;
 - ``costs.jsonl``: one ``Cost`` a line;
 - ``metrics.json``: derived from the others (``benchmark.metrics_document``), written last.
