@@ -111,6 +111,7 @@ def test_what_is_left_is_computed_with_the_same_threads(
             super().__init__(devices, settings)
 
     monkeypatch.setattr(matrix, "WorkerPool", Recording)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     run(tmp_path)
     for path in tmp_path.rglob("predictions.jsonl"):
         if path.parent.parent.name == "second":
