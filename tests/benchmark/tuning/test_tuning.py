@@ -2,20 +2,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
-import toy_search
 from local_pool import LocalPool
-from toy_search import BENCHMARK, TYPES, search
+from toy_search import BENCHMARK, TASKS, search
 
 from benchmark import hyperparameter_optimization
-from benchmark.console.commands import named_files
 from benchmark.executor_config import AdapterConfig, BenchmarkConfig
 from benchmark.hyperparameter_optimization import (
     OptimizationConfig,
@@ -23,21 +16,14 @@ from benchmark.hyperparameter_optimization import (
     optimize,
     optimize_sparse_configs,
 )
-from benchmark.optimizer import optimized_executor
-from benchmark.optimizer.optimized_executor import create_optimized_benchmark_executor
-from benchmark.report.groups import read_groups
-from benchmark.run import matrix
 from benchmark.run.ray_session import hold_ray
-from benchmark.scripts import get_cached_config, run_optimized_benchmarks
-from benchmark.tuning.cache import BestConfigCache
 from benchmark.tuning.evaluations import config_hash
-from sparse_attention.config import AttentionConfig, load_config
+from sparse_attention.config import AttentionConfig
 from sparse_attention.config_types import make_config
 from sparse_attention.errors import UserError
-from sparse_attention.hf.adapter import HuggingFaceAdapter
-from sparse_attention.prompt import PromptSettings, encode_prompt
 
-TASKS = {"toy_first", "toy_second"}
+# All but ``searched``, which comes first.
+pytestmark = pytest.mark.usefixtures("local_pools")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -51,13 +37,6 @@ def searched(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory):
     """A per-task search of two config types on two tasks, and its cache."""
     cache = tmp_path_factory.mktemp("search") / "cache"
     return search(str(tiny_model), str(cache)), cache
-
-
-@pytest.fixture(autouse=True)
-def local_pools(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Models run in this process, but for ``searched`` and processes that are killed."""
-    for module in (hyperparameter_optimization, matrix):
-        monkeypatch.setattr(module, "WorkerPool", LocalPool)
 
 
 @pytest.fixture
@@ -222,131 +201,6 @@ def test_failures_never_win(tiny_model: Path, tmp_path: Path):
     assert not list(tmp_path.glob("*.json"))
 
 
-def test_a_trial_that_takes_too_long_is_given_up(tiny_model: Path, tmp_path: Path):
-    found = search(str(tiny_model), str(tmp_path), timeout_per_trial=1e-3)
-    for optimized in found.values():
-        assert not optimized.results
-        assert "no result after 0.001 s" in optimized.failures["toy_first"]
-
-
-def test_a_search_ends_with_its_time(tiny_model: Path, tmp_path: Path):
-    found = search(str(tiny_model), str(tmp_path), time_limit=1e-3)
-    assert all(set(optimized.failures) == TASKS for optimized in found.values())
-    found = search(str(tiny_model), str(tmp_path))
-    assert all(set(optimized.results) == TASKS for optimized in found.values())
-
-
-def test_killed_searches_go_on(searched, tiny_model: Path, tmp_path: Path):
-    """SIGKILL at two moments; what was evaluated stays, and the search ends as it should."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, toy_search.__file__, str(tiny_model), str(tmp_path)]
-
-    def lines() -> int:
-        return sum(path.read_bytes().count(b"\n") for path in tmp_path.rglob("*.jsonl"))
-
-    before = 0
-    for more in (5, 60):
-        process = subprocess.Popen(command, env=environment, start_new_session=True)
-        while process.poll() is None and lines() < before + more:
-            time.sleep(0.01)
-        os.killpg(process.pid, signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL, "it was to be killed before its end"
-        before = lines()
-    kept = {
-        path: path.read_bytes()[: path.read_bytes().rfind(b"\n") + 1]
-        for path in tmp_path.rglob("*.jsonl")
-    }
-    found = search(str(tiny_model), str(tmp_path), TYPES[:1])
-    for path, content in kept.items():
-        assert path.read_bytes().startswith(content)
-    for optimized in found.values():
-        assert set(optimized.results) == TASKS
-        for result in optimized.results.values():
-            numbers = [trial["number"] for trial in result.document["trials"]]
-            assert numbers == list(range(6))
-
-
-def test_tuned_settings_reach_the_attention(
-    searched, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    """Each task's own winner is what reads the cache in phase 2."""
-    found, _ = searched
-    by_task = {}
-    for number, (task, result) in enumerate(found["sink_local"].results.items()):
-        config = make_config("sink_local", sink_size=1 + number, window_size=3 + 4 * number)
-        best = {**result.best, "config": config.to_json()}
-        by_task[task] = type(result)(result.path, result.names, result.key, best, result.document)
-    tuned = {"sink_local": type(found["sink_local"])("sink_local", by_task)}
-    monkeypatch.setattr(optimized_executor, "optimize", lambda *_, **__: tuned)
-    tuned_executor = create_optimized_benchmark_executor(
-        gpu_ids=[],
-        optimization_config=OptimizationConfig(use_per_task_config=True),
-        results_dir=tmp_path / "results",
-        num_workers=1,
-        quiet=True,
-    )
-    result = tuned_executor.run_benchmark_matrix(
-        [str(tiny_model)], [("dense", None), ("sink_local", None)], [BENCHMARK]
-    )
-    assert result.exit_code == 0
-    adapter = HuggingFaceAdapter.load(str(tiny_model))
-    for cell in result.cells:
-        if cell.config == "dense":
-            continue
-        task = f"toy_{cell.subset}"
-        key = json.loads((cell.folder / "key.json").read_text())
-        assert key["config"] == by_task[task].best["config"]
-        lines = (cell.folder / "predictions.jsonl").read_text().splitlines()
-        prediction = json.loads(lines[0])
-        sample = next(s for s in toy_samples(cell.subset, adapter) if s.id == prediction["id"])
-        prompt = encode_prompt(
-            adapter.tokenizer,
-            sample.context,
-            sample.question,
-            sample.answer_prefix,
-            settings=PromptSettings(),
-            max_new_tokens=sample.max_new_tokens,
-            max_positions=256,
-        )
-        (answer,) = adapter.answer(
-            adapter.prefill(prompt.context_ids),
-            prompt.question_ids,
-            [by_task[task].config],
-            max_new_tokens=sample.max_new_tokens,
-        )
-        assert prediction["density"] == pytest.approx(answer.density, rel=1e-5)
-        seen = set(by_task[task].key["tasks"][task]["tuning_ids"])
-        assert cell.metrics["held_out"]["score"]["samples"] == 24 - len(seen)
-    (group,) = read_groups(result.results_dir)
-    assert [row.label for row in group.rows.values()] == ["dense", "sink_local, per task"]
-
-
-def toy_samples(subset: str, adapter: HuggingFaceAdapter):
-    from toy_benchmark import Toy
-
-    return Toy(contexts=12).samples(subset, adapter.tokenizer)
-
-
-def test_fixed_and_dense_configurations_are_not_searched(
-    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    def refuse(*_: object, **__: object) -> None:
-        raise AssertionError("a search was started")
-
-    monkeypatch.setattr(optimized_executor, "optimize", refuse)
-    run = [str(tiny_model)], [("dense", None), ("mine", make_config("local_masker"))], [BENCHMARK]
-    tuned_executor = create_optimized_benchmark_executor([], results_dir=tmp_path / "a", quiet=True)
-    assert tuned_executor.run_benchmark_matrix(*run).exit_code == 0
-    tuned_executor = create_optimized_benchmark_executor(
-        [], enable_optimization=False, results_dir=tmp_path / "b", quiet=True
-    )
-    result = tuned_executor.run_benchmark_matrix(
-        [str(tiny_model)], [("local_masker", None)], [BENCHMARK]
-    )
-    key = json.loads((result.cells[0].folder / "key.json").read_text())
-    assert key["config"] == make_config("local_masker").to_json()
-
-
 @pytest.mark.parametrize(
     ("types", "settings", "message"),
     [
@@ -377,49 +231,3 @@ def test_a_search_measures_the_attention_error(tiny_model: Path, no_model: None)
             OptimizationConfig(),
             adapter_config=AdapterConfig(measure_error=False),
         )
-
-
-def test_the_scripts(searched, tiny_model: Path, tmp_path: Path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    arguments = [
-        *("--models", str(tiny_model), "--benchmarks", "toy", "--subsets", "first"),
-        *("--option", "toy.contexts=6", "--configs", "dense", "local_masker", "--samples", "3"),
-        *("--max-requests", "12", "--gpu-ids", "--num-workers", "1", "--quiet"),
-        *("--search-space", "window_size=[2,4,8]"),
-    ]
-    assert run_optimized_benchmarks.main(arguments) == 0
-    assert "local_masker, global" in capsys.readouterr().out
-    stored = list(Path("results/hyperparameter_cache").glob("*.json"))
-    assert [path.name.rpartition("_")[2] for path in stored] == ["global.json"]
-    assert get_cached_config.main(["--config-type", "local_masker", "--show-all"]) == 0
-    assert "window_size" in capsys.readouterr().out
-    assert get_cached_config.main(["--config-type", "local_masker", "--create-optimized"]) == 0
-    Path("best.json").write_text(capsys.readouterr().out)
-    config = BestConfigCache("results/hyperparameter_cache").read_all()[0].config
-    for file in ("best.json", stored[0]):
-        assert load_config(file) == config
-        assert [found for _, found in named_files([str(file)])] == [config]
-    assert get_cached_config.main(["--config-type", "magic_pig"]) == 1
-    errors = capsys.readouterr().err
-    assert "no cached result for config type 'magic_pig'" in errors
-    assert f"there is: local_masker global ({tiny_model})" in errors
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--configs", "magic_pg"], "Did you mean 'magic_pig'"),
-        (["--objective", "speed"], "optimization_metric"),
-        (["--samples", "0"], "num_samples"),
-        (["--search-space", "window_size"], "FIELD=JSON"),
-        (["--search-space", "window_size=[0]"], "window_size"),
-        (["--held-out", "1.5"], "held_out"),
-    ],
-)
-def test_bad_input_of_the_script(tiny_model, tmp_path, monkeypatch, capsys, arguments, message):
-    monkeypatch.chdir(tmp_path)
-    base = ["--models", str(tiny_model), "--benchmarks", "toy", "--configs", "local_masker"]
-    assert run_optimized_benchmarks.main([*base, *arguments]) == 2
-    errors = capsys.readouterr().err
-    assert message in errors
-    assert "Traceback" not in errors
