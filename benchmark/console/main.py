@@ -6,7 +6,6 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 
-from benchmark.console import commands
 from benchmark.console.parser import build_parser
 
 BAD_INPUT = 2
@@ -19,6 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def command() -> int:
         # Only now, because it takes seconds, which the help need not.
+        from benchmark.console import commands
 
         known = {"run": commands.run, "ls": commands.list_choices, "report": commands.report}
         return known[options.command](options)

@@ -29,8 +29,12 @@ class Devices:
 
     @classmethod
     def of(cls, kind: Literal["cpu", "cuda"], visible: tuple[str, ...]) -> Devices:
-        """These devices, with the cores of this machine spread over them."""
-        return cls(kind, visible, max(1, cpu_count() // len(visible)))
+        """These devices, with the cores of this machine spread over them.
+
+        ``OMP_NUM_THREADS`` bounds the threads: where other programs take the cores, two threads
+        that wait for each other are many times slower than one.
+        """
+        return cls(kind, visible, max(1, min(cpu_count() // len(visible), _thread_limit())))
 
     @property
     def workers(self) -> int:
@@ -41,6 +45,12 @@ class Devices:
 def cpu_count() -> int:
     """CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _thread_limit() -> int:
+    # OpenMP allows a list, a number for each level of nesting.
+    limit = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return int(limit) if limit.isdecimal() else cpu_count()
 
 
 def choose_devices(gpu_ids: Sequence[int] | None, num_workers: int | None) -> Devices:

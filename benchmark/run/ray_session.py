@@ -79,5 +79,5 @@ def trial_resources() -> dict[str, float]:
 
 def python_path() -> str:
     """``PYTHONPATH`` under which a worker finds these packages as this process does."""
-    root = str(Path(__file__).resolve().parent.parent)
+    root = str(Path(__file__).resolve().parents[2])
     return os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))

@@ -5,9 +5,31 @@ from pathlib import Path
 
 import pytest
 from local_pool import LocalPool
+from toy_benchmark import save_tiny_model
 
+from benchmark import hyperparameter_optimization
 from benchmark.console.main import main
 from benchmark.run import matrix
+from sparse_attention.hf.adapter import HuggingFaceAdapter
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    save_tiny_model(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def adapter(tiny_model: Path) -> HuggingFaceAdapter:
+    return HuggingFaceAdapter.load(str(tiny_model))
+
+
+@pytest.fixture
+def local_pools(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Models run in this process."""
+    for module in (hyperparameter_optimization, matrix):
+        monkeypatch.setattr(module, "WorkerPool", LocalPool)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import pytest
 from sparse_attention.config import METHODS
 from sparse_attention.method import Method
 
-SCRIPT = Path(__file__).parent.parent / "docs" / "build_method_pages.py"
+SCRIPT = Path(__file__).parents[2] / "docs" / "build_method_pages.py"
 
 
 @pytest.fixture(scope="module")

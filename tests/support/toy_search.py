@@ -14,8 +14,7 @@ from benchmark.hyperparameter_optimization import (
 )
 
 BENCHMARK = BenchmarkConfig("toy", ["first", "second"], {"contexts": 12})
-
-
+TASKS = {"toy_first", "toy_second"}
 TYPES = ("sink_local", "oracle_top_k")
 
 

@@ -408,7 +408,7 @@ def test_a_download_that_breaks_half_way(broken_hub, tmp_path):
 
 FULL_DISK = """
 import resource, sys
-from benchmark.dataset_builder import main
+from benchmark.suite.builder import main
 from benchmark.longbench import LongBench
 resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
 sys.exit(main(LongBench, ["--source", "samples", "--output", sys.argv[1], "--subsets", "qasper"]))

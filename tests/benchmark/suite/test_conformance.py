@@ -165,7 +165,7 @@ def test_frames_without_a_column_or_rows(name):
 PRINT = """
 import sys
 from sample_frames import SUBSETS, TOKENIZER, answered, perfect, sample_benchmark
-from benchmark.provenance import samples_fingerprint
+from benchmark.suite.fingerprints import samples_fingerprint
 for name, subset in SUBSETS:
     benchmark = sample_benchmark(name)
     print(samples_fingerprint(benchmark.samples(subset, TOKENIZER)))
@@ -178,10 +178,9 @@ for name, subset in SUBSETS:
 def test_nothing_depends_on_the_process():
     outputs = set()
     for seed in ("0", "4321"):
-        folder = Path(__file__).parent
         environment = os.environ | {
             "PYTHONHASHSEED": seed,
-            "PYTHONPATH": f"{folder.parents[2]}{os.pathsep}{folder}",
+            "PYTHONPATH": os.pathsep.join(sys.path),
         }
         command = [sys.executable, "-c", PRINT]
         outputs.add(subprocess.check_output(command, env=environment, text=True))

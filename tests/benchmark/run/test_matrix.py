@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmark.executor_config import AdapterConfig, BenchmarkConfig, RequestConfig
+from benchmark.run import devices
 from benchmark.run.devices import choose_devices
 from benchmark.run.jobs import Chosen, Job
 from benchmark.run.models import find_model
@@ -185,6 +186,14 @@ def test_devices(caplog: pytest.LogCaptureFixture) -> None:
         choose_devices([0, 0], None)
     assert choose_devices([98, 99], None).kind == "cpu"
     assert caplog.text.count("were asked for") == 1
+
+
+@pytest.mark.parametrize(("limit", "threads"), [("3", 3), ("2,1", 2), ("", 8), ("odd", 8)])
+def test_threads_are_bounded_from_outside(limit, threads, monkeypatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", limit)
+    monkeypatch.setattr(devices, "cpu_count", lambda: 16)
+    assert choose_devices([], 2).threads == threads
+    assert choose_devices([], 16).threads == 1
 
 
 def test_a_method_that_cannot_run_on_the_model_stops_the_run(

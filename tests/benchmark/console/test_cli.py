@@ -188,7 +188,7 @@ def python(program: str, *arguments: str, **variables: str) -> subprocess.Comple
 
 def test_help_is_quick_and_teaches() -> None:
     shown = python(
-        "import atexit, sys; from benchmark.cli import main; "
+        "import atexit, sys; from benchmark.console.main import main; "
         "atexit.register(lambda: print('torch' in sys.modules)); main(['run', '--help'])"
     )
     assert shown.returncode == 0, shown.stderr
@@ -213,7 +213,7 @@ def test_an_embedded_model_gets_the_tasks_that_it_can_do() -> None:
 
 def test_an_unknown_model_name() -> None:
     done = python(
-        "from benchmark.cli import main; import sys; sys.exit(main(sys.argv[1:]))",
+        "from benchmark.console.main import main; import sys; sys.exit(main(sys.argv[1:]))",
         *("run", "--models", "nobody/nothing", "--benchmarks", "ruler"),
         HF_HUB_OFFLINE="1",
     )

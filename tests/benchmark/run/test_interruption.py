@@ -10,14 +10,13 @@ import time
 from pathlib import Path
 
 import pytest
+import toy_run
 from local_pool import LocalPool
 from toy_run import BENCHMARK, CONFIGS
 
 from benchmark.executor import BenchmarkExecutor
 from benchmark.run import matrix
 from benchmark.run.matrix import MatrixResult
-
-HERE = Path(__file__).parent
 
 
 @pytest.fixture
@@ -35,10 +34,10 @@ def run(monkeypatch: pytest.MonkeyPatch, tiny_model: Path):
 def start(model: Path, folder: Path) -> subprocess.Popen:
     environment = {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join(map(str, (HERE, *sys.path))),
+        "PYTHONPATH": os.pathsep.join(sys.path),
         "TOY_PAUSE": "0.03",
     }
-    command = [sys.executable, str(HERE / "toy_run.py"), str(model), str(folder)]
+    command = [sys.executable, toy_run.__file__, str(model), str(folder)]
     return subprocess.Popen(command, env=environment)
 
 
@@ -112,6 +111,7 @@ def test_what_is_left_is_computed_with_the_same_threads(
             super().__init__(devices, settings)
 
     monkeypatch.setattr(matrix, "WorkerPool", Recording)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     run(tmp_path)
     for path in tmp_path.rglob("predictions.jsonl"):
         if path.parent.parent.name == "second":

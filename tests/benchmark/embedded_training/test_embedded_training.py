@@ -133,7 +133,7 @@ def test_rate_warms_up_and_decays():
 def test_training_repeats_and_saves_a_loadable_checkpoint(tmp_path):
     states = []
     for run in ("first", "second"):
-        command = [sys.executable, "-m", "benchmark.embedded.train", "--steps", "3"]
+        command = [sys.executable, "-m", "benchmark.embedded_training.train", "--steps", "3"]
         command += ["--batch-tokens", "512", "--output", str(tmp_path / run), "--seed", "5"]
         subprocess.run(
             command, check=True, env={**os.environ, "PYTHONHASHSEED": str(len(states))}, timeout=120

@@ -1,0 +1,99 @@
+"""Both phases joined: which configurations are searched, and where the winners go."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from toy_benchmark import Toy
+from toy_search import BENCHMARK, TYPES, search
+
+from benchmark.hyperparameter_optimization import OptimizationConfig
+from benchmark.optimizer import optimized_executor
+from benchmark.optimizer.optimized_executor import create_optimized_benchmark_executor
+from benchmark.report.groups import read_groups
+from sparse_attention.config_types import make_config
+from sparse_attention.hf.adapter import HuggingFaceAdapter
+from sparse_attention.prompt import PromptSettings, encode_prompt
+
+pytestmark = pytest.mark.usefixtures("local_pools")
+
+
+def test_tuned_settings_reach_the_attention(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Each task's own winner is what reads the cache in phase 2."""
+    found = search(str(tiny_model), str(tmp_path / "cache"), TYPES[:1], num_samples=2)
+    by_task = {}
+    for number, (task, result) in enumerate(found["sink_local"].results.items()):
+        config = make_config("sink_local", sink_size=1 + number, window_size=3 + 4 * number)
+        best = {**result.best, "config": config.to_json()}
+        by_task[task] = type(result)(result.path, result.names, result.key, best, result.document)
+    tuned = {"sink_local": type(found["sink_local"])("sink_local", by_task)}
+    monkeypatch.setattr(optimized_executor, "optimize", lambda *_, **__: tuned)
+    tuned_executor = create_optimized_benchmark_executor(
+        gpu_ids=[],
+        optimization_config=OptimizationConfig(use_per_task_config=True),
+        results_dir=tmp_path / "results",
+        num_workers=1,
+        quiet=True,
+    )
+    result = tuned_executor.run_benchmark_matrix(
+        [str(tiny_model)], [("dense", None), ("sink_local", None)], [BENCHMARK]
+    )
+    assert result.exit_code == 0
+    adapter = HuggingFaceAdapter.load(str(tiny_model))
+    for cell in result.cells:
+        if cell.config == "dense":
+            continue
+        task = f"toy_{cell.subset}"
+        key = json.loads((cell.folder / "key.json").read_text())
+        assert key["config"] == by_task[task].best["config"]
+        lines = (cell.folder / "predictions.jsonl").read_text().splitlines()
+        prediction = json.loads(lines[0])
+        sample = next(s for s in toy_samples(cell.subset, adapter) if s.id == prediction["id"])
+        prompt = encode_prompt(
+            adapter.tokenizer,
+            sample.context,
+            sample.question,
+            sample.answer_prefix,
+            settings=PromptSettings(),
+            max_new_tokens=sample.max_new_tokens,
+            max_positions=256,
+        )
+        (answer,) = adapter.answer(
+            adapter.prefill(prompt.context_ids),
+            prompt.question_ids,
+            [by_task[task].config],
+            max_new_tokens=sample.max_new_tokens,
+        )
+        assert prediction["density"] == pytest.approx(answer.density, rel=1e-5)
+        seen = set(by_task[task].key["tasks"][task]["tuning_ids"])
+        assert cell.metrics["held_out"]["score"]["samples"] == 24 - len(seen)
+    (group,) = read_groups(result.results_dir)
+    assert [row.label for row in group.rows.values()] == ["dense", "sink_local, per task"]
+
+
+def toy_samples(subset: str, adapter: HuggingFaceAdapter):
+    return Toy(contexts=12).samples(subset, adapter.tokenizer)
+
+
+def test_fixed_and_dense_configurations_are_not_searched(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a search was started")
+
+    monkeypatch.setattr(optimized_executor, "optimize", refuse)
+    run = [str(tiny_model)], [("dense", None), ("mine", make_config("local_masker"))], [BENCHMARK]
+    tuned_executor = create_optimized_benchmark_executor([], results_dir=tmp_path / "a", quiet=True)
+    assert tuned_executor.run_benchmark_matrix(*run).exit_code == 0
+    tuned_executor = create_optimized_benchmark_executor(
+        [], enable_optimization=False, results_dir=tmp_path / "b", quiet=True
+    )
+    result = tuned_executor.run_benchmark_matrix(
+        [str(tiny_model)], [("local_masker", None)], [BENCHMARK]
+    )
+    key = json.loads((result.cells[0].folder / "key.json").read_text())
+    assert key["config"] == make_config("local_masker").to_json()

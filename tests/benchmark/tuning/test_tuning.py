@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+from local_pool import LocalPool
+from toy_search import BENCHMARK, TASKS, search
+
+from benchmark import hyperparameter_optimization
+from benchmark.executor_config import AdapterConfig, BenchmarkConfig
+from benchmark.hyperparameter_optimization import (
+    OptimizationConfig,
+    get_cached_optimization_config,
+    optimize,
+    optimize_sparse_configs,
+)
+from benchmark.run.ray_session import hold_ray
+from benchmark.tuning.evaluations import config_hash
+from sparse_attention.config import AttentionConfig
+from sparse_attention.config_types import make_config
+from sparse_attention.errors import UserError
+
+# All but ``searched``, which comes first.
+pytestmark = pytest.mark.usefixtures("local_pools")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ray_for_all():
+    with hold_ray():
+        yield
+
+
+@pytest.fixture(scope="module")
+def searched(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory):
+    """A per-task search of two config types on two tasks, and its cache."""
+    cache = tmp_path_factory.mktemp("search") / "cache"
+    return search(str(tiny_model), str(cache)), cache
+
+
+@pytest.fixture
+def no_model(local_pools, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever asks a model fails."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a model was asked")
+
+    monkeypatch.setattr(hyperparameter_optimization, "WorkerPool", refuse)
+
+
+def test_every_task_has_its_winner(searched, tiny_model: Path):
+    found, _ = searched
+    assert set(found) == {"sink_local", "oracle_top_k"}
+    for config_type, optimized in found.items():
+        assert set(optimized.results) == TASKS
+        assert not optimized.failures
+        for task, result in optimized.results.items():
+            document = result.document
+            trials = document["trials"]
+            assert len(trials) == 6
+            assert len({json.dumps(trial["config"]) for trial in trials}) == 6
+            complete = [trial for trial in trials if trial["status"] == "complete"]
+            losses = [trial["rungs"][-1]["losses"][0] for trial in complete]
+            best = next(t for t in trials if t["number"] == result.best["trial"])
+            assert best["rungs"][-1]["losses"][0] == min(losses)
+            assert result.config == AttentionConfig.from_json(best["config"])
+            names = [method.name for method in make_config(config_type).methods]
+            assert [method.name for method in result.config.methods] == names
+            key = result.key["tasks"][task]
+            assert len(key["tuning_ids"]) == len(key["held_out_ids"]) == 12
+            held_out = result.best["held_out"][task]
+            assert held_out["score"]["samples"] == 12
+            mean = best["rungs"][-1]["mean"]
+            combined = mean["attention_error"] + (1 - mean["score"])
+            assert combined == pytest.approx(min(losses))
+
+
+def test_trials_stop_early(searched):
+    found, _ = searched
+    trials = [
+        trial
+        for optimized in found.values()
+        for result in optimized.results.values()
+        for trial in result.document["trials"]
+    ]
+    assert {trial["status"] for trial in trials} == {"complete", "pruned"}
+    for trial in trials:
+        samples = [rung["mean"]["samples"] for rung in trial["rungs"]]
+        assert samples == [4, 12][: len(samples)], "rungs are 2 and 6 contexts of 2 samples"
+
+
+def test_what_is_known_is_not_searched(searched, tiny_model: Path, no_model: None):
+    found, cache = searched
+    again = search(str(tiny_model), str(cache))
+    for config_type, optimized in again.items():
+        for task, result in optimized.results.items():
+            assert result.config == found[config_type].results[task].config
+            config = get_cached_optimization_config(
+                model_name=str(tiny_model),
+                config_type=config_type,
+                benchmark_name="toy",
+                subset=task.removeprefix("toy_"),
+                cache_dir=cache,
+            )
+            assert config == result.config
+    absent = get_cached_optimization_config(str(tiny_model), "magic_pig", cache_dir=cache)
+    assert absent is None
+
+
+def journaled(cache: Path) -> set[tuple[str, str]]:
+    """Configurations and samples whose answers are on disk; samples of all tasks differ."""
+    lines = [
+        json.loads(line)
+        for path in (cache / "evaluations").rglob("*.jsonl")
+        for line in path.read_text().splitlines()
+    ]
+    pairs = {(line["config"], line["prediction"]["id"]) for line in lines}
+    assert len(pairs) == len(lines)
+    return pairs
+
+
+def test_another_objective_asks_no_model_for_known_answers(
+    searched, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+):
+    _, cache = searched
+    asked = []
+
+    class Watching(LocalPool):
+        def run(self, take, *, poll=None):
+            for request, outcome in super().run(take, poll=poll):
+                asked.extend(
+                    (config, sample.id) for config in request.configs for sample in request.samples
+                )
+                yield request, outcome
+
+    known = journaled(cache)
+    monkeypatch.setattr(hyperparameter_optimization, "WorkerPool", Watching)
+    found = search(str(tiny_model), str(cache), optimization_metric="density", scheduler="none")
+    assert {t for one in found.values() for t in one.results} == TASKS
+    assert len(set(asked)) == len(asked), "nothing is asked twice"
+    assert set(asked).isdisjoint(known)
+    assert journaled(cache) == known | set(asked)
+    tried = {
+        config_hash(AttentionConfig.from_json(trial["config"]))
+        for one in found.values()
+        for result in one.results.values()
+        for trial in result.document["trials"]
+    }
+    assert tried & {config for config, _ in known}, "the other search tried some of them too"
+
+
+def test_global_winners_are_best_on_average(searched, tiny_model: Path):
+    _, cache = searched
+    found = search(str(tiny_model), str(cache), use_per_task_config=False, scheduler="none")
+    for optimized in found.values():
+        (result,) = optimized.results.values()
+        assert result.names.task == "global"
+        trials = [t for t in result.document["trials"] if t["status"] == "complete"]
+        assert len(trials) == 6
+        for trial in trials:
+            own = [task["losses"][0] for task in trial["rungs"][-1]["tasks"].values()]
+            assert set(trial["rungs"][-1]["tasks"]) == TASKS
+            assert trial["rungs"][-1]["losses"] == [pytest.approx(sum(own) / 2)]
+        best = min(trial["rungs"][-1]["losses"][0] for trial in trials)
+        assert result.best["loss"] == [best]
+        for name, task in result.document["tasks"].items():
+            alone = min(t["rungs"][-1]["tasks"][name]["losses"][0] for t in trials)
+            assert task["loss_to_best"] == pytest.approx(task["tuning"]["losses"][0] - alone)
+        assert optimized.config_for("toy", "first") == optimized.config_for("toy", "second")
+
+
+def test_the_interface_is_asynchronous(searched, tiny_model: Path, no_model: None):
+    _, cache = searched
+    settings = OptimizationConfig(
+        num_samples=6,
+        cache_dir=str(cache),
+        use_per_task_config=True,
+        search_space={"window_size": [2, 4, 8, 16], "sink_size": [1, 2, 4, 8]},
+    )
+    found = asyncio.run(
+        optimize_sparse_configs(
+            model_name=str(tiny_model),
+            benchmarks=[BENCHMARK],
+            config_types=["sink_local"],
+            optimization_config=settings,
+            gpu_ids=[],
+        )
+    )
+    assert set(found["sink_local"].results) == TASKS
+
+
+def test_failures_never_win(tiny_model: Path, tmp_path: Path):
+    benchmarks = [BenchmarkConfig("toy", ["broken"], {"contexts": 4})]
+    settings = OptimizationConfig(num_samples=2, cache_dir=str(tmp_path), use_per_task_config=True)
+    found = optimize(
+        str(tiny_model), benchmarks, ["local_masker"], settings, gpu_ids=[], quiet=True
+    )["local_masker"]
+    assert not found.results
+    assert "no metric for broken" in found.failures["toy_broken"]
+    assert not list(tmp_path.glob("*.json"))
+
+
+@pytest.mark.parametrize(
+    ("types", "settings", "message"),
+    [
+        (["magic_pg"], {}, "Did you mean 'magic_pig'"),
+        (["dense"], {}, "nothing to search"),
+        (["local_masker"], {"search_space": {"window_sise": [1]}}, "window_size"),
+    ],
+)
+def test_bad_input_computes_nothing(
+    tiny_model: Path, tmp_path: Path, no_model: None, types, settings, message
+):
+    with pytest.raises(UserError, match=message):
+        optimize(
+            str(tiny_model),
+            [BENCHMARK],
+            types,
+            OptimizationConfig(cache_dir=str(tmp_path / "cache"), **settings),
+        )
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_search_measures_the_attention_error(tiny_model: Path, no_model: None):
+    with pytest.raises(UserError, match="measure_error"):
+        optimize(
+            str(tiny_model),
+            [BENCHMARK],
+            ["local_masker"],
+            OptimizationConfig(),
+            adapter_config=AdapterConfig(measure_error=False),
+        )
