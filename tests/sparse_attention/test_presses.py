@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -168,6 +169,23 @@ def test_knorm_and_keydiff():
         for i, key in enumerate(k[h]):
             expected[h, i] = -(key @ anchor) / np.linalg.norm(key) / np.linalg.norm(anchor)
     assert_scores(KeyDiff().rank(call).scores, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("ratio", [0.25, 0.5, 0.9])
+def test_knorm_keeps_the_smallest_norms_however_close_they_are(dtype, ratio):
+    press = KNorm(compression_ratio=ratio)
+    call, _ = make_layer(length=1000)
+    # Norms within 1% of each other, so that many differ in the fifth digit only.
+    lengths = 1 + 0.01 * torch.rand(HEADS, 1000, 1, generator=torch.Generator().manual_seed(1))
+    call.keys[:] = lengths * call.keys / call.keys.norm(dim=-1, keepdim=True)
+    call.keys[:, 500:510] = call.keys[:, 490:500]  # ties
+    call = replace(call, keys=call.keys.to(dtype))
+    norms = np.linalg.norm(call.keys.double().numpy(), axis=-1).astype(np.float32)
+    kept = press.rank(call).keep()
+    for h in range(HEADS):
+        best = norms[h].argsort(kind="stable")[: press.budget(call)]
+        assert kept[h].nonzero()[:, 0].tolist() == sorted(best.tolist())
 
 
 def test_streaming_llm_keeps_the_first_and_the_newest():
