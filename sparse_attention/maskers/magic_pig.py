@@ -55,6 +55,11 @@ class MagicPig(Masker):
     vector.  The mean is that of the prefix keys that earlier, position-only methods (sink, local)
     leave.
 
+    The paper reads context and question with dense attention and leaves layers 0 and 16 dense; its
+    code layers 0, 16, 32, 48 and 64, as far as the model has them.  Here layers and question are
+    sparse unless the protocol says otherwise: ``Protocol(sparse_from="generation",
+    dense_layers=(0, 16))``, on the command line ``--protocol generation --dense-layers 0 16``.
+
     Cost: L hashes of K bits per key and key-value head (``packing="int64"``: L integers of the
     smallest type that holds K bits) and one comparison per table and key.
 
