@@ -141,6 +141,11 @@ CONFIG_TYPES: Mapping[str, ConfigType] = {
             "SnapKV weighted by norms of projected values",
             (SnapKV(), CriticalKV()),
         ),
+        ConfigType(
+            "critical_adakv",
+            "SnapKV with budgets by head, then weighted by norms of projected values",
+            (SnapKV(), AdaKV(), CriticalKV()),
+        ),
         ConfigType("chunkkv", "SnapKV by whole chunks", (SnapKV(), ChunkKV())),
         ConfigType("adakv", "SnapKV with budgets by head", (SnapKV(), AdaKV())),
         ConfigType(

@@ -49,10 +49,17 @@ class MagicPig(Masker):
     - at least two with ``u = 1 - (1 - P)^L - L P (1 - P)^(L - 1)``,
 
     so that a key that is read weighs ``1 / u`` and numerator and denominator are unbiased over
-    redraws of w.  All by ``log1p`` and ``expm1``: at K = 10, P is below 0.001 for most keys
-    and ``1 - P`` would round.  With ``center``, keys are hashed as k - mean(k), which spreads
-    them over the tables; attention does not change when all keys move by one vector.  The mean is
-    that of the context's keys that earlier, position-only methods (sink, local) leave.
+    redraws of w.  Of all weights that do so and may depend on how often a key was met, this has the
+    least variance: by Cauchy-Schwarz a constant.  All by ``log1p`` and ``expm1``: at K = 10, P is
+    below 0.001 for most keys and ``1 - P`` would round.  With ``center``, keys are hashed as k -
+    mean(k), which spreads them over the tables; attention does not change when all keys move by one
+    vector.  The mean is that of the context keys that earlier, position-only methods (sink, local)
+    leave.
+
+    The paper reads context and question with dense attention and leaves layers 0 and 16 dense; its
+    code layers 0, 16, 32, 48 and 64, as far as the model has them.  Here layers and question are
+    sparse unless the protocol says otherwise: ``Protocol(sparse_from="generation",
+    dense_layers=(0, 16))``, on the command line ``--protocol generation --dense-layers 0 16``.
 
     Cost: L hashes of K bits per key and key-value head (``packing="int64"``: L integers of the
     smallest type that holds K bits) and one comparison per table and key.

@@ -34,6 +34,12 @@ class Quest(HeavyKeys):
 
     A context shorter than a page is read whole.
 
+    The paper's code computes layers 0 and 1, and all passes of more than one token, with dense
+    attention: the prompt with its question is dense (its LongBench script alone feeds the last 100
+    characters, or less, token by token).  Here layers and question are sparse unless the protocol
+    says otherwise: ``Protocol(sparse_from="generation", dense_layers=(0, 1))``, on the command line
+    ``--protocol generation --dense-layers 0 1``.
+
     Cost: two vectors of ``label_bits`` per channel for each page (and with fewer than 16 bits their
     extremes in half precision): ``1 / page_size`` of the bytes of the keys and values at full
     precision.

@@ -92,24 +92,34 @@ class Ranking:
     """Keys to keep of each head."""
     across_heads: bool = False
     """Whether the heads of the layer share their budgets."""
+    head_budgets: Tensor | None = None
+    """(H,) int64: keys to keep of each head, where they were shared out before; of ``budget`` on
+    average."""
 
     def keep(self) -> Tensor:
         """The keys that stay, bool (H, n): of equal scores those with the lowest index.
 
-        Exactly ``budget`` of each head, or as many in all with ``across_heads``.
+        Exactly ``budget`` of each head, or as many in all with ``across_heads``, or
+        ``head_budgets``.
         """
-        scores, forced, budget = self.scores, self.forced, self.budget
+        scores, forced = self.scores, self.forced
         if self.across_heads:
-            budget *= scores.shape[0]
             scores, forced = scores.reshape(1, -1), forced.reshape(1, -1)
-        first = largest(scores.masked_fill(~forced, -torch.inf), _count(budget, scores))
-        left = budget - first.sum(-1, keepdim=True)
+            count = self.budgets.sum()[None, None]
+        else:
+            count = self.budgets[:, None]
+        first = largest(scores.masked_fill(~forced, -torch.inf), count)
+        left = count - first.sum(-1, keepdim=True)
         others = largest(scores.masked_fill(forced, -torch.inf), left)
         return (first | others).view_as(self.scores)
 
-
-def _count(number: int, like: Tensor) -> Tensor:
-    return torch.full((like.shape[0], 1), number, dtype=torch.long, device=like.device)
+    @property
+    def budgets(self) -> Tensor:
+        """(H,) int64: keys of each head, before heads compete for them."""
+        if self.head_budgets is not None:
+            return self.head_budgets
+        heads = self.scores.shape[0]
+        return torch.full((heads,), self.budget, dtype=torch.long, device=self.scores.device)
 
 
 class Press(Method):
@@ -128,6 +138,10 @@ class Press(Method):
     """Whether no other press may come after it."""
     across_heads: ClassVar[bool] = False
     """Whether heads keep different numbers of keys after it; no scorer may come after it then."""
+    sets_budgets: ClassVar[bool] = False
+    """Whether it says how many keys a layer or a head keeps."""
+    uses_budgets: ClassVar[bool] = False
+    """Whether it depends on how many keys are kept, so that nothing may change that afterwards."""
 
     @property
     def needs(self) -> StatisticsRequest:

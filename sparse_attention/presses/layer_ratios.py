@@ -34,6 +34,7 @@ class LayerRatios(Adjustment):
     """
 
     name = "layer_ratios"
+    sets_budgets = True
 
     ratios: Annotated[
         tuple[Ratio, ...],

@@ -49,6 +49,7 @@ STACKS: dict[str, tuple[Press, ...]] = {name: (scorer,) for name, scorer in SCOR
     "criticalkv": (SnapKV(observation_window=8), CriticalKV()),
     "chunkkv": (SnapKV(observation_window=8), ChunkKV(chunk_length=7)),
     "adakv": (ExpectedAttention(epsilon=0.01), AdaKV()),
+    "criticalkv after adakv": (SnapKV(observation_window=8), AdaKV(), CriticalKV()),
     "layer_ratios": (SnapKV(observation_window=8), LayerRatios()),
 }
 """Every press once, adjustments after a scorer."""
@@ -115,7 +116,7 @@ def test_kept_scores_are_at_least_dropped_scores_and_forced_keys_stay(name, rati
     groups = [slice(None)] if ranking.across_heads else [slice(h, h + 1) for h in range(2)]
     for heads in groups:
         kept, forced, scores = keep[heads], ranking.forced[heads], ranking.scores[heads]
-        budget = ranking.budget * kept.shape[0]
+        budget = int(ranking.budgets[heads].sum())
         assert int(kept.sum()) == budget
         if int(forced.sum()) <= budget:
             assert kept[forced].all()
@@ -160,7 +161,7 @@ def test_contexts_shorter_than_any_window(name, length, ratio):
     assert sum(map(len, lines)) == 2 * ranking.budget
 
 
-TOGETHER = {"tova", "chunkkv", "adakv"}
+TOGETHER = {"tova", "chunkkv", "adakv", "criticalkv after adakv"}
 """Presses that look at all heads of a layer together."""
 
 
