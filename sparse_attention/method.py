@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from typing import (
     TYPE_CHECKING,
@@ -62,6 +63,12 @@ class Method(BaseModel):
     stacked: ClassVar[frozenset[str]] = frozenset()
     """Fields in which rows that are handled together may differ; rows that differ in others are
     handled one after the other."""
+
+    @classmethod
+    def summary(cls) -> str:
+        """The first paragraph of the docstring as plain text, without its full stop."""
+        first = (inspect.getdoc(cls) or cls.name).split("\n\n")[0]
+        return " ".join(first.replace("``", "").split()).removesuffix(".")
 
     @classmethod
     def valid_values(cls, field: str) -> str:

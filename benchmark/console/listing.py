@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator
 
 from benchmark.suite.registry import benchmark_class, benchmark_names
@@ -22,7 +21,7 @@ def _subsets() -> Iterator[str]:
 
 def _methods() -> Iterator[str]:
     for name, method in METHODS.items():
-        yield f"{name}: {(inspect.getdoc(method) or name).splitlines()[0]}"
+        yield f"{name}: {method.summary()}"
         for field, info in method.model_fields.items():
             default = "required" if info.is_required() else f"default {info.default!r}"
             yield f"    {field}: {default}, {method.valid_values(field)}"
