@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from sparse_attention.config import METHODS, AttentionConfig, make_method
+from sparse_attention.config import AttentionConfig, make_method
 from sparse_attention.errors import unknown_name
 from sparse_attention.maskers import (
     MASKERS,
@@ -34,6 +34,7 @@ from sparse_attention.presses import (
     SnapKV,
     StreamingLLM,
 )
+from sparse_attention.registry import METHODS
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,7 @@ _COMBINATIONS = _by_name(
     ),
 )
 _EXCEPTIONS = _BASELINES | _COMBINATIONS
+METHODS.reserve(_EXCEPTIONS)
 _WITHOUT_DEFAULT = {method.name for method in (Sink, Local, LayerRatios, KeyRerotation, Decoding)}
 """Methods that the exceptions above hold under other names."""
 

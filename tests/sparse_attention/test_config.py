@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from sparse_attention import CONFIG_TYPES, AttentionConfig, Protocol, UserError, make_config
-from sparse_attention.config import METHODS
 from sparse_attention.maskers import MASKERS, Local, OracleTopK, RandomSampling, Sink
 from sparse_attention.method import Choices, Range, resolve_size
+from sparse_attention.registry import METHODS
 
 
 @pytest.mark.parametrize("name", CONFIG_TYPES)
