@@ -8,6 +8,7 @@ from sparse_attention.errors import UserError
 from sparse_attention.hf.adapter import Answer, HuggingFaceAdapter
 from sparse_attention.hf.generation import PromptReport, SparseGeneration, sparse_generation
 from sparse_attention.protocol import Protocol
+from sparse_attention.registry import register_method
 
 __all__ = [
     "CONFIG_TYPES",
@@ -24,5 +25,6 @@ __all__ = [
     "load_config",
     "load_configs",
     "make_config",
+    "register_method",
     "sparse_generation",
 ]

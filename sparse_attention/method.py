@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import (
@@ -51,6 +53,10 @@ def resolve_size(size: int | float, visible: Tensor) -> Tensor:
     return torch.minimum(visible, count.clamp(min=1))
 
 
+SECTIONS = ("Cost", "Fails", "Source")
+"""First words of the paragraphs that end the docstring of every method, in this order."""
+
+
 class Method(BaseModel):
     """A method with its settings: immutable, hashable, validated when it is made."""
 
@@ -63,6 +69,19 @@ class Method(BaseModel):
     stacked: ClassVar[frozenset[str]] = frozenset()
     """Fields in which rows that are handled together may differ; rows that differ in others are
     handled one after the other."""
+
+    @classmethod
+    def summary(cls) -> str:
+        """The first paragraph of the docstring as plain text, without its full stop."""
+        first = (inspect.getdoc(cls) or cls.name).split("\n\n")[0]
+        return " ".join(first.replace("``", "").split()).removesuffix(".")
+
+    @classmethod
+    def sections(cls) -> tuple[str, ...]:
+        """Which of ``SECTIONS`` its docstring has, in its order."""
+        paragraphs = (inspect.getdoc(cls) or "").split("\n\n")
+        words = [re.split(r"\W", paragraph, maxsplit=1)[0] for paragraph in paragraphs[1:]]
+        return tuple(dict.fromkeys(word for word in words if word in SECTIONS))
 
     @classmethod
     def valid_values(cls, field: str) -> str:

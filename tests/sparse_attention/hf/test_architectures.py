@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from calls import calibrated_model
 from models import ARCHITECTURES, random_model, tokens, word_tokenizer
 from transformers import GPT2Config, GPT2LMHeadModel, JambaConfig, JambaForCausalLM
 
@@ -14,6 +13,7 @@ from sparse_attention.hf.attention import forward, our_attention
 from sparse_attention.hf.cache import DecoderCache
 from sparse_attention.hf.check import check_architecture
 from sparse_attention.protocol import Protocol
+from sparse_attention.testing.calls import calibrated_model
 
 EVERY = pytest.mark.parametrize("name", ARCHITECTURES)
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from calls import calibrated_model, make_operation, shortened
 
 from sparse_attention import UserError
 from sparse_attention.learned.channels import load_channels
 from sparse_attention.maskers import DoubleSparsity, OracleTopK
+from sparse_attention.testing.calls import calibrated_model, make_operation, shortened
 
 
 def quantise(vector, bits):

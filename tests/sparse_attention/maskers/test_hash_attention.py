@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from calls import calibrated_model, make_operation, shortened
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sparse_attention.learned.hash_networks import load_networks
 from sparse_attention.maskers import HashAttention
 from sparse_attention.numerics.bit_codes import count_bits_in_parallel, hamming, pack_signs
+from sparse_attention.testing.calls import calibrated_model, make_operation, shortened
 
 
 @given(st.integers(1, 300), st.integers(0, 99))

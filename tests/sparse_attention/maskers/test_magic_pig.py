@@ -6,7 +6,6 @@ import math
 
 import pytest
 import torch
-from calls import make_operation, shortened
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +18,7 @@ from sparse_attention.numerics.simhash import (
     narrow,
     projections,
 )
+from sparse_attention.testing.calls import make_operation, shortened
 
 NOTHING = Selection.nothing(129, torch.device("cpu"))
 

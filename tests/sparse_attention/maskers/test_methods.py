@@ -6,7 +6,6 @@ import math
 
 import pytest
 import torch
-from calls import make_operation
 from scipy.stats import norm
 
 from sparse_attention.maskers import (
@@ -17,6 +16,7 @@ from sparse_attention.maskers import (
     RandomSampling,
     Sink,
 )
+from sparse_attention.testing.calls import make_operation
 
 
 def test_sink_and_local_read_the_edges_and_commute():

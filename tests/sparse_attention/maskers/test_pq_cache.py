@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from calls import calibrated_model, make_operation, shortened
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparse_attention import UserError
 from sparse_attention.maskers import OracleTopK, PQCache
 from sparse_attention.numerics.kmeans import cluster, nearest
+from sparse_attention.testing.calls import calibrated_model, make_operation, shortened
 
 
 def generator(seed=0):

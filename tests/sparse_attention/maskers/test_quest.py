@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from calls import make_operation, shortened
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparse_attention.maskers import Local, OracleTopK, Quest, Sink
 from sparse_attention.numerics.quantization import round_to_levels
+from sparse_attention.testing.calls import make_operation, shortened
 
 
 def reference(operation, method, before):

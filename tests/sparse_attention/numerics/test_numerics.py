@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from calls import METHODS, make_operation
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from methods import METHODS
 from models import random_model, tokens, word_tokenizer
 
 from sparse_attention import HuggingFaceAdapter, Selection, make_config
@@ -15,6 +15,7 @@ from sparse_attention.attention import paths as attention
 from sparse_attention.attention.paths import gathered_attention, reference_attention
 from sparse_attention.decode import operation
 from sparse_attention.numerics.tensors import keyed_generator, largest
+from sparse_attention.testing.calls import make_operation
 
 INFINITY = float("inf")
 VALUES = st.one_of(st.floats(-5, 5, width=32), st.just(-INFINITY), st.sampled_from([0.0, 1.0]))

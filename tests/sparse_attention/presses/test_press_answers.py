@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from calls import calibrated_model
 from models import ARCHITECTURES, random_model, tokens, word_tokenizer
 from test_press_contract import STACKS
 from transformers import DynamicCache
@@ -38,6 +37,7 @@ from sparse_attention.presses import (
 )
 from sparse_attention.presses import compress as compression
 from sparse_attention.presses.compress import compress
+from sparse_attention.testing.calls import calibrated_model
 
 CONTEXT, QUESTION = tokens(120, 1), tokens(6, 2)
 END = word_tokenizer().eos_token_id

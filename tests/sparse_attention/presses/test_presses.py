@@ -10,7 +10,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from layers import THETA, WIDTH, make_layer
 
 from sparse_attention.presses import (
     AdaKV,
@@ -31,6 +30,7 @@ from sparse_attention.presses import (
 )
 from sparse_attention.presses.compress import compress_layer
 from sparse_attention.presses.order import stages
+from sparse_attention.testing.layers import THETA, WIDTH, make_layer
 
 LENGTH, HEADS, GROUP = 60, 2, 3
 

@@ -21,59 +21,8 @@ from sparse_attention.learned.channels import DEFAULT_NAME as CHANNEL_FILE
 from sparse_attention.learned.files import write_file
 from sparse_attention.learned.hash_networks import DEFAULT_NAME as HASH_FILE
 from sparse_attention.learned.hash_networks import network_tensors
-from sparse_attention.maskers import (
-    AdaptiveSampling,
-    DoubleSparsity,
-    HashAttention,
-    Local,
-    MagicPig,
-    Masker,
-    OracleTopK,
-    OracleTopP,
-    PQCache,
-    Quest,
-    RandomSampling,
-    Sink,
-)
+from sparse_attention.maskers import Masker
 from sparse_attention.model_facts import LayerSettings, ModelProfile
-
-METHODS: dict[str, Masker] = {
-    "sink": Sink(sink_size=3),
-    "local": Local(window_size=5),
-    "oracle_top_k": OracleTopK(heavy_size=0.1),
-    "oracle_top_p": OracleTopP(top_p=0.4),
-    "quest": Quest(heavy_size=0.1, page_size=4),
-    "double_sparsity": DoubleSparsity(heavy_size=0.1, group_factor=4),
-    "pq_cache": PQCache(heavy_size=0.1, pq_bits=3),
-    "hash_attention": HashAttention(heavy_size=0.1),
-    "random_sampling": RandomSampling(sampling_rate=0.2),
-    "magic_pig": MagicPig(lsh_k=4, lsh_l=16),
-    "adaptive_sampling": AdaptiveSampling(base_rate=0.1, epsilon=0.3, delta=0.2),
-    "oracle_top_k together": OracleTopK(heavy_size=0.1, group_scores="mean"),
-    "oracle_top_p together": OracleTopP(top_p=0.4, group_scores="max"),
-    "quest together": Quest(heavy_size=0.1, page_size=4, group_scores="max"),
-    "hash_attention together": HashAttention(heavy_size=0.1, group_scores="mean"),
-}
-"""Every method, with settings that read a part of some hundred keys."""
-
-FULL: dict[str, Masker] = {
-    "sink": Sink(sink_size=1.0),
-    "local": Local(window_size=1.0),
-    "oracle_top_k": OracleTopK(heavy_size=1.0),
-    "oracle_top_p": OracleTopP(top_p=1.0),
-    "quest": Quest(heavy_size=1.0, page_size=16, label_bits=2),
-    "double_sparsity": DoubleSparsity(heavy_size=1.0, group_factor=8, label_bits=1),
-    "pq_cache": PQCache(heavy_size=1.0, pq_bits=2, metric="ip"),
-    "hash_attention": HashAttention(heavy_size=1.0),
-    "random_sampling": RandomSampling(sampling_rate=1.0),
-    "magic_pig": MagicPig(lsh_k=1, lsh_l=1024),
-    "adaptive_sampling": AdaptiveSampling(base_rate=1.0),
-    "oracle_top_k together": OracleTopK(heavy_size=1.0, group_scores="max"),
-    "oracle_top_p together": OracleTopP(top_p=1.0, group_scores="mean"),
-    "quest together": Quest(heavy_size=1.0, page_size=5, group_scores="mean"),
-    "hash_attention together": HashAttention(heavy_size=1.0, group_scores="max"),
-}
-"""Every method with settings that read everything."""
 
 HEADS = {"mha": (4, 1), "gqa": (2, 3), "mqa": (1, 4)}
 """Key-value heads and query heads per key-value head."""
@@ -93,13 +42,14 @@ class Operation:
         """What all methods of the call select together."""
         selection = Selection.nothing(self.call.shape[-1], self.call.device)
         for method in self.call.methods:
+            assert isinstance(method, Masker)
             selection = method.select(self.call, selection)
         newest = self.call.query_positions - self.call.key_positions[0]
         return selection.or_newest_where_empty(newest)
 
     @property
     def invisible(self) -> Tensor:
-        """float (Q, K): -inf where a key is invisible, 0 elsewhere."""
+        """Float (Q, K): -inf where a key is invisible, 0 elsewhere."""
         _, _, _, queries, keys = self.call.shape
         mask = torch.zeros(queries, keys)
         return (
@@ -132,7 +82,8 @@ def calibrated_model(
             for size, following in sizes
         )
 
-    channels, hashes = {}, {}
+    channels: dict[str, Tensor] = {}
+    hashes: dict[str, Tensor] = {}
     for layer in range(layers):
         order = torch.rand(count, width, generator=generator).argsort(-1).short()
         channels[f"layers.{layer}.qk_proj"] = order
@@ -150,11 +101,11 @@ def shortened(view: KeyView, tail: int) -> KeyView:
     )
 
 
-def single_query(call: AttentionCall, index: int, tail: int, window: int | None) -> AttentionCall:
+def single_query(call: AttentionCall, index: int, tail: int) -> AttentionCall:
     """One query of a call with one row, when the tail had ``tail`` tokens and it was the newest."""
     queries, view = call.queries[:, :, :, index : index + 1], shortened(call.view, tail)
-    settings = LayerSettings(call.scaling, window, call.softcap)
-    geometry = Geometry.of(0, view.segment.end + tail, 1, window, queries.device)
+    settings = LayerSettings(call.scaling, softcap=call.softcap)
+    geometry = Geometry.of(0, view.segment.end + tail, 1, None, queries.device)
     return AttentionCall(
         queries,
         view,
@@ -184,7 +135,7 @@ def make_operation(
     layer: int = 0,
 ) -> Operation:
     """Random queries at the end of a prefix and tails, which hold the queries' own keys."""
-    methods = AttentionConfig(methods).for_model(calibrated_model(heads, width)).methods
+    config = AttentionConfig(methods).for_model(calibrated_model(heads, width))
     generator = torch.Generator().manual_seed(seed)
 
     def normal(*shape: int) -> Tensor:
@@ -203,8 +154,8 @@ def make_operation(
         geometry,
         settings,
         range(rows),
-        stack=[methods] * rows,
-        batch=[methods],
+        stack=[config.maskers] * rows,
+        batch=[config.maskers],
         sample_keys=samples or [f"sample {row}" for row in range(rows)],
         shared=SharedScores(states, view, geometry, settings, rows),
     )
