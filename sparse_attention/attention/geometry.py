@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sparse_attention.method import resolve_size
+from sparse_attention.model_facts import LayerSettings
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,20 @@ class Geometry:
         if self.visible is None:
             return self.query_positions.shape[0] * self.key_positions.shape[0]
         return int(self.visible_counts.sum())
+
+
+class Geometries:
+    """Those of one step: layers and heads often have the same, which is made once."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, int, int, int | None], Geometry] = {}
+
+    def of(self, start: int, end: int, queries: Tensor, settings: LayerSettings) -> Geometry:
+        """See ``Geometry.of``; of queries (R, H, G, Q, D) in a layer with these settings."""
+        key = start, end, queries.shape[3], settings.sliding_window
+        if key not in self._known:
+            self._known[key] = Geometry.of(*key, queries.device)
+        return self._known[key]
 
 
 def hide(values: Tensor, geometry: Geometry) -> None:

@@ -9,23 +9,23 @@ see, and the row becomes all rows.  Then each step reads one token of every row.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 
 import torch
 from torch import Tensor
 
-from sparse_attention.attention.geometry import Geometry
-from sparse_attention.cache.context import Context, held_nbytes
+from sparse_attention.attention.geometry import Geometries, Geometry
+from sparse_attention.cache.context import Context
 from sparse_attention.cache.statistics import PrefillStatistics
 from sparse_attention.cache.tails import Tails
 from sparse_attention.cache.view import KeyView
 from sparse_attention.config import AttentionConfig
+from sparse_attention.decode.memory import batch_nbytes, dense_nbytes, kept_nbytes
 from sparse_attention.decode.operation import Block, Operation
 from sparse_attention.decode.probes import Probes
 from sparse_attention.decode.recompress import recompressed, remember_queries
-from sparse_attention.decode.rotation import moved
+from sparse_attention.decode.rotation import dense_at_true_places, lower_question
 from sparse_attention.decode.row import Row
 from sparse_attention.model_facts import LayerSettings
 from sparse_attention.presses import Press
@@ -72,8 +72,7 @@ class Decoder:
             frees: whether to hold no more of the context than what is read of it.
         """
         self.context, self.protocol, self.measure_error = context, protocol, measure_error
-        self.dense_nbytes = context.kv_nbytes
-        """Bytes of keys and values of the whole context, also when it is not held any more."""
+        self._context_nbytes = context.kv_nbytes  # also when it is not held any more
         self.tails = [Tails() for _ in context.layers]
         self._probes = Probes(len(configs), context.layers[0].segments[0].keys.device)
         # One more probe than rows is there, see ``Probes.unread``.
@@ -81,7 +80,7 @@ class Decoder:
         self.rows = [Row(config, key, probe, context) for config, key, probe in rows]
         self._statistics, self._frees = context.statistics, frees and not measure_error
         self._reads_densely = False
-        self._geometries: dict[Hashable, Geometry] = {}
+        self._geometries = Geometries()
         self._arrange()
 
     def _arrange(self) -> None:
@@ -127,7 +126,8 @@ class Decoder:
             self._compress(seen)
             for tail in self.tails:
                 tail.keep_rows([0] * len(self.rows))
-            self._lower_question()
+            for block in self._blocks:
+                lower_question(block, self.tails, self._statistics.facts)
             self._release()
         self.end_step()
 
@@ -160,17 +160,6 @@ class Decoder:
             self.context, presses, untouched=untouched, statistics=self._statistics, tails=seen
         )
 
-    def _lower_question(self) -> None:
-        """Move a question that was read before keys were re-rotated to its new positions."""
-        for block in self._blocks:
-            shift = block.context.shift
-            for index, (layer, tail) in enumerate(
-                zip(block.context.layers, self.tails, strict=True)
-            ):
-                if shift and tail.length and not layer.taken:
-                    keys, _ = tail.read(block.own, _ALL, 0)
-                    keys.copy_(moved(keys, -shift, rotary_of(self._statistics.facts[index])))
-
     def keep_rows(self, rows: Sequence[int]) -> None:
         """Go on with these rows of the batch; one that is named several times is copied."""
         for tail in self.tails:
@@ -196,7 +185,7 @@ class Decoder:
 
     def end_step(self) -> None:
         """New tokens have passed all layers: compress what has to be, note what is held."""
-        self._geometries.clear()
+        self._geometries = Geometries()
         untouched = self.protocol.dense_layers
         changed = False
         for place, row in enumerate(self.rows):
@@ -209,32 +198,22 @@ class Decoder:
             self._arrange()
         for block in self._blocks:
             if block.context is not self.context:
-                share = self._kept_share(block.context)
+                share = kept_nbytes(block.context, self.tails) / self.dense_row_nbytes
                 for row in block.rows:
                     row.probe.kept_share = share
         if self._frees:
             for index, tail in enumerate(self.tails):
                 tail.release(min(block.context.layers[index].taken for block in self._blocks))
 
-    def _kept_share(self, context: Context) -> float:
-        """Bytes of keys and values that a row holds now / those that dense attention holds."""
-        tails = sum(
-            tail.bytes_per_token * (tail.length - layer.taken)
-            for tail, layer in zip(self.tails, context.layers, strict=True)
-        )
-        return (context.kv_nbytes + tails) / self.dense_row_nbytes
-
     @property
     def dense_row_nbytes(self) -> int:
         """Bytes of keys and values that dense attention holds for one row."""
-        return self.dense_nbytes + sum(tail.bytes_per_token * tail.length for tail in self.tails)
+        return dense_nbytes(self._context_nbytes, self.tails)
 
     @property
     def nbytes(self) -> int:
-        """Bytes that are held: of contexts, of tails, and what methods keep about them."""
-        tensors = [tensor for row in self.rows for tensor in (*row.context.tensors, *row.tensors)]
-        tensors += [tensor for tail in self.tails for tensor in tail.tensors]
-        return held_nbytes([*tensors, *self.context.tensors]) + self._statistics.nbytes
+        """Bytes that are held for all rows, with what methods and presses keep."""
+        return batch_nbytes(self.context, self.rows, self.tails) + self._statistics.nbytes
 
     def attend(self, layer: int, queries: Tensor, settings: LayerSettings) -> Tensor:
         """Attention of new tokens whose keys and values are already in the tails.
@@ -249,7 +228,7 @@ class Decoder:
         """
         tail, dense_layer = self.tails[layer], layer in self.protocol.dense_layers
         start = self.context.layers[layer].segments[0].start
-        whole = self._geometry(start, self.context.length + tail.length, queries, settings)
+        whole = self._geometries.of(start, self.context.length + tail.length, queries, settings)
         if self._reads_densely:
             view = self._whole_view(layer, slice(0, 1))
             keys = torch.cat([view.segment.keys, view.tail_keys[0]], 1)
@@ -267,7 +246,7 @@ class Decoder:
                 geometry = whole
                 if block.context is not self.context:
                     end = segment.end + tails[0].shape[2]
-                    geometry = self._geometry(segment.start, end, queries, settings)
+                    geometry = self._geometries.of(segment.start, end, queries, settings)
                 operation = Operation(
                     KeyView(layer, segment, *tails, queries.shape[1], block.known(layer, number)),
                     geometry,
@@ -300,11 +279,8 @@ class Decoder:
             remember_queries(row, layer, queries[place], self._statistics)
         if dense is not None and shift:
             rotary = rotary_of(self._statistics.facts[layer])
-            first = block.context.layers[layer].taken
             view = self._whole_view(layer, own)
-            view = replace(view, tail_keys=moved(view.tail_keys, shift, rotary, first))
-            turned, nobody = moved(queries[own], shift, rotary), Block(self.context, [], 0)
-            dense[own] = Operation(view, whole, turned, settings, nobody, True).dense_output()
+            dense[own] = dense_at_true_places(view, whole, queries[own], settings, block, rotary)
 
     def _observe_question(
         self, layer: int, queries: Tensor, keys: Tensor, settings: LayerSettings
@@ -322,10 +298,3 @@ class Decoder:
         return KeyView(
             layer, segment, *self.tails[layer].read(rows, _ALL, 0), segment.keys.shape[0]
         )
-
-    def _geometry(self, start: int, end: int, queries: Tensor, settings: LayerSettings) -> Geometry:
-        """Layers and heads of a step often have the same, which is made once."""
-        key = start, end, queries.shape[3], settings.sliding_window
-        if key not in self._geometries:
-            self._geometries[key] = Geometry.of(*key, queries.device)
-        return self._geometries[key]
