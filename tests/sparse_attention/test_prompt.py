@@ -22,7 +22,7 @@ def encode(tokenizer=PLAIN, context="w1 w2 w3", positions=500, new=10, **setting
     return encode_prompt(
         tokenizer,
         context,
-        "w4 w5",
+        " w4 w5",
         "w6",
         settings=PromptSettings(**settings),
         max_new_tokens=new,
@@ -52,7 +52,7 @@ def test_the_answer_prefix_may_end_the_users_turn():
     prompt = encode_prompt(
         CHAT,
         "w1 w2 w3",
-        "w4 w5 ",
+        " w4 w5 ",
         "w6",
         settings=PromptSettings(answer_prefix_turn="user"),
         max_new_tokens=10,
@@ -108,9 +108,9 @@ def test_a_notice_stands_before_the_question_of_a_cut_context():
     prompt = encode_prompt(
         PLAIN,
         LONG,
-        "w4 w5",
+        " w4 w5",
         "w6",
-        truncation_notice="w70 w71 ",
+        truncation_notice=" w70 w71",
         settings=PromptSettings(truncation="right"),
         max_new_tokens=10,
         max_positions=40,
