@@ -2,7 +2,7 @@
 
 from sparse_attention.prompt.encode import EncodedPrompt, encode_prompt
 from sparse_attention.prompt.settings import PromptSettings, PromptSkipped, PromptTooLong
-from sparse_attention.prompt.template import end_of_turn
+from sparse_attention.prompt.template import end_of_turn, has_template
 
 __all__ = [
     "EncodedPrompt",
@@ -11,4 +11,5 @@ __all__ = [
     "PromptTooLong",
     "encode_prompt",
     "end_of_turn",
+    "has_template",
 ]

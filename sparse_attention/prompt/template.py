@@ -46,14 +46,18 @@ def is_mistral_common(tokenizer: PreTrainedTokenizerBase) -> bool:
     return any(base.__name__ == "MistralCommonBackend" for base in type(tokenizer).__mro__)
 
 
+def has_template(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether a tokenizer knows how to put a message into a chat."""
+    return bool(tokenizer.chat_template) or is_mistral_common(tokenizer)
+
+
 def uses_template(tokenizer: PreTrainedTokenizerBase, settings: PromptSettings) -> bool:
     """Whether prompts get a chat template; raises ``UserError`` if they must and there is none."""
-    has_template = bool(tokenizer.chat_template) or is_mistral_common(tokenizer)
-    if settings.chat_template == "always" and not has_template:
+    if settings.chat_template == "always" and not has_template(tokenizer):
         raise UserError(
             "chat_template 'always', but the tokenizer has no chat template; use 'auto' or 'never'"
         )
-    return has_template and settings.chat_template != "never"
+    return has_template(tokenizer) and settings.chat_template != "never"
 
 
 def render(

@@ -161,7 +161,7 @@ def _encode(tokenizer: PreTrainedTokenizerBase, text: str, **arguments: bool) ->
 
 def _own_start(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     """What the tokenizer puts in front of a text: a BOS, more, or nothing."""
-    text = text[:_PROBE]
+    text = text[:_PROBE] + "a"  # some tokenizers see nothing in white space
     if getattr(tokenizer, "is_fast", False):
         encoded = tokenizer(text, return_special_tokens_mask=True, verbose=False)
         return list(encoded["input_ids"])[: _count(encoded["special_tokens_mask"])]
