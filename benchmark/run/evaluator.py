@@ -112,6 +112,7 @@ class Evaluator:
             prompt = self._encode(sample, settings)
             about["prompt_tokens"] = len(prompt.context_ids) + len(prompt.question_ids)
             about["removed_tokens"] = prompt.removed_tokens
+            about["prompt_sha256"] = prompt.sha256
             context, prefill_seconds = self._prefill(prompt.context_ids, list(configs.values()))
         except PromptSkipped as skipped:
             for label in configs:

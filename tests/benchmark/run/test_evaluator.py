@@ -14,7 +14,7 @@ from benchmark.suite.base import Sample
 from sparse_attention.config import AttentionConfig
 from sparse_attention.config_types import make_config
 from sparse_attention.hf.adapter import Answer, HuggingFaceAdapter, Prefix
-from sparse_attention.prompt import PromptSettings
+from sparse_attention.prompt import PromptSettings, encode_prompt
 
 PROMPT = PromptSettings()
 CONFIGS = {
@@ -80,6 +80,26 @@ def test_one_prefill_serves_all_questions_and_configurations(
     assert all(found.density == 1 for found in result.predictions["dense"])
     assert all(found.attention_error == 0 for found in result.predictions["dense"])
     assert all(0 < (found.density or 0) < 0.6 for found in result.predictions["edges"])
+
+
+def test_a_record_has_the_hash_of_what_the_model_read(
+    adapter: HuggingFaceAdapter, samples: list[Sample]
+) -> None:
+    result = Evaluator(adapter, AdapterConfig()).evaluate(samples, CONFIGS, PROMPT)
+    hashes = [found.prompt_sha256 for found in result.predictions["dense"]]
+    assert len(set(hashes)) == len(samples)
+    assert hashes == [found.prompt_sha256 for found in result.predictions["edges"]]
+    for sample, found in zip(samples, hashes, strict=True):
+        prompt = encode_prompt(
+            adapter.tokenizer,
+            sample.context,
+            sample.question,
+            sample.answer_prefix,
+            settings=PROMPT,
+            max_new_tokens=sample.max_new_tokens,
+            max_positions=adapter.max_positions,
+        )
+        assert found == prompt.sha256
 
 
 def test_a_prefill_without_what_presses_need_is_computed_again(
@@ -171,7 +191,7 @@ def test_prompts_that_are_too_long(
     for first, second in result.predictions.values():
         assert (first.status, first.reason) == (status, reason)
         assert (first.removed_tokens > 0) == (policy == "middle")
-        assert first.answered == (policy == "middle")
+        assert first.answered == (first.prompt_sha256 is not None) == (policy == "middle")
         assert second.status == "ok", "the next sample goes on"
 
 
