@@ -11,9 +11,10 @@ from toy_benchmark import Toy
 from benchmark.executor_config import AdapterConfig
 from benchmark.run.evaluator import Evaluator
 from benchmark.suite.base import Sample
+from sparse_attention import Context
 from sparse_attention.config import AttentionConfig
 from sparse_attention.config_types import make_config
-from sparse_attention.hf.adapter import Answer, HuggingFaceAdapter, Prefix
+from sparse_attention.hf.adapter import Answer, HuggingFaceAdapter
 from sparse_attention.prompt import PromptSettings, encode_prompt
 
 PROMPT = PromptSettings()
@@ -44,21 +45,21 @@ class LimitedAdapter:
         self.prefills = 0
         self.batches: list[int] = []
 
-    def prefill(self, context_ids: Sequence[int], configs: Sequence[AttentionConfig]) -> Prefix:
+    def prefill(self, context_ids: Sequence[int], configs: Sequence[AttentionConfig]) -> Context:
         self.prefills += 1
         if self.prefills <= self._failing_prefills:
             raise torch.OutOfMemoryError("no room for the prefill")
         return self._adapter.prefill(context_ids, configs)
 
     def answer(
-        self, prefix: Prefix, question_ids: Sequence[int], configs: Any, **settings: Any
+        self, context: Context, question_ids: Sequence[int], configs: Any, **settings: Any
     ) -> list[Answer]:
         self.batches.append(len(configs))
         if len(configs) > self._max_rows:
             raise torch.OutOfMemoryError("CUDA out of memory")
         if self._broken in configs:
             raise ZeroDivisionError("a bug in bloom")
-        return self._adapter.answer(prefix, question_ids, configs, **settings)
+        return self._adapter.answer(context, question_ids, configs, **settings)
 
 
 @pytest.fixture
