@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -53,7 +54,7 @@ def test_the_contract_runs_on_it(patched):
     shown = run(
         patched, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(CONTRACT), "-v", "-k", "every"
     )
-    assert "test_full_budget_is_dense[1-mha-every_nth] PASSED" in shown
+    assert re.search(r"test_full_budget_is_dense\[\S*every_nth\S*\] PASSED", shown)
     assert "test_every_method_is_in_the_suite PASSED" in shown
     assert shown.count("[every_nth] PASSED") >= 5
 
@@ -88,7 +89,7 @@ def test_a_package_runs_the_contract_with_what_is_shown(tmp_path):
     install(tmp_path, "my_package", {"every_nth": toy_source()}, entry)
     (tmp_path / "test_mine.py").write_text(toy_test(), encoding="utf-8")
     shown = run(tmp_path, *PYTEST, "test_mine.py", path=(ROOT,))
-    assert "TestEveryNth::test_full_budget_is_dense[1-mha-every_nth] PASSED" in shown
+    assert re.search(r"TestEveryNth::test_full_budget_is_dense\[\S*every_nth\S*\] PASSED", shown)
     assert "FAILED" not in shown
     shown = run(tmp_path, "-m", "benchmark.console.main", "ls", "methods", path=(ROOT,))
     assert "every_nth: Read every step-th key" in shown

@@ -330,12 +330,12 @@ def test_criticalkv_after_adakv_shares_the_budget_by_the_scores_alone(alpha, rat
         scores, norms, base.budget(call), window, alpha, press.first_stage, press.epsilon
     )
     layer = compress_layer(call, stages([base, share, press])[0], 0)
-    lines = [line for part in layer.parts for line in part.positions.tolist()]
+    lines = [line for part in layer.segments for line in part.places.tolist()]
     assert [len(line) for line in lines] == budgets
     assert len(set(budgets)) > 1
     assert [set(line) for line in lines] == kept
     alone = compress_layer(call, stages([base, share])[0], 0)
-    plain = [line for part in alone.parts for line in part.positions.tolist()]
+    plain = [line for part in alone.segments for line in part.places.tolist()]
     assert [len(line) for line in plain] == budgets
     assert plain != lines
 
