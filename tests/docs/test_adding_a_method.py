@@ -52,7 +52,7 @@ def patched(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_contract_runs_on_it(patched):
     shown = run(
-        patched, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(CONTRACT), "-v", "-k", "every"
+        patched, "-m", "pytest", "-p", "no:cacheprovider", str(CONTRACT), "-v", "-k", "every"
     )
     assert re.search(r"test_full_budget_is_dense\[\S*every_nth\S*\] PASSED", shown)
     assert "test_every_method_is_in_the_suite PASSED" in shown
