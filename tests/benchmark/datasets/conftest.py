@@ -7,7 +7,6 @@ import pytest
 from local_pool import LocalPool
 
 from benchmark.console.main import main
-from benchmark.run import matrix
 
 
 @pytest.fixture(scope="session")
@@ -24,9 +23,7 @@ def sample_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
             command = ["run", "--quiet", "--gpu-ids", "--models", "embedded", "--benchmarks", name]
             command += ["--option", f"{name}.source=samples", "--configs", "dense", "sink_local"]
             command += ["--results-dir", str(folder), *arguments]
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(matrix, "WorkerPool", LocalPool)
-                assert main(command) == 0
+            assert main(command, LocalPool) == 0
             done[name, *arguments] = folder
         return done[name, *arguments]
 

@@ -14,21 +14,19 @@ from benchmark.console.main import main
 from benchmark.embedded import SUPPORTED_TASKS
 from benchmark.executor_config import BenchmarkConfig
 from benchmark.report.groups import read_groups
-from benchmark.run import matrix
 from benchmark.run.embedded_defaults import embedded_defaults
 from sparse_attention.config import load_configs
 from sparse_attention.config_types import make_config
 
 
 @pytest.fixture(autouse=True)
-def _in_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(matrix, "WorkerPool", LocalPool)
+def _in_a_new_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
 
 def run(model: Path, *arguments: str) -> int:
     start = ["run", "--quiet", "--gpu-ids", "--models", str(model), "--benchmarks", "toy"]
-    return main([*start, *arguments])
+    return main([*start, *arguments], LocalPool)
 
 
 def test_run_and_report(
@@ -188,7 +186,7 @@ def python(program: str, *arguments: str, **variables: str) -> subprocess.Comple
 
 def test_help_is_quick_and_teaches() -> None:
     shown = python(
-        "import atexit, sys; from benchmark.cli import main; "
+        "import atexit, sys; from benchmark.console.main import main; "
         "atexit.register(lambda: print('torch' in sys.modules)); main(['run', '--help'])"
     )
     assert shown.returncode == 0, shown.stderr
@@ -213,7 +211,7 @@ def test_an_embedded_model_gets_the_tasks_that_it_can_do() -> None:
 
 def test_an_unknown_model_name() -> None:
     done = python(
-        "from benchmark.cli import main; import sys; sys.exit(main(sys.argv[1:]))",
+        "from benchmark.console.main import main; import sys; sys.exit(main(sys.argv[1:]))",
         *("run", "--models", "nobody/nothing", "--benchmarks", "ruler"),
         HF_HUB_OFFLINE="1",
     )

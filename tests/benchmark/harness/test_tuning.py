@@ -13,7 +13,6 @@ import pytest
 from local_pool import LocalPool
 from toy_search import BENCHMARK, TYPES, search
 
-from benchmark import hyperparameter_optimization
 from benchmark.console.commands import named_files
 from benchmark.executor_config import AdapterConfig, BenchmarkConfig
 from benchmark.hyperparameter_optimization import (
@@ -25,7 +24,6 @@ from benchmark.hyperparameter_optimization import (
 from benchmark.optimizer import optimized_executor
 from benchmark.optimizer.optimized_executor import create_optimized_benchmark_executor
 from benchmark.report.groups import read_groups
-from benchmark.run import matrix
 from benchmark.run.ray_session import hold_ray
 from benchmark.scripts import get_cached_config, run_optimized_benchmarks
 from benchmark.tuning.cache import BestConfigCache
@@ -53,21 +51,8 @@ def searched(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory):
     return search(str(tiny_model), str(cache)), cache
 
 
-@pytest.fixture(autouse=True)
-def local_pools(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Models run in this process, but for ``searched`` and processes that are killed."""
-    for module in (hyperparameter_optimization, matrix):
-        monkeypatch.setattr(module, "WorkerPool", LocalPool)
-
-
-@pytest.fixture
-def no_model(local_pools, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever asks a model fails."""
-
-    def refuse(*_: object, **__: object) -> None:
-        raise AssertionError("a model was asked")
-
-    monkeypatch.setattr(hyperparameter_optimization, "WorkerPool", refuse)
+def no_pool(*_: object) -> LocalPool:
+    raise AssertionError("a model was asked")
 
 
 def test_every_task_has_its_winner(searched, tiny_model: Path):
@@ -111,9 +96,9 @@ def test_trials_stop_early(searched):
         assert samples == [4, 12][: len(samples)], "rungs are 2 and 6 contexts of 2 samples"
 
 
-def test_what_is_known_is_not_searched(searched, tiny_model: Path, no_model: None):
+def test_what_is_known_is_not_searched(searched, tiny_model: Path):
     found, cache = searched
-    again = search(str(tiny_model), str(cache))
+    again = search(str(tiny_model), str(cache), pool=no_pool)
     for config_type, optimized in again.items():
         for task, result in optimized.results.items():
             assert result.config == found[config_type].results[task].config
@@ -141,9 +126,7 @@ def journaled(cache: Path) -> set[tuple[str, str]]:
     return pairs
 
 
-def test_another_objective_asks_no_model_for_known_answers(
-    searched, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_another_objective_asks_no_model_for_known_answers(searched, tiny_model: Path):
     _, cache = searched
     asked = []
 
@@ -156,8 +139,13 @@ def test_another_objective_asks_no_model_for_known_answers(
                 yield request, outcome
 
     known = journaled(cache)
-    monkeypatch.setattr(hyperparameter_optimization, "WorkerPool", Watching)
-    found = search(str(tiny_model), str(cache), optimization_metric="density", scheduler="none")
+    found = search(
+        str(tiny_model),
+        str(cache),
+        pool=Watching,
+        optimization_metric="density",
+        scheduler="none",
+    )
     assert {t for one in found.values() for t in one.results} == TASKS
     assert len(set(asked)) == len(asked), "nothing is asked twice"
     assert set(asked).isdisjoint(known)
@@ -173,7 +161,9 @@ def test_another_objective_asks_no_model_for_known_answers(
 
 def test_global_winners_are_best_on_average(searched, tiny_model: Path):
     _, cache = searched
-    found = search(str(tiny_model), str(cache), use_per_task_config=False, scheduler="none")
+    found = search(
+        str(tiny_model), str(cache), pool=LocalPool, use_per_task_config=False, scheduler="none"
+    )
     for optimized in found.values():
         (result,) = optimized.results.values()
         assert result.names.task == "global"
@@ -191,7 +181,7 @@ def test_global_winners_are_best_on_average(searched, tiny_model: Path):
         assert optimized.config_for("toy", "first") == optimized.config_for("toy", "second")
 
 
-def test_the_interface_is_asynchronous(searched, tiny_model: Path, no_model: None):
+def test_the_interface_is_asynchronous(searched, tiny_model: Path):
     _, cache = searched
     settings = OptimizationConfig(
         num_samples=6,
@@ -206,6 +196,7 @@ def test_the_interface_is_asynchronous(searched, tiny_model: Path, no_model: Non
             config_types=["sink_local"],
             optimization_config=settings,
             gpu_ids=[],
+            pool=no_pool,
         )
     )
     assert set(found["sink_local"].results) == TASKS
@@ -215,7 +206,13 @@ def test_failures_never_win(tiny_model: Path, tmp_path: Path):
     benchmarks = [BenchmarkConfig("toy", ["broken"], {"contexts": 4})]
     settings = OptimizationConfig(num_samples=2, cache_dir=str(tmp_path), use_per_task_config=True)
     found = optimize(
-        str(tiny_model), benchmarks, ["local_masker"], settings, gpu_ids=[], quiet=True
+        str(tiny_model),
+        benchmarks,
+        ["local_masker"],
+        settings,
+        gpu_ids=[],
+        quiet=True,
+        pool=LocalPool,
     )["local_masker"]
     assert not found.results
     assert "no metric for broken" in found.failures["toy_broken"]
@@ -223,16 +220,16 @@ def test_failures_never_win(tiny_model: Path, tmp_path: Path):
 
 
 def test_a_trial_that_takes_too_long_is_given_up(tiny_model: Path, tmp_path: Path):
-    found = search(str(tiny_model), str(tmp_path), timeout_per_trial=1e-3)
+    found = search(str(tiny_model), str(tmp_path), pool=LocalPool, timeout_per_trial=1e-3)
     for optimized in found.values():
         assert not optimized.results
         assert "no result after 0.001 s" in optimized.failures["toy_first"]
 
 
 def test_a_search_ends_with_its_time(tiny_model: Path, tmp_path: Path):
-    found = search(str(tiny_model), str(tmp_path), time_limit=1e-3)
+    found = search(str(tiny_model), str(tmp_path), pool=LocalPool, time_limit=1e-3)
     assert all(set(optimized.failures) == TASKS for optimized in found.values())
-    found = search(str(tiny_model), str(tmp_path))
+    found = search(str(tiny_model), str(tmp_path), pool=LocalPool)
     assert all(set(optimized.results) == TASKS for optimized in found.values())
 
 
@@ -256,7 +253,7 @@ def test_killed_searches_go_on(searched, tiny_model: Path, tmp_path: Path):
         path: path.read_bytes()[: path.read_bytes().rfind(b"\n") + 1]
         for path in tmp_path.rglob("*.jsonl")
     }
-    found = search(str(tiny_model), str(tmp_path), TYPES[:1])
+    found = search(str(tiny_model), str(tmp_path), TYPES[:1], LocalPool)
     for path, content in kept.items():
         assert path.read_bytes().startswith(content)
     for optimized in found.values():
@@ -284,6 +281,7 @@ def test_tuned_settings_reach_the_attention(
         results_dir=tmp_path / "results",
         num_workers=1,
         quiet=True,
+        pool=LocalPool,
     )
     result = tuned_executor.run_benchmark_matrix(
         [str(tiny_model)], [("dense", None), ("sink_local", None)], [BENCHMARK]
@@ -335,10 +333,12 @@ def test_fixed_and_dense_configurations_are_not_searched(
 
     monkeypatch.setattr(optimized_executor, "optimize", refuse)
     run = [str(tiny_model)], [("dense", None), ("mine", make_config("local_masker"))], [BENCHMARK]
-    tuned_executor = create_optimized_benchmark_executor([], results_dir=tmp_path / "a", quiet=True)
+    tuned_executor = create_optimized_benchmark_executor(
+        [], results_dir=tmp_path / "a", quiet=True, pool=LocalPool
+    )
     assert tuned_executor.run_benchmark_matrix(*run).exit_code == 0
     tuned_executor = create_optimized_benchmark_executor(
-        [], enable_optimization=False, results_dir=tmp_path / "b", quiet=True
+        [], enable_optimization=False, results_dir=tmp_path / "b", quiet=True, pool=LocalPool
     )
     result = tuned_executor.run_benchmark_matrix(
         [str(tiny_model)], [("local_masker", None)], [BENCHMARK]
@@ -355,20 +355,19 @@ def test_fixed_and_dense_configurations_are_not_searched(
         (["local_masker"], {"search_space": {"window_sise": [1]}}, "window_size"),
     ],
 )
-def test_bad_input_computes_nothing(
-    tiny_model: Path, tmp_path: Path, no_model: None, types, settings, message
-):
+def test_bad_input_computes_nothing(tiny_model: Path, tmp_path: Path, types, settings, message):
     with pytest.raises(UserError, match=message):
         optimize(
             str(tiny_model),
             [BENCHMARK],
             types,
             OptimizationConfig(cache_dir=str(tmp_path / "cache"), **settings),
+            pool=no_pool,
         )
     assert not (tmp_path / "cache").exists()
 
 
-def test_a_search_measures_the_attention_error(tiny_model: Path, no_model: None):
+def test_a_search_measures_the_attention_error(tiny_model: Path):
     with pytest.raises(UserError, match="measure_error"):
         optimize(
             str(tiny_model),
@@ -376,6 +375,7 @@ def test_a_search_measures_the_attention_error(tiny_model: Path, no_model: None)
             ["local_masker"],
             OptimizationConfig(),
             adapter_config=AdapterConfig(measure_error=False),
+            pool=no_pool,
         )
 
 
@@ -387,7 +387,7 @@ def test_the_scripts(searched, tiny_model: Path, tmp_path: Path, monkeypatch, ca
         *("--max-requests", "12", "--gpu-ids", "--num-workers", "1", "--quiet"),
         *("--search-space", "window_size=[2,4,8]"),
     ]
-    assert run_optimized_benchmarks.main(arguments) == 0
+    assert run_optimized_benchmarks.main(arguments, LocalPool) == 0
     assert "local_masker, global" in capsys.readouterr().out
     stored = list(Path("results/hyperparameter_cache").glob("*.json"))
     assert [path.name.rpartition("_")[2] for path in stored] == ["global.json"]
@@ -419,7 +419,7 @@ def test_the_scripts(searched, tiny_model: Path, tmp_path: Path, monkeypatch, ca
 def test_bad_input_of_the_script(tiny_model, tmp_path, monkeypatch, capsys, arguments, message):
     monkeypatch.chdir(tmp_path)
     base = ["--models", str(tiny_model), "--benchmarks", "toy", "--configs", "local_masker"]
-    assert run_optimized_benchmarks.main([*base, *arguments]) == 2
+    assert run_optimized_benchmarks.main([*base, *arguments], LocalPool) == 2
     errors = capsys.readouterr().err
     assert message in errors
     assert "Traceback" not in errors
