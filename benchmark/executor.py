@@ -13,7 +13,7 @@ from benchmark.results.cells import open_results
 from benchmark.run.devices import choose_devices
 from benchmark.run.jobs import Choice, Chosen
 from benchmark.run.matrix import MatrixResult, MatrixRun
-from benchmark.run.models import find_model
+from benchmark.run.models import find_models
 from benchmark.run.plan import named_configs, plan_jobs, plan_tasks
 from benchmark.run.requests import PoolFactory
 from benchmark.run.workers import WorkerPool
@@ -82,14 +82,11 @@ class BenchmarkExecutor:
         except ValidationError as error:
             raise UserError(f"request settings: {explain(error)}.") from error
         devices = choose_devices(self._gpu_ids, self._num_workers)
-        models = [
-            find_model(
-                name,
-                revision=settings.revision,
-                trust_remote_code=settings.trust_remote_code,
-            )
-            for name in dict.fromkeys(model_names)
-        ]
+        models = find_models(
+            model_names,
+            revision=settings.revision,
+            trust_remote_code=settings.trust_remote_code,
+        )
         if not models or not benchmark_configs:
             raise UserError("name at least one model and one benchmark.")
         folder = Path(self._results_dir).expanduser().resolve()

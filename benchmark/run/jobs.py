@@ -30,7 +30,8 @@ class Chosen:
         """Label of the cell's folder: two searches may find the same configuration."""
         if self.tuning is None:
             return label
-        return f"{label}-{self.tuning['mode']}-{self.tuning['search']}"
+        mode = self.tuning["mode"].replace(" ", "-")
+        return f"{label}-{mode}-{self.tuning['search']}"
 
 
 Choice = Callable[[str, str, str], Mapping[str, Chosen]]

@@ -81,9 +81,11 @@ def plan_tasks(
 def plan_jobs(tasks: Sequence[Task], choose: Choice, results: Path) -> list[Job]:
     """The jobs of a matrix on ``tasks``; writes nothing.
 
-    Raises ``UserError`` for a configuration that cannot run on the model.
+    Raises ``UserError`` for a configuration that cannot run on the model, and for two models that
+    are the same under names that the results folder cannot tell apart.
     """
     jobs = []
+    owners: dict[Path, str] = {}
     for task in tasks:
         chosen = choose(task.model.name, task.benchmark.name, task.subset)
         _check_methods(task.model, {label: one.config for label, one in chosen.items()})
@@ -92,6 +94,13 @@ def plan_jobs(tasks: Sequence[Task], choose: Choice, results: Path) -> list[Job]
             Cell(label, one, CellFiles(folder, one.file_label(label), task.key_of(one.config)))
             for label, one in chosen.items()
         ]
+        for cell in cells:
+            owner = owners.setdefault(cell.files.folder, task.model.name)
+            if owner != task.model.name:
+                raise UserError(
+                    f"models {owner!r} and {task.model.name!r} have the same files, and their "
+                    "results would lie in one folder; name one of them."
+                )
         if cells:
             jobs.append(Job(task, cells))
     return jobs

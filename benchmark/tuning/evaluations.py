@@ -11,10 +11,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from benchmark.files import fingerprint, json_document, move_aside, try_lock, write_atomic
 from benchmark.results.journal import append_records, read_records
@@ -67,7 +68,7 @@ class TuningTask:
         """
         self.task, self.split = task, split
         self._folder = task.folder(folder) / fingerprint(task.key)[:8]
-        self._locks: list[IO[bytes]] = []
+        self._locks: list[ExitStack] = []
         self._answers: dict[str, Prediction] = {}
         self._open()
 

@@ -174,6 +174,38 @@ def test_a_model_that_cannot_be_loaded(run, tiny_model: Path, tmp_path: Path) ->
         run(models=(str(bad),), pool=pool)
 
 
+def test_labels_that_clean_to_one_name_are_cells_of_their_own(run) -> None:
+    labels = ["top 1", "top-1", "小", "大"]
+    result = run([(label, EDGES) for label in labels])
+    assert [(cell.config, cell.status) for cell in result.cells] == [
+        (label, "complete") for label in labels
+    ]
+    assert len({cell.folder for cell in result.cells}) == 4
+    scores = {json.dumps(cell.metrics["score"]) for cell in result.cells}
+    assert len(scores) == 1
+
+
+def test_a_model_under_several_names_runs_once(
+    run, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tiny_model.parent)
+    name = tiny_model.name
+    result = run(models=(name, f"./{name}", f"{name}/"))
+    assert [(cell.model, cell.status) for cell in result.cells] == [(name, "complete")] * 2
+    assert caplog.text.count("are the same; it is run once") == 2
+
+
+def test_copies_of_a_model_whose_folders_fall_together_are_refused(
+    run, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a/b", "a-b"):
+        shutil.copytree(tiny_model, name)
+    with pytest.raises(UserError, match="'a/b' and 'a-b' have the same files"):
+        run(models=("a/b", "a-b"))
+    assert not (tmp_path / "results").exists()
+
+
 def test_bad_input_touches_nothing(run, tmp_path: Path) -> None:
     for arguments, message in (
         ({"models": ()}, "at least one"),
