@@ -12,12 +12,11 @@ from benchmark.executor_config import AdapterConfig, BenchmarkConfig, RequestCon
 from benchmark.results.cells import open_results
 from benchmark.run.devices import choose_devices
 from benchmark.run.jobs import Choice, Chosen
-from benchmark.run.matrix import (
-    MatrixResult,
-    MatrixRun,
-)
-from benchmark.run.models import find_model
-from benchmark.run.plan import named_configs, plan_jobs
+from benchmark.run.matrix import MatrixResult, MatrixRun
+from benchmark.run.models import find_models
+from benchmark.run.plan import named_configs, plan_jobs, plan_tasks
+from benchmark.run.requests import PoolFactory
+from benchmark.run.workers import WorkerPool
 from sparse_attention.config import AttentionConfig
 from sparse_attention.errors import UserError, explain
 
@@ -30,7 +29,7 @@ class BenchmarkExecutor:
     them what they found context by context.
 
     ``gpu_ids`` and ``num_workers``: see ``benchmark.run.devices.choose_devices``.  ``quiet`` shows
-    no progress bar.
+    no progress bar.  ``pool`` makes the workers; None: processes on Ray.
     """
 
     def __init__(
@@ -40,11 +39,13 @@ class BenchmarkExecutor:
         num_workers: int | None = None,
         *,
         quiet: bool = False,
+        pool: PoolFactory | None = None,
     ) -> None:
         self._gpu_ids = gpu_ids
         self._results_dir = results_dir
         self._num_workers = num_workers
         self._quiet = quiet
+        self._pool = pool or WorkerPool
 
     def run_benchmark_matrix(
         self,
@@ -81,19 +82,16 @@ class BenchmarkExecutor:
         except ValidationError as error:
             raise UserError(f"request settings: {explain(error)}.") from error
         devices = choose_devices(self._gpu_ids, self._num_workers)
-        models = [
-            find_model(
-                name,
-                revision=settings.revision,
-                trust_remote_code=settings.trust_remote_code,
-            )
-            for name in dict.fromkeys(model_names)
-        ]
+        models = find_models(
+            model_names,
+            revision=settings.revision,
+            trust_remote_code=settings.trust_remote_code,
+        )
         if not models or not benchmark_configs:
             raise UserError("name at least one model and one benchmark.")
         folder = Path(self._results_dir).expanduser().resolve()
-        jobs = plan_jobs(
-            models, choose, benchmark_configs, settings, requests, devices.kind, folder
-        )
-        jobs = [job for job in jobs if job.cells]
-        return MatrixRun(open_results(folder), jobs, devices, settings, self._quiet).execute()
+        tasks = plan_tasks(models, benchmark_configs, settings, requests, devices.kind)
+        jobs = plan_jobs(tasks, choose, folder)
+        return MatrixRun(
+            open_results(folder), jobs, devices, settings, self._pool, self._quiet
+        ).execute()

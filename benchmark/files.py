@@ -1,15 +1,27 @@
-"""Writing and naming files: atomic writes, canonical JSON, names that are safe in a path."""
+"""Files: atomic writes, canonical JSON, names that are safe in a path, locks."""
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import hashlib
 import json
+import logging
 import os
 import re
 import tempfile
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from sparse_attention.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
+"""What file systems without locks say, such as NFS without lockd, Lustre and some of FUSE."""
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -59,18 +71,41 @@ def safe_name(name: str) -> str:
     return cleaned[-80:].lstrip(".-") or "unnamed"
 
 
-def try_lock(path: Path) -> IO[bytes] | None:
-    """An exclusive lock, held until the file returned is closed or the process ends.
+def distinct_name(name: str) -> str:
+    """``name`` as one component of a path that no other name has: hashed where it was cleaned."""
+    cleaned = safe_name(name)
+    if cleaned == name:
+        return name
+    return f"{cleaned[-73:].lstrip('.-')}-{fingerprint(name)[:6]}"
 
-    None if another process has it.
+
+def try_lock(path: Path) -> ExitStack | None:
+    """An exclusive lock, held until the stack is closed or the process ends.
+
+    None if somebody else has it.  On a file system that has no locks the work goes on without one,
+    and that is said.  Raises ``UserError`` if the file cannot be locked for another reason.
     """
-    file = path.open("ab")
+    # A soft lock, which filelock would fall back to, stays behind when its process is killed.
+    lock = FileLock(path, thread_local=False, fallback_to_soft=False)
+    held = ExitStack()
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
+        lock.acquire(blocking=False)
+    except Timeout:
         return None
-    return file
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise UserError(f"{path} cannot be locked: {error.strerror}.") from error
+        _say_that_nothing_is_locked(str(error.strerror))
+    else:
+        held.callback(lock.release)
+    return held
+
+
+@cache
+def _say_that_nothing_is_locked(cause: str) -> None:
+    logger.warning(
+        "the file system has no locks (%s): let no other run use the same folders meanwhile", cause
+    )
 
 
 def move_aside(path: Path) -> Path:

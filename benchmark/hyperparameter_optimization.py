@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,10 @@ from pydantic import ValidationError
 from benchmark.executor_config import AdapterConfig, BenchmarkConfig, RequestConfig
 from benchmark.files import fingerprint
 from benchmark.generic_config_optimizer import GenericConfigOptimizer
-from benchmark.run.devices import Devices, choose_devices
+from benchmark.run.devices import choose_devices
 from benchmark.run.models import find_model
-from benchmark.run.plan import plan_jobs
+from benchmark.run.plan import plan_tasks
+from benchmark.run.requests import Pool, PoolFactory
 from benchmark.run.workers import WorkerPool
 from benchmark.tuning.cache import GLOBAL, BestConfigCache, CachedResult, Names
 from benchmark.tuning.evaluations import TuningTask
@@ -85,6 +86,7 @@ def optimize(
     gpu_ids: Sequence[int] | None = None,
     num_workers: int | None = None,
     quiet: bool = False,
+    pool: PoolFactory | None = None,
 ) -> dict[str, OptimizedSparseConfig]:
     """The best settings of each config type on the benchmarks, searched unless they are known.
 
@@ -101,6 +103,7 @@ def optimize(
         gpu_ids: devices, as for ``BenchmarkExecutor``.
         num_workers: processes that each hold a model, as for ``BenchmarkExecutor``.
         quiet: no progress bars.
+        pool: makes the workers, as for ``BenchmarkExecutor``.
 
     Raises:
         UserError: for bad input, before anything is computed.
@@ -125,25 +128,23 @@ def optimize(
         if not space.search_space:
             raise UserError(f"config type {name!r} has nothing to search; run it as it is.")
     cache = BestConfigCache(optimization_config.cache_dir)
-    jobs = plan_jobs(
-        [model], lambda *_: {}, benchmarks, settings, requests, devices.kind, cache.folder
-    )
+    planned = plan_tasks([model], benchmarks, settings, requests, devices.kind)
     with ExitStack() as stack:
         tasks = []
-        for job in jobs:
+        for each in planned:
             split = split_samples(
-                job.samples,
+                each.samples,
                 optimization_config.held_out,
                 optimization_config.max_tuning_samples,
                 optimization_config.seed,
             )
-            task = TuningTask(job, split, cache.folder / "evaluations")
+            task = TuningTask(each, split, cache.folder / "evaluations")
             stack.callback(task.close)
             tasks.append(task)
         plan = _Plan(model_name, spaces, tasks, optimization_config, cache)
         plan.look_up()
         if plan.open:
-            _search(plan, devices, settings, quiet)
+            _search(plan, lambda: (pool or WorkerPool)(devices, settings), quiet)
     return plan.result()
 
 
@@ -196,8 +197,8 @@ class _Plan:
                     names = Names(
                         model=model,
                         config_type=config_type,
-                        benchmark=task.job.benchmark.name,
-                        subset=task.job.subset,
+                        benchmark=task.task.benchmark.name,
+                        subset=task.task.subset,
                     )
                     self.open.append(_Open(names, self._key(space, [task]), space, [task]))
             else:
@@ -214,7 +215,7 @@ class _Plan:
             "num_samples": self.settings.num_samples,
             "tasks": {
                 task.name: {
-                    **task.job.key,
+                    **task.task.key,
                     "tuning_ids": task.split.tuning_ids,
                     "held_out_ids": task.split.held_out_ids,
                 }
@@ -266,14 +267,16 @@ class _Plan:
         }
 
 
-def _search(plan: _Plan, devices: Devices, settings: AdapterConfig, quiet: bool) -> None:
+def _search(
+    plan: _Plan, start_pool: Callable[[], AbstractContextManager[Pool]], quiet: bool
+) -> None:
     from benchmark.tuning.search import Search
 
     with ExitStack() as stack:
         studies = plan.start()
         for _, study in studies:
             stack.callback(study.close)
-        pool = stack.enter_context(WorkerPool(devices, settings))
+        pool = stack.enter_context(start_pool())
         progress = TuningProgress([study for _, study in studies], quiet)
         search = Search([study for _, study in studies], plan.settings, pool, progress)
         logger.info("searching: %s", ", ".join(study.name for _, study in studies))

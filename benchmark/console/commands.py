@@ -17,6 +17,7 @@ from benchmark.report.groups import Group, read_groups
 from benchmark.report.tables import print_group
 from benchmark.report.write import write_report
 from benchmark.run.matrix import MatrixResult
+from benchmark.run.requests import PoolFactory
 from benchmark.suite.options import option_value
 from benchmark.suite.registry import benchmark_class, get_benchmark
 from sparse_attention.config import AttentionConfig, load_configs
@@ -26,13 +27,17 @@ from sparse_attention.prompt import PromptSettings
 from sparse_attention.protocol import Protocol
 
 
-def run(options: argparse.Namespace) -> int:
-    """``sparse-bench run``."""
+def run(options: argparse.Namespace, pool: PoolFactory | None = None) -> int:
+    """``sparse-bench run``; ``pool`` as for ``BenchmarkExecutor``."""
     given = vars(options)
     files = named_files(given.get("config_file", []))
     names = given.get("configs") or ([] if files else ["dense"])
     executor = BenchmarkExecutor(
-        given.get("gpu_ids"), options.results_dir, given.get("num_workers"), quiet=options.quiet
+        given.get("gpu_ids"),
+        options.results_dir,
+        given.get("num_workers"),
+        quiet=options.quiet,
+        pool=pool,
     )
     result = executor.run_benchmark_matrix(
         options.models,

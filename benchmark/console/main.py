@@ -5,23 +5,32 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from benchmark.console.parser import build_parser
+
+if TYPE_CHECKING:
+    from benchmark.run.requests import PoolFactory
 
 BAD_INPUT = 2
 INTERRUPTED = 130
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; the exit code."""
+def main(arguments: Sequence[str] | None = None, pool: PoolFactory | None = None) -> int:
+    """Run the command; the exit code.  ``pool`` as for ``BenchmarkExecutor``."""
     options = build_parser().parse_args(arguments)
 
     def command() -> int:
         # Only now, because it takes seconds, which the help need not.
         from benchmark.console import commands
 
-        known = {"run": commands.run, "ls": commands.list_choices, "report": commands.report}
-        return known[options.command](options)
+        match options.command:
+            case "run":
+                return commands.run(options, pool)
+            case "ls":
+                return commands.list_choices(options)
+            case _:
+                return commands.report(options)
 
     return execute(command, "sparse-bench", quiet=getattr(options, "quiet", False))
 

@@ -18,9 +18,11 @@ from benchmark.hyperparameter_optimization import (
     optimize,
 )
 from benchmark.results.cells import open_results
+from benchmark.run.finish import CellResult
 from benchmark.run.jobs import Chosen
-from benchmark.run.matrix import CellResult, MatrixResult
+from benchmark.run.matrix import MatrixResult
 from benchmark.run.ray_session import hold_ray
+from benchmark.run.requests import PoolFactory
 from benchmark.tuning.cache import CachedResult
 from sparse_attention.config import AttentionConfig
 from sparse_attention.config_types import make_config
@@ -40,14 +42,18 @@ class OptimizedBenchmarkExecutor:
         num_workers: int | None = None,
         *,
         quiet: bool = False,
+        pool: PoolFactory | None = None,
     ) -> None:
         """Search as ``optimization_config`` says; the rest is as of ``BenchmarkExecutor``."""
-        self._executor = BenchmarkExecutor(gpu_ids, results_dir, num_workers, quiet=quiet)
+        self._executor = BenchmarkExecutor(
+            gpu_ids, results_dir, num_workers, quiet=quiet, pool=pool
+        )
         self._settings, self._results_dir = optimization_config, results_dir
         self._how: dict[str, Any] = {
             "gpu_ids": gpu_ids,
             "num_workers": num_workers,
             "quiet": quiet,
+            "pool": pool,
         }
 
     @hold_ray()
@@ -151,6 +157,7 @@ def create_optimized_benchmark_executor(
     num_workers: int | None = None,
     *,
     quiet: bool = False,
+    pool: PoolFactory | None = None,
 ) -> OptimizedBenchmarkExecutor:
     """An executor for both phases.
 
@@ -161,8 +168,11 @@ def create_optimized_benchmark_executor(
         results_dir: folder of the matrix's results.
         num_workers: worker processes, as for ``BenchmarkExecutor``.
         quiet: no progress bars.
+        pool: makes the workers of both phases, as for ``BenchmarkExecutor``.
     """
     settings = optimization_config or OptimizationConfig()
     if not enable_optimization:
         settings = settings.model_copy(update={"enabled": False})
-    return OptimizedBenchmarkExecutor(settings, gpu_ids, results_dir, num_workers, quiet=quiet)
+    return OptimizedBenchmarkExecutor(
+        settings, gpu_ids, results_dir, num_workers, quiet=quiet, pool=pool
+    )

@@ -17,11 +17,13 @@ import logging
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from benchmark.files import (
+    distinct_name,
     fingerprint,
     json_document,
     move_aside,
@@ -88,7 +90,7 @@ class CellFiles:
     subset_folder: Path
     label: str
     key: Mapping[str, Any]
-    _lock: IO[bytes] | None = field(default=None, repr=False)
+    _lock: ExitStack | None = field(default=None, repr=False)
 
     @property
     def key_hash(self) -> str:
@@ -98,7 +100,7 @@ class CellFiles:
     @property
     def folder(self) -> Path:
         """``<label>-<hash of the key>`` in the folder of the subset."""
-        return self.subset_folder / f"{safe_name(self.label)}-{self.key_hash}"
+        return self.subset_folder / f"{distinct_name(self.label)}-{self.key_hash}"
 
     @property
     def metrics_path(self) -> Path:
@@ -149,7 +151,7 @@ class CellFiles:
         write_atomic(path, json_document(self.key))
 
     def _report_sibling(self) -> None:
-        pattern = f"{safe_name(self.label)}-{'?' * 8}/key.json"
+        pattern = f"{distinct_name(self.label)}-{'?' * 8}/key.json"
         siblings = [
             (len(list(differing_fields(self.key, key))), path.parent.name, key)
             for path in sorted(self.subset_folder.glob(pattern))

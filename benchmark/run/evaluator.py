@@ -8,7 +8,7 @@ import resource
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ import torch
 from benchmark.executor_config import AdapterConfig
 from benchmark.results.records import Cost, Prediction, Reason, six_digits
 from benchmark.run.prefill_store import PrefillStore
+from benchmark.run.requests import ContextResult
 from benchmark.suite.base import Sample
 from benchmark.suite.fingerprints import context_fingerprint
 from sparse_attention import Context
@@ -30,16 +31,6 @@ from sparse_attention.prompt import (
 )
 
 _CPU_OUT_OF_MEMORY = ("not enough memory: you tried to allocate", "can't allocate memory")
-
-
-@dataclass
-class ContextResult:
-    """Records of the samples of one context, by configuration label."""
-
-    predictions: dict[str, list[Prediction]] = field(default_factory=dict)
-    costs: dict[str, list[Cost]] = field(default_factory=dict)
-    tracebacks: list[str] = field(default_factory=list)
-    """Of the failures, for a log."""
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,9 @@ from typing import Any
 
 from benchmark.results.cells import CellFiles, find_results
 from benchmark.results.records import Cost, Prediction
-from benchmark.run.models import ModelSource
-from benchmark.suite.base import Benchmark, Sample, by_context
+from benchmark.run.task import Task
+from benchmark.suite.base import Sample, by_context
 from sparse_attention.config import AttentionConfig
-from sparse_attention.prompt import PromptSettings
 
 DENSE = AttentionConfig()
 
@@ -31,7 +30,8 @@ class Chosen:
         """Label of the cell's folder: two searches may find the same configuration."""
         if self.tuning is None:
             return label
-        return f"{label}-{self.tuning['mode']}-{self.tuning['search']}"
+        mode = self.tuning["mode"].replace(" ", "-")
+        return f"{label}-{mode}-{self.tuning['search']}"
 
 
 Choice = Callable[[str, str, str], Mapping[str, Chosen]]
@@ -95,21 +95,10 @@ class Cell:
 
 @dataclass
 class Job:
-    """A model on a subset, under all configurations; they share prefills."""
+    """A task under all configurations of a matrix; they share prefills."""
 
-    model: ModelSource
-    benchmark: Benchmark
-    subset: str
-    samples: list[Sample]
-    prompt: PromptSettings
-    key: dict[str, Any]
-    """The key of its cells, but for the configuration."""
-    cells: list[Cell] = field(default_factory=list)
-
-    @property
-    def ids(self) -> list[str]:
-        """Ids of the samples, in order."""
-        return [sample.id for sample in self.samples]
+    task: Task
+    cells: list[Cell]
 
     @property
     def open_cells(self) -> list[Cell]:
@@ -125,7 +114,7 @@ class Job:
         """
         missing = [
             sample
-            for sample in self.samples
+            for sample in self.task.samples
             if any(sample.id not in cell.predictions for cell in self.open_cells)
         ]
         return by_context(missing)

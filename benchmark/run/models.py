@@ -6,7 +6,9 @@ Nothing here loads weights: a finished matrix is recognised from these facts alo
 from __future__ import annotations
 
 import hashlib
+import logging
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +20,8 @@ from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrained
 from benchmark.embedded import MODEL_NAME, MODEL_PATH
 from benchmark.files import file_sha256
 from sparse_attention.errors import UserError, first_line, nearest
+
+logger = logging.getLogger(__name__)
 
 _WEIGHT_SUFFIXES = (".safetensors", ".bin", ".json", ".model", ".txt", ".jinja")
 
@@ -93,6 +97,19 @@ def find_model(
     if name == MODEL_NAME or path.is_absolute() or name.startswith((".", "~")) or path.exists():
         raise UserError(f"model {name!r}: {path} is not a folder with a model.")
     return _find_on_hub(name, revision, trust_remote_code)
+
+
+def find_models(
+    names: Iterable[str], *, revision: str | None = None, trust_remote_code: bool = False
+) -> list[ModelSource]:
+    """``find_model`` for several; one that has two names is taken once, under the first one."""
+    found: dict[tuple[str, str | None], ModelSource] = {}
+    for name in names:
+        model = find_model(name, revision=revision, trust_remote_code=trust_remote_code)
+        first = found.setdefault((model.location, model.revision), model)
+        if first.name != name:
+            logger.warning("models %r and %r are the same; it is run once", first.name, name)
+    return list(found.values())
 
 
 def _find_on_hub(name: str, revision: str | None, trust_remote_code: bool) -> ModelSource:

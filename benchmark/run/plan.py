@@ -1,8 +1,7 @@
-"""The plan of a matrix run: its jobs, and checks of all that can be known beforehand."""
+"""The plan of a run: its tasks and jobs, and checks of all that can be known beforehand."""
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,17 +9,16 @@ from typing import Any
 
 from benchmark.embedded import MODEL_NAME
 from benchmark.executor_config import AdapterConfig, BenchmarkConfig, RequestConfig
-from benchmark.files import json_document
-from benchmark.results.cells import CellFiles, subset_folder
+from benchmark.results.cells import CellFiles
 from benchmark.results.key import (
     FORMAT,
-    config_document,
     library_versions,
     method_sources_fingerprint,
 )
 from benchmark.run.embedded_defaults import embedded_defaults
 from benchmark.run.jobs import DENSE, Cell, Choice, Job
 from benchmark.run.models import ModelSource
+from benchmark.run.task import Task
 from benchmark.suite.base import Benchmark, Sample, by_context
 from benchmark.suite.fingerprints import samples_fingerprint, tokenizer_fingerprint
 from benchmark.suite.registry import get_benchmark
@@ -57,50 +55,77 @@ def named_configs(
     return named
 
 
-def plan_jobs(
+def plan_tasks(
     models: Sequence[ModelSource],
-    choose: Choice,
     benchmarks: Sequence[BenchmarkConfig],
     settings: AdapterConfig,
     requests: RequestConfig,
     device_type: str,
-    results: Path,
-) -> list[Job]:
-    """All jobs of a matrix, models one after the other; writes nothing.
+) -> list[Task]:
+    """All subsets under all models, models one after the other; what is named twice once.
 
     Raises ``UserError`` for every name, option or data file that is not usable.
     """
     instances = [_instances(model, benchmarks) for model in models]
-    jobs = []
+    tasks: dict[str, Task] = {}
     for model, own in zip(models, instances, strict=True):
         _check_layers(model, settings)
         for config, benchmark in own:
             usable = getattr(benchmark, "supported_subsets", benchmark.subsets)
-            for subset in dict.fromkeys(usable if config.subsets is None else config.subsets):
-                everything = benchmark.samples(subset, model.tokenizer)
-                samples = select_samples(everything, requests.max_requests, subset)
-                _check_samples(benchmark, subset, samples)
-                prompt = settings.prompt_for(benchmark.prompt_settings(subset))
-                _check_lengths(model, samples, prompt)
-                key = _shared_key(model, benchmark, subset, samples, settings, requests)
-                key["prompt"] = prompt.model_dump(mode="json")
-                key["prompt_overrides"] = settings.prompt.model_dump(
-                    mode="json", exclude_unset=True
+            for subset in usable if config.subsets is None else config.subsets:
+                task = _task(model, benchmark, subset, settings, requests, device_type)
+                tasks.setdefault(task.id, task)
+    return list(tasks.values())
+
+
+def plan_jobs(tasks: Sequence[Task], choose: Choice, results: Path) -> list[Job]:
+    """The jobs of a matrix on ``tasks``; writes nothing.
+
+    Raises ``UserError`` for a configuration that cannot run on the model, and for two models that
+    are the same under names that the results folder cannot tell apart.
+    """
+    jobs = []
+    owners: dict[Path, str] = {}
+    for task in tasks:
+        chosen = choose(task.model.name, task.benchmark.name, task.subset)
+        _check_methods(task.model, {label: one.config for label, one in chosen.items()})
+        folder = task.folder(results)
+        cells = [
+            Cell(label, one, CellFiles(folder, one.file_label(label), task.key_of(one.config)))
+            for label, one in chosen.items()
+        ]
+        for cell in cells:
+            owner = owners.setdefault(cell.files.folder, task.model.name)
+            if owner != task.model.name:
+                raise UserError(
+                    f"models {owner!r} and {task.model.name!r} have the same files, and their "
+                    "results would lie in one folder; name one of them."
                 )
-                key["device_type"] = device_type
-                folder = subset_folder(results, model.name, benchmark.name, subset)
-                chosen = choose(model.name, benchmark.name, subset)
-                _check_methods(model, {label: one.config for label, one in chosen.items()})
-                cells = [
-                    Cell(
-                        label,
-                        one,
-                        CellFiles(folder, one.file_label(label), config_key(key, one.config)),
-                    )
-                    for label, one in chosen.items()
-                ]
-                jobs.append(Job(model, benchmark, subset, samples, prompt, key, cells))
+        if cells:
+            jobs.append(Job(task, cells))
     return jobs
+
+
+def _task(
+    model: ModelSource,
+    benchmark: Benchmark,
+    subset: str,
+    settings: AdapterConfig,
+    requests: RequestConfig,
+    device_type: str,
+) -> Task:
+    everything = benchmark.samples(subset, model.tokenizer)
+    samples = select_samples(everything, requests.max_requests, subset)
+    _check_samples(benchmark, subset, samples)
+    prompt = settings.prompt_for(benchmark.prompt_settings(subset))
+    _check_lengths(model, samples, prompt)
+    key = {
+        **_shared_key(model, benchmark, subset, samples, settings, requests),
+        "prompt": prompt.model_dump(mode="json"),
+        "prompt_overrides": settings.prompt.model_dump(mode="json", exclude_unset=True),
+        "device_type": device_type,
+    }
+    return Task(model, benchmark, subset, samples, prompt, key)
 
 
 def _instances(
@@ -116,11 +141,6 @@ def _instances(
                 raise unknown_name(f"subset of {benchmark.name}", subset, benchmark.subsets)
         instances.append((config, benchmark))
     return instances
-
-
-def config_key(shared: Mapping[str, Any], config: AttentionConfig) -> dict[str, Any]:
-    """The key of a cell, in the form in which ``key.json`` reads back, to be compared with it."""
-    return json.loads(json_document({**shared, "config": config_document(config)}))
 
 
 def _shared_key(

@@ -50,8 +50,6 @@ class MatrixProgress:
                 TimeRemainingColumn(),
                 console=STDERR,
             )
-        self._bar_ids: dict[int, TaskID] = {}
-        self._starts: dict[int, tuple[str, float]] = {}
 
     def __enter__(self) -> Self:
         if self._bar is not None:
@@ -62,23 +60,29 @@ class MatrixProgress:
         if self._bar is not None:
             self._bar.stop()
 
-    def start(self, job: int, name: str, samples: int) -> None:
-        """Show a bar for a job; say that it begins where there is no terminal."""
-        self._starts[job] = name, time.monotonic()
-        if self._bar is not None:
-            self._bar_ids[job] = self._bar.add_task(name, total=samples)
+    def start(self, name: str, samples: int) -> JobProgress:
+        """A job of so many samples begins."""
+        return JobProgress(name, samples, self._bar)
+
+
+class JobProgress:
+    """How far one job is: a row of the bar, or log lines where there is none."""
+
+    def __init__(self, name: str, samples: int, bar: Progress | None) -> None:
+        self._name, self._bar = name, bar
+        self._start = time.monotonic()
+        self._row: TaskID | None = None
+        if bar is not None:
+            self._row = bar.add_task(name, total=samples)
         else:
             logger.info("%s: %d samples", name, samples)
 
-    def advance(self, job: int, samples: int) -> None:
-        """Samples of a job are done under all its configurations."""
-        if self._bar is not None:
-            self._bar.advance(self._bar_ids[job], samples)
+    def advance(self, samples: int) -> None:
+        """Samples are done under all configurations."""
+        if self._bar is not None and self._row is not None:
+            self._bar.advance(self._row, samples)
 
-    def finish(self, job: int) -> None:
-        """A job is done; nothing is said of one that had nothing to do."""
-        if job not in self._starts:
-            return
-        name, start = self._starts.pop(job)
+    def finish(self) -> None:
+        """The job is done."""
         if self._bar is None:
-            logger.info("%s: done after %.1f s", name, time.monotonic() - start)
+            logger.info("%s: done after %.1f s", self._name, time.monotonic() - self._start)

@@ -5,22 +5,17 @@ from __future__ import annotations
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from typing import Any, Self
 
 from benchmark.executor_config import AdapterConfig
-from benchmark.results.records import Prediction
 from benchmark.run.devices import Devices
-from benchmark.run.evaluator import ContextResult, Evaluator, describe_error
+from benchmark.run.evaluator import Evaluator, describe_error
 from benchmark.run.ray_session import hold_ray, python_path, start_ray
-from benchmark.suite.base import Sample
-from benchmark.suite.fingerprints import context_fingerprint
-from sparse_attention.config import AttentionConfig
+from benchmark.run.requests import ContextResult, ModelFailure, Request
 from sparse_attention.errors import UserError
 from sparse_attention.hf.adapter import HuggingFaceAdapter
-from sparse_attention.prompt import PromptSettings
 
 logger = logging.getLogger(__name__)
 
@@ -29,53 +24,6 @@ _ATTEMPTS = 2
 cause may lie elsewhere; no more, because each costs a new process that loads the model."""
 _DEATHS_IN_A_ROW = 10
 """Deaths without a result in between after which the cause is not the samples, and the run ends."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """Samples of one context, to be answered under all configurations."""
-
-    model: str
-    """Folder or hub name."""
-    revision: str | None
-    samples: tuple[Sample, ...]
-    configs: Mapping[str, AttentionConfig]
-    prompt: PromptSettings
-    scope: str
-    """Names the subset; keys random draws together with the sample's id."""
-
-
-@dataclass(frozen=True)
-class ModelFailure:
-    """The model of a request could not be loaded."""
-
-    message: str
-    by_user: bool
-    """Whether the cause is the user's to mend."""
-
-
-@dataclass(frozen=True)
-class WorkerDeath:
-    """Every worker that tried the request died."""
-
-    detail: str
-
-    def predictions(self, request: Request) -> list[Prediction]:
-        """Failed predictions for the samples of the request."""
-        return [
-            Prediction.unanswered(
-                "failed",
-                "worker_died",
-                self.detail,
-                id=sample.id,
-                task=sample.task,
-                context=context_fingerprint(sample.context),
-            )
-            for sample in request.samples
-        ]
-
-
-Outcome = ContextResult | ModelFailure | WorkerDeath
 
 
 class EvaluationWorker:
@@ -92,7 +40,7 @@ class EvaluationWorker:
         self._loaded: tuple[str, str | None] | None = None
         self._evaluator: Evaluator | None = None
 
-    def evaluate(self, request: Request) -> ContextResult | ModelFailure:
+    def evaluate(self, request: Request) -> ContextResult:
         """Answer a request, loading its model first where it is not the last one."""
         wanted = (request.model, request.revision)
         if self._evaluator is None or self._loaded != wanted:
@@ -101,9 +49,10 @@ class EvaluationWorker:
             try:
                 self._evaluator = self._load(request)
             except UserError as error:
-                return ModelFailure(str(error), by_user=True)
+                return ContextResult(model_failure=ModelFailure(str(error), by_user=True))
             except Exception as error:
-                return ModelFailure(describe_error(error), by_user=False)
+                failure = ModelFailure(describe_error(error), by_user=False)
+                return ContextResult(model_failure=failure)
             self._loaded = wanted
         return self._evaluator.evaluate(
             request.samples, request.configs, request.prompt, request.scope
@@ -169,20 +118,15 @@ class WorkerPool:
 
     def run(
         self, take: Callable[[int], Request | None], *, poll: float | None = None
-    ) -> Iterator[tuple[Request, Outcome]]:
-        """Answer requests until there is none; outcomes come in the order of completion.
-
-        ``take`` gives a worker that is free its next request, or None; it is asked again whenever
-        one is done, and every ``poll`` seconds if that is given.  A worker that dies is replaced,
-        and its request is tried once more.
-        """
+    ) -> Iterator[tuple[Request, ContextResult]]:
+        """See ``Pool``.  A worker that dies is replaced, and its request is tried once more."""
         import ray
 
         retries: deque[tuple[Request, int]] = deque()
         idle = deque(self._actors)
         running: dict[Any, tuple[int, Request, int]] = {}
         deaths = 0
-        finished: tuple[Request, Outcome] | None = None
+        finished: tuple[Request, ContextResult] | None = None
         while True:
             for worker in list(idle):
                 if retries:
@@ -217,4 +161,7 @@ class WorkerPool:
                 if attempt < _ATTEMPTS:
                     retries.append((request, attempt + 1))
                 else:
-                    finished = request, WorkerDeath(describe_error(error))
+                    finished = (
+                        request,
+                        ContextResult.all_failed(request, "worker_died", describe_error(error)),
+                    )

@@ -6,10 +6,13 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmark.console.main import execute
 from benchmark.console.parser import HelpFormatter, add_selection, add_settings
+
+if TYPE_CHECKING:
+    from benchmark.run.requests import PoolFactory
 
 PROGRAM = "run_optimized_benchmarks.py"
 _DEFAULT_CACHE = "./results/hyperparameter_cache"
@@ -133,7 +136,7 @@ def _search_space(texts: Sequence[str]) -> dict[str, Any]:
     return space
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace, pool: PoolFactory | None) -> int:
     """Both phases; the exit code."""
     from benchmark.console.commands import adapter_config, benchmarks, named_files, show_result
     from benchmark.optimizer.optimized_executor import create_optimized_benchmark_executor
@@ -145,6 +148,7 @@ def run(options: argparse.Namespace) -> int:
         results_dir=options.results_dir,
         num_workers=given.get("num_workers"),
         quiet=options.quiet,
+        pool=pool,
     )
     result = executor.run_benchmark_matrix(
         options.models,
@@ -156,10 +160,10 @@ def run(options: argparse.Namespace) -> int:
     return show_result(result)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the program; the exit code."""
+def main(arguments: Sequence[str] | None = None, pool: PoolFactory | None = None) -> int:
+    """Run the program; the exit code.  ``pool`` as for ``BenchmarkExecutor``."""
     options = build_parser().parse_args(arguments)
-    return execute(lambda: run(options), PROGRAM, quiet=options.quiet)
+    return execute(lambda: run(options, pool), PROGRAM, quiet=options.quiet)
 
 
 if __name__ == "__main__":

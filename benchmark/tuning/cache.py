@@ -12,6 +12,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -150,7 +151,7 @@ class BestConfigCache:
             raise UserError(f"cache {self.folder} cannot be written: {error.strerror}") from error
         return path
 
-    def _locked(self) -> Any:
+    def _locked(self) -> ExitStack:
         end = time.monotonic() + _LOCK_SECONDS
         while (lock := try_lock(self.folder / ".lock")) is None:
             if time.monotonic() > end:

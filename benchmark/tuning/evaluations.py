@@ -11,19 +11,19 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from benchmark.files import fingerprint, json_document, move_aside, try_lock, write_atomic
-from benchmark.results.cells import subset_folder
 from benchmark.results.journal import append_records, read_records
 from benchmark.results.key import config_document
 from benchmark.results.metrics import score_predictions
 from benchmark.results.records import Prediction, Record, Text
 from benchmark.run.evaluator import describe_error
-from benchmark.run.jobs import Job
+from benchmark.run.task import Task
 from benchmark.tuning.objectives import Measured
 from benchmark.tuning.splits import Context, Split
 from sparse_attention.config import AttentionConfig
@@ -58,33 +58,32 @@ def config_hash(config: AttentionConfig) -> str:
 class TuningTask:
     """One model on one subset: its samples in two parts, and the answers to them so far."""
 
-    def __init__(self, job: Job, split: Split, folder: Path) -> None:
+    def __init__(self, task: Task, split: Split, folder: Path) -> None:
         """Read what is known already; other processes write elsewhere until ``close``.
 
         Args:
-            job: model, benchmark, samples and the key of their answers.
+            task: the samples and the key of their answers.
             split: of the samples.
             folder: of all evaluations.
         """
-        self.job, self.split = job, split
-        place = subset_folder(folder, job.model.name, job.benchmark.name, job.subset)
-        self._folder = place / fingerprint(job.key)[:8]
-        self._locks: list[IO[bytes]] = []
+        self.task, self.split = task, split
+        self._folder = task.folder(folder) / fingerprint(task.key)[:8]
+        self._locks: list[ExitStack] = []
         self._answers: dict[str, Prediction] = {}
         self._open()
 
     @property
     def name(self) -> str:
         """``benchmark_subset``, as in cache keys."""
-        return f"{self.job.benchmark.name}_{self.job.subset}"
+        return f"{self.task.benchmark.name}_{self.task.subset}"
 
     def _open(self) -> None:
         key_file = self._folder / "key.json"
-        if self._folder.exists() and not _holds(key_file, self.job.key):
+        if self._folder.exists() and not _holds(key_file, self.task.key):
             move_aside(self._folder)
         self._folder.mkdir(parents=True, exist_ok=True)
         if not key_file.exists():
-            write_atomic(key_file, json_document(self.job.key))
+            write_atomic(key_file, json_document(self.task.key))
         for number in count(1):
             path = self._folder / f"evaluations-{number}.jsonl"
             known = path.exists()
@@ -131,7 +130,7 @@ class TuningTask:
         samples = [sample for context in contexts for sample in context]
         known = [self.answer(name, sample.id) for sample in samples]
         found = {prediction.id: prediction for prediction in known if prediction is not None}
-        scored, _ = score_predictions(self.job.benchmark, samples, found)
+        scored, _ = score_predictions(self.task.benchmark, samples, found)
         return [scored[sample.id] for sample in samples]
 
     def measure(self, name: str, contexts: Sequence[Context]) -> Measured | Failure:

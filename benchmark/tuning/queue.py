@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmark.run.evaluator import ContextResult
-from benchmark.run.workers import ModelFailure, Outcome, Request
+from benchmark.run.requests import ContextResult, Request
 from benchmark.tuning.evaluations import TuningTask
 from benchmark.tuning.splits import Context
 from sparse_attention.config import AttentionConfig
@@ -38,7 +37,7 @@ class EvaluationQueue:
 
     def __init__(self) -> None:
         self._owner: dict[tuple[str, str], int] = {}
-        self._running: dict[int, tuple[Request, TuningTask]] = {}
+        self._tasks: dict[str, TuningTask] = {}
         self._busy: set[tuple[str, str, str]] = set()
 
     def take(self, worker: int, wants: Sequence[Want]) -> Request | None:
@@ -61,30 +60,20 @@ class EvaluationQueue:
         task = waiting[place][0].task
         configs = {want.name: want.config for want in waiting[place]}
         self._busy.update((*place, name) for name in configs)
-        request = Request(
-            task.job.model.location,
-            task.job.model.revision,
-            contexts[place],
-            configs,
-            task.job.prompt,
-            f"{task.job.benchmark.name}/{task.job.subset}",
-        )
-        self._running[id(request)] = request, task
-        return request
+        self._tasks[task.task.id] = task
+        return task.task.request(contexts[place], configs)
 
-    def record(self, request: Request, outcome: Outcome) -> None:
+    def record(self, request: Request, result: ContextResult) -> None:
         """Keep what came of a request.
 
         Raises:
             UserError: if the model cannot be loaded.
         """
-        _, task = self._running.pop(id(request))
+        task = self._tasks[request.task]
         first = request.samples[0].id
         self._busy.difference_update((task.name, first, name) for name in request.configs)
-        if isinstance(outcome, ModelFailure):
-            raise UserError(f"model {task.job.model.name} cannot be loaded: {outcome.message}")
-        for name in request.configs:
-            if isinstance(outcome, ContextResult):
-                task.add(name, outcome.predictions[name])
-            else:
-                task.add(name, outcome.predictions(request))
+        if result.model_failure is not None:
+            name = task.task.model.name
+            raise UserError(f"model {name} cannot be loaded: {result.model_failure.message}")
+        for name, predictions in result.predictions.items():
+            task.add(name, predictions)

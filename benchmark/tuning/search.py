@@ -15,13 +15,14 @@ import threading
 import time
 from collections.abc import Sequence
 from typing import Any
+from uuid import uuid4
 
 import ray
 from ray import tune
 from ray.tune.search import Searcher
 
 from benchmark.run.ray_session import trial_resources
-from benchmark.run.workers import WorkerPool
+from benchmark.run.requests import Pool
 from benchmark.tuning.progress import TuningProgress
 from benchmark.tuning.queue import EvaluationQueue, Want
 from benchmark.tuning.settings import OptimizationConfig
@@ -62,7 +63,7 @@ class Search:
         self,
         studies: Sequence[Study],
         settings: OptimizationConfig,
-        pool: WorkerPool,
+        pool: Pool,
         progress: TuningProgress,
     ) -> None:
         """Prepare; ``progress`` is told of every trial that ends."""
@@ -95,14 +96,14 @@ class Search:
             os.environ.setdefault(key, value)
         if self._settings.time_limit is not None:
             self._end = time.monotonic() + self._settings.time_limit
-        name = f"sparse-bench-mailbox-{os.getpid()}-{id(self)}"
+        name = f"sparse-bench-mailbox-{uuid4()}"
         self._mailbox: Any = ray.remote(Mailbox).options(name=name, num_cpus=0).remote()
         thread = threading.Thread(target=self._tune, args=(name,), daemon=True)
         thread.start()
         # The thread itself ends later: Ray Tune waits some seconds for idle processes to go.
         while thread.is_alive() and not self._is_over():
-            for request, outcome in self._pool.run(self._take, poll=_POLL):
-                self._queue.record(request, outcome)
+            for request, result in self._pool.run(self._take, poll=_POLL):
+                self._queue.record(request, result)
                 self._advance()
             self._reply()
             time.sleep(_POLL)
@@ -111,8 +112,8 @@ class Search:
 
     def evaluate(self, wants: Sequence[Want]) -> None:
         """Evaluate what no trial asks for, such as winners on samples held out."""
-        for request, outcome in self._pool.run(lambda worker: self._queue.take(worker, wants)):
-            self._queue.record(request, outcome)
+        for request, result in self._pool.run(lambda worker: self._queue.take(worker, wants)):
+            self._queue.record(request, result)
 
     def _is_over(self) -> bool:
         with self._mutex:

@@ -7,9 +7,7 @@ import pytest
 from local_pool import LocalPool
 from toy_benchmark import save_tiny_model
 
-from benchmark import hyperparameter_optimization
 from benchmark.console.main import main
-from benchmark.run import matrix
 from sparse_attention.hf.adapter import HuggingFaceAdapter
 
 
@@ -23,13 +21,6 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def adapter(tiny_model: Path) -> HuggingFaceAdapter:
     return HuggingFaceAdapter.load(str(tiny_model))
-
-
-@pytest.fixture
-def local_pools(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Models run in this process."""
-    for module in (hyperparameter_optimization, matrix):
-        monkeypatch.setattr(module, "WorkerPool", LocalPool)
 
 
 @pytest.fixture(scope="session")
@@ -46,9 +37,7 @@ def sample_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
             command = ["run", "--quiet", "--gpu-ids", "--models", "embedded", "--benchmarks", name]
             command += ["--option", f"{name}.source=samples", "--configs", "dense", "sink_local"]
             command += ["--results-dir", str(folder), *arguments]
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(matrix, "WorkerPool", LocalPool)
-                assert main(command) == 0
+            assert main(command, LocalPool) == 0
             done[name, *arguments] = folder
         return done[name, *arguments]
 

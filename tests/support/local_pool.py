@@ -10,7 +10,8 @@ import torch
 
 from benchmark.executor_config import AdapterConfig
 from benchmark.run.devices import Devices
-from benchmark.run.workers import EvaluationWorker, Outcome, Request
+from benchmark.run.requests import ContextResult, Request
+from benchmark.run.workers import EvaluationWorker
 
 
 class LocalPool:
@@ -36,7 +37,7 @@ class LocalPool:
 
     def run(
         self, take: Callable[[int], Request | None], *, poll: float | None = None
-    ) -> Iterator[tuple[Request, Outcome]]:
+    ) -> Iterator[tuple[Request, ContextResult]]:
         while (request := take(0)) is not None:
             time.sleep(self._pause)
             type(self).requests += 1

@@ -9,7 +9,6 @@ from local_pool import LocalPool
 
 from benchmark.executor import BenchmarkExecutor
 from benchmark.executor_config import BenchmarkConfig
-from benchmark.run import matrix
 from sparse_attention.config_types import make_config
 
 CONFIGS = [
@@ -20,8 +19,7 @@ CONFIGS = [
 BENCHMARK = BenchmarkConfig("toy", ["first", "second"], {"contexts": 10})
 
 if __name__ == "__main__":
-    matrix.WorkerPool = LocalPool  # type: ignore[misc, assignment]
-    result = BenchmarkExecutor([], sys.argv[2], quiet=True).run_benchmark_matrix(
+    result = BenchmarkExecutor([], sys.argv[2], quiet=True, pool=LocalPool).run_benchmark_matrix(
         [sys.argv[1]], CONFIGS, [BENCHMARK]
     )
     sys.exit(result.exit_code)

@@ -12,6 +12,7 @@ from benchmark.hyperparameter_optimization import (
     OptimizedSparseConfig,
     optimize,
 )
+from benchmark.run.requests import PoolFactory
 
 BENCHMARK = BenchmarkConfig("toy", ["first", "second"], {"contexts": 12})
 TASKS = {"toy_first", "toy_second"}
@@ -19,7 +20,11 @@ TYPES = ("sink_local", "oracle_top_k")
 
 
 def search(
-    model: str, cache: str, types: tuple[str, ...] = TYPES, **settings: object
+    model: str,
+    cache: str,
+    types: tuple[str, ...] = TYPES,
+    pool: PoolFactory | None = None,
+    **settings: object,
 ) -> dict[str, OptimizedSparseConfig]:
     return optimize(
         model,
@@ -37,6 +42,7 @@ def search(
         gpu_ids=[],
         num_workers=1,
         quiet=True,
+        pool=pool,
     )
 
 

@@ -14,21 +14,19 @@ from benchmark.console.main import main
 from benchmark.embedded import SUPPORTED_TASKS
 from benchmark.executor_config import BenchmarkConfig
 from benchmark.report.groups import read_groups
-from benchmark.run import matrix
 from benchmark.run.embedded_defaults import embedded_defaults
 from sparse_attention.config import load_configs
 from sparse_attention.config_types import make_config
 
 
 @pytest.fixture(autouse=True)
-def _in_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(matrix, "WorkerPool", LocalPool)
+def _in_a_new_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
 
 def run(model: Path, *arguments: str) -> int:
     start = ["run", "--quiet", "--gpu-ids", "--models", str(model), "--benchmarks", "toy"]
-    return main([*start, *arguments])
+    return main([*start, *arguments], LocalPool)
 
 
 def test_run_and_report(

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from local_pool import LocalPool
 from toy_benchmark import Toy
 from toy_search import BENCHMARK, TYPES, search
 
@@ -17,14 +18,12 @@ from sparse_attention.config_types import make_config
 from sparse_attention.hf.adapter import HuggingFaceAdapter
 from sparse_attention.prompt import PromptSettings, encode_prompt
 
-pytestmark = pytest.mark.usefixtures("local_pools")
-
 
 def test_tuned_settings_reach_the_attention(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Each task's own winner is what reads the cache in phase 2."""
-    found = search(str(tiny_model), str(tmp_path / "cache"), TYPES[:1], num_samples=2)
+    found = search(str(tiny_model), str(tmp_path / "cache"), TYPES[:1], LocalPool, num_samples=2)
     by_task = {}
     for number, (task, result) in enumerate(found["sink_local"].results.items()):
         config = make_config("sink_local", sink_size=1 + number, window_size=3 + 4 * number)
@@ -38,6 +37,7 @@ def test_tuned_settings_reach_the_attention(
         results_dir=tmp_path / "results",
         num_workers=1,
         quiet=True,
+        pool=LocalPool,
     )
     result = tuned_executor.run_benchmark_matrix(
         [str(tiny_model)], [("dense", None), ("sink_local", None)], [BENCHMARK]
@@ -87,10 +87,12 @@ def test_fixed_and_dense_configurations_are_not_searched(
 
     monkeypatch.setattr(optimized_executor, "optimize", refuse)
     run = [str(tiny_model)], [("dense", None), ("mine", make_config("local_masker"))], [BENCHMARK]
-    tuned_executor = create_optimized_benchmark_executor([], results_dir=tmp_path / "a", quiet=True)
+    tuned_executor = create_optimized_benchmark_executor(
+        [], results_dir=tmp_path / "a", quiet=True, pool=LocalPool
+    )
     assert tuned_executor.run_benchmark_matrix(*run).exit_code == 0
     tuned_executor = create_optimized_benchmark_executor(
-        [], enable_optimization=False, results_dir=tmp_path / "b", quiet=True
+        [], enable_optimization=False, results_dir=tmp_path / "b", quiet=True, pool=LocalPool
     )
     result = tuned_executor.run_benchmark_matrix(
         [str(tiny_model)], [("local_masker", None)], [BENCHMARK]

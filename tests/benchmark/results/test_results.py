@@ -1,14 +1,28 @@
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import logging
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from benchmark.files import fingerprint, json_line, move_aside, safe_name, write_atomic
+from benchmark import files
+from benchmark.files import (
+    distinct_name,
+    fingerprint,
+    json_line,
+    move_aside,
+    safe_name,
+    try_lock,
+    write_atomic,
+)
 from benchmark.results.cells import CellFiles, find_results, open_results, subset_folder
 from benchmark.results.key import differing_fields
 from benchmark.results.records import Cost, Prediction, Record, six_digits
@@ -331,6 +345,55 @@ def test_a_second_writer_is_kept_out(cell: CellFiles) -> None:
     second.unlock()
 
 
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_without_locks_the_work_goes_on_and_that_is_said_once(
+    cell: CellFiles,
+    code: int,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    files._say_that_nothing_is_locked.cache_clear()
+    for _ in range(2):
+        cell.lock()
+        cell.unlock()
+    assert caplog.text.count(f"the file system has no locks ({os.strerror(code)})") == 1
+
+
+def test_a_lock_that_may_not_be_taken_is_a_message(
+    cell: CellFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(*_: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(UserError, match="cannot be locked: Operation not permitted"):
+        cell.lock()
+
+
+def test_a_killed_process_leaves_no_lock(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    program = (
+        "import sys, time; from pathlib import Path; from benchmark.files import try_lock; "
+        "lock = try_lock(Path(sys.argv[1])); print(lock is not None, flush=True); time.sleep(60)"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(path)], env=environment, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"True\n"
+        assert try_lock(path) is None
+        holder.kill()
+        holder.wait()
+    lock = try_lock(path)
+    assert lock is not None
+    lock.close()
+
+
 def test_results_folder(tmp_path: Path) -> None:
     made = open_results(tmp_path / "new" / "results")
     assert open_results(made) == made
@@ -356,6 +419,17 @@ def test_names_are_safe_in_a_path(name: str) -> None:
     assert "/" not in safe
     assert not safe.startswith(".")
     assert safe_name(safe) == safe
+
+
+@given(st.text(), st.text())
+@example("top 1", "top-1")
+@example("小", "大")
+@example("x" * 81, "y" + "x" * 80)
+def test_different_labels_have_different_folders(one: str, other: str) -> None:
+    names = distinct_name(one), distinct_name(other)
+    assert (names[0] == names[1]) == (one == other)
+    for name in names:
+        assert safe_name(name) == name, "it is found again under its own name"
 
 
 def test_a_path_as_model_name_stays_inside(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ from local_pool import LocalPool
 
 from benchmark.executor import BenchmarkExecutor
 from benchmark.executor_config import AdapterConfig, BenchmarkConfig
-from benchmark.run import matrix
 from benchmark.run.matrix import MatrixResult
-from benchmark.run.workers import ModelFailure, Outcome, Request, WorkerDeath, WorkerPool
+from benchmark.run.requests import ContextResult, ModelFailure, PoolFactory, Request
+from benchmark.run.workers import WorkerPool
 from sparse_attention.config import AttentionConfig
 from sparse_attention.config_types import make_config
 from sparse_attention.errors import UserError
@@ -26,32 +27,32 @@ CONFIGS: list[tuple[str, AttentionConfig | None]] = [("dense", None), ("edges", 
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, tiny_model: Path, tmp_path: Path):
-    monkeypatch.setattr(matrix, "WorkerPool", LocalPool)
-
+def run(tiny_model: Path, tmp_path: Path):
     def run_matrix(
         configs=CONFIGS,
         subsets: tuple[str, ...] = ("first",),
         models: tuple[str, ...] = (str(tiny_model),),
         settings: AdapterConfig | None = None,
+        pool: PoolFactory = LocalPool,
         **requests: Any,
     ) -> MatrixResult:
-        return BenchmarkExecutor([], tmp_path / "results", quiet=True).run_benchmark_matrix(
+        executor = BenchmarkExecutor([], tmp_path / "results", quiet=True, pool=pool)
+        return executor.run_benchmark_matrix(
             list(models), configs, [BenchmarkConfig("toy", subsets)], settings, requests
         )
 
     return run_matrix
 
 
-def pool_that(monkeypatch: pytest.MonkeyPatch, change) -> None:
-    """Put a pool in place whose outcomes ``change(request, outcome)`` replaces."""
+def pool_that(change: Callable[[Request, ContextResult], ContextResult]) -> PoolFactory:
+    """Pools whose results ``change(request, result)`` replaces."""
 
     class Changed(LocalPool):
         def run(self, take):
-            for request, outcome in super().run(take):
-                yield request, change(request, outcome)
+            for request, result in super().run(take):
+                yield request, change(request, result)
 
-    monkeypatch.setattr(matrix, "WorkerPool", Changed)
+    return Changed
 
 
 def test_a_finished_cell(run) -> None:
@@ -125,14 +126,13 @@ def test_metrics_are_derived_again_from_the_files(run) -> None:
     assert LocalPool.requests == before
 
 
-def test_failures_are_holes_and_are_tried_again(run, monkeypatch: pytest.MonkeyPatch) -> None:
-    pool_that(
-        monkeypatch,
-        lambda request, outcome: (
-            WorkerDeath("SIGKILL") if request.samples[0].id == "first-1-0" else outcome
-        ),
-    )
-    result = run()
+def test_failures_are_holes_and_are_tried_again(run) -> None:
+    def change(request: Request, result: ContextResult) -> ContextResult:
+        if request.samples[0].id == "first-1-0":
+            return ContextResult.all_failed(request, "worker_died", "SIGKILL")
+        return result
+
+    result = run(pool=pool_that(change))
     assert result.exit_code == 1
     cell = result.cells[1]
     assert cell.status == "incomplete"
@@ -140,7 +140,6 @@ def test_failures_are_holes_and_are_tried_again(run, monkeypatch: pytest.MonkeyP
     assert cell.metrics["failures"] == {"worker_died": 2}
     assert cell.metrics["score"]["samples"] == 6
     assert "2 failed (worker_died)" in cell.message
-    monkeypatch.setattr(matrix, "WorkerPool", LocalPool)
     before = LocalPool.requests
     again = run()
     assert again.exit_code == 0
@@ -156,23 +155,55 @@ def test_a_benchmark_that_cannot_score_does_not_stop_the_others(run, tmp_path: P
     assert "Traceback" in (tmp_path / "results" / "errors.log").read_text()
 
 
-def test_a_model_that_cannot_be_loaded(
-    run, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_model_that_cannot_be_loaded(run, tiny_model: Path, tmp_path: Path) -> None:
     good = tmp_path / "good"
     good.symlink_to(tiny_model)
     bad = tmp_path / "bad"
     shutil.copytree(tiny_model, bad)
 
-    def change(request: Request, outcome: Outcome) -> Outcome:
-        return ModelFailure("odd layers", by_user=True) if "bad" in request.model else outcome
+    def change(request: Request, result: ContextResult) -> ContextResult:
+        if "bad" in request.model:
+            return ContextResult(model_failure=ModelFailure("odd layers", by_user=True))
+        return result
 
-    pool_that(monkeypatch, change)
-    result = run(models=(str(bad), str(good)))
+    pool = pool_that(change)
+    result = run(models=(str(bad), str(good)), pool=pool)
     assert [cell.status for cell in result.cells] == ["failed"] * 2 + ["complete"] * 2
     assert result.cells[0].message == "odd layers"
     with pytest.raises(UserError, match="odd layers"):
-        run(models=(str(bad),))
+        run(models=(str(bad),), pool=pool)
+
+
+def test_labels_that_clean_to_one_name_are_cells_of_their_own(run) -> None:
+    labels = ["top 1", "top-1", "小", "大"]
+    result = run([(label, EDGES) for label in labels])
+    assert [(cell.config, cell.status) for cell in result.cells] == [
+        (label, "complete") for label in labels
+    ]
+    assert len({cell.folder for cell in result.cells}) == 4
+    scores = {json.dumps(cell.metrics["score"]) for cell in result.cells}
+    assert len(scores) == 1
+
+
+def test_a_model_under_several_names_runs_once(
+    run, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tiny_model.parent)
+    name = tiny_model.name
+    result = run(models=(name, f"./{name}", f"{name}/"))
+    assert [(cell.model, cell.status) for cell in result.cells] == [(name, "complete")] * 2
+    assert caplog.text.count("are the same; it is run once") == 2
+
+
+def test_copies_of_a_model_whose_folders_fall_together_are_refused(
+    run, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a/b", "a-b"):
+        shutil.copytree(tiny_model, name)
+    with pytest.raises(UserError, match="'a/b' and 'a-b' have the same files"):
+        run(models=("a/b", "a-b"))
+    assert not (tmp_path / "results").exists()
 
 
 def test_bad_input_touches_nothing(run, tmp_path: Path) -> None:
@@ -194,7 +225,7 @@ def test_on_ray(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     class KillsOne(WorkerPool):
         def run(self, take):
-            for request, outcome in super().run(take):
+            for request, result in super().run(take):
                 if not killed:
                     worker = next(
                         child
@@ -203,19 +234,19 @@ def test_on_ray(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
                     )
                     worker.kill()
                     killed.append(worker.pid)
-                yield request, outcome
+                yield request, result
 
-    monkeypatch.setattr(matrix, "WorkerPool", KillsOne)
     # A folder from which the packages cannot be imported by accident.
     monkeypatch.chdir(tmp_path)
     benchmark = BenchmarkConfig("toy", ["first", "second"], {"contexts": 12})
     arguments = [str(tiny_model)], CONFIGS, [benchmark]
-    result = BenchmarkExecutor([], tmp_path / "ray", 2, quiet=True).run_benchmark_matrix(*arguments)
+    on_ray = BenchmarkExecutor([], tmp_path / "ray", 2, quiet=True, pool=KillsOne)
+    result = on_ray.run_benchmark_matrix(*arguments)
     assert killed
     assert result.exit_code == 0
     assert not ray.is_initialized()
-    monkeypatch.setattr(matrix, "WorkerPool", LocalPool)
-    local = BenchmarkExecutor([], tmp_path / "local", quiet=True).run_benchmark_matrix(*arguments)
+    here = BenchmarkExecutor([], tmp_path / "local", quiet=True, pool=LocalPool)
+    local = here.run_benchmark_matrix(*arguments)
     for one, other in zip(result.cells, local.cells, strict=True):
         predictions = (cell.folder / "predictions.jsonl" for cell in (one, other))
         assert len({path.read_bytes() for path in predictions}) == 1

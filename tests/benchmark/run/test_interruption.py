@@ -15,16 +15,14 @@ from local_pool import LocalPool
 from toy_run import BENCHMARK, CONFIGS
 
 from benchmark.executor import BenchmarkExecutor
-from benchmark.run import matrix
 from benchmark.run.matrix import MatrixResult
+from benchmark.run.requests import PoolFactory
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, tiny_model: Path):
-    monkeypatch.setattr(matrix, "WorkerPool", LocalPool)
-
-    def run_in(folder: Path) -> MatrixResult:
-        return BenchmarkExecutor([], folder, quiet=True).run_benchmark_matrix(
+def run(tiny_model: Path):
+    def run_in(folder: Path, pool: PoolFactory = LocalPool) -> MatrixResult:
+        return BenchmarkExecutor([], folder, quiet=True, pool=pool).run_benchmark_matrix(
             [str(tiny_model)], CONFIGS, [BENCHMARK]
         )
 
@@ -87,16 +85,13 @@ def test_killed_again_and_again(tiny_model: Path, tmp_path: Path, run) -> None:
     assert LocalPool.requests == before, "a finished matrix needs no model"
 
 
-def test_another_order_of_completion_gives_the_same_files(
-    tmp_path: Path, run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_order_of_completion_gives_the_same_files(tmp_path: Path, run) -> None:
     class Backwards(LocalPool):
         def run(self, take):
             return reversed(list(super().run(take)))
 
     run(tmp_path / "one")
-    monkeypatch.setattr(matrix, "WorkerPool", Backwards)
-    run(tmp_path / "other")
+    run(tmp_path / "other", Backwards)
     assert contents(tmp_path / "one") == contents(tmp_path / "other")
 
 
@@ -110,13 +105,12 @@ def test_what_is_left_is_computed_with_the_same_threads(
             seen.append(devices)
             super().__init__(devices, settings)
 
-    monkeypatch.setattr(matrix, "WorkerPool", Recording)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    run(tmp_path)
+    run(tmp_path, Recording)
     for path in tmp_path.rglob("predictions.jsonl"):
         if path.parent.parent.name == "second":
             path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-2]))
             (path.parent / "metrics.json").unlink()
-    run(tmp_path)
+    run(tmp_path, Recording)
     assert seen[1].workers == 1 < seen[0].workers
     assert seen[1].threads == seen[0].threads

@@ -13,7 +13,8 @@ from benchmark.run import devices
 from benchmark.run.devices import choose_devices
 from benchmark.run.jobs import Chosen, Job
 from benchmark.run.models import find_model
-from benchmark.run.plan import config_key, named_configs, plan_jobs, select_samples
+from benchmark.run.plan import named_configs, plan_jobs, plan_tasks, select_samples
+from benchmark.run.task import Task
 from benchmark.suite import registry
 from benchmark.suite.base import Sample, by_context
 from benchmark.suite.registry import benchmark_names, get_benchmark, register_benchmark
@@ -27,14 +28,16 @@ from sparse_attention.protocol import Protocol
 def plan(model: Path, folder: Path, **changes: Any) -> list[Job]:
     configs = changes.get("configs", {"dense": AttentionConfig()})
     chosen = {label: Chosen(config) for label, config in configs.items()}
-    return plan_jobs(
+    return plan_jobs(tasks(model, **changes), lambda *_: chosen, folder)
+
+
+def tasks(model: Path, **changes: Any) -> list[Task]:
+    return plan_tasks(
         [find_model(str(model))],
-        lambda *_: chosen,
-        [changes.get("benchmark", BenchmarkConfig("toy", ["first"]))],
+        changes.get("benchmarks", [changes.get("benchmark", BenchmarkConfig("toy", ["first"]))]),
         changes.get("settings", AdapterConfig()),
         changes.get("requests", RequestConfig()),
         changes.get("device", "cpu"),
-        folder,
     )
 
 
@@ -101,12 +104,12 @@ def test_rows_and_memory_are_not_in_the_key(tiny_model: Path, tmp_path: Path) ->
 
 def test_a_changed_model_is_another_one(tmp_path: Path) -> None:
     toy_benchmark.save_tiny_model(tmp_path / "m")
-    before = plan(tmp_path / "m", tmp_path)[0].key
+    before = tasks(tmp_path / "m")[0].key
     weights = tmp_path / "m" / "model.safetensors"
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
-    assert plan(tmp_path / "m", tmp_path)[0].key["model"] != before["model"]
+    assert tasks(tmp_path / "m")[0].key["model"] != before["model"]
 
 
 @pytest.mark.parametrize(
@@ -204,12 +207,23 @@ def test_a_method_that_cannot_run_on_the_model_stops_the_run(
         plan(tiny_model, tmp_path, configs=configs)
 
 
-def test_files_of_a_method_are_in_the_key_by_their_content(tmp_path: Path) -> None:
+def test_what_is_named_twice_is_one_task(tiny_model: Path) -> None:
+    first, second = BenchmarkConfig("toy", ["first"]), BenchmarkConfig("toy", ["second", "first"])
+    longer = BenchmarkConfig("toy", ["first"], {"words": 41})
+    found = tasks(tiny_model, benchmarks=[first, first, second, longer])
+    assert [task.scope for task in found] == ["toy/first", "toy/second", "toy/first"]
+    assert len({task.id for task in found}) == 3, "other options, another task"
+
+
+def test_files_of_a_method_are_in_the_key_by_their_content(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    (task,) = tasks(tiny_model)
     path = tmp_path / "channels.json"
     config = make_config("double_sparsity", channel_file=str(path))
     keys = []
     for content in ("{}", "[]", "{}"):
         path.write_text(content)
-        keys.append(config_key({}, config))
+        keys.append(task.key_of(config))
     assert keys[0] == keys[2] != keys[1]
-    assert "files_sha256" not in config_key({}, make_config("sink_local"))["config"]
+    assert "files_sha256" not in task.key_of(make_config("sink_local"))["config"]

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 import toy_benchmark  # noqa: F401 - registers the benchmark
+from local_pool import LocalPool
 
 from benchmark.console.commands import named_files
 from benchmark.scripts import get_cached_config, run_optimized_benchmarks
 from benchmark.tuning.cache import BestConfigCache
 from sparse_attention.config import load_config
-
-pytestmark = pytest.mark.usefixtures("local_pools")
 
 
 def test_the_scripts(tiny_model: Path, tmp_path: Path, monkeypatch, capsys):
@@ -23,7 +22,7 @@ def test_the_scripts(tiny_model: Path, tmp_path: Path, monkeypatch, capsys):
         *("--max-requests", "12", "--gpu-ids", "--num-workers", "1", "--quiet"),
         *("--search-space", "window_size=[2,4,8]"),
     ]
-    assert run_optimized_benchmarks.main(arguments) == 0
+    assert run_optimized_benchmarks.main(arguments, LocalPool) == 0
     assert "local_masker, global" in capsys.readouterr().out
     stored = list(Path("results/hyperparameter_cache").glob("*.json"))
     assert [path.name.rpartition("_")[2] for path in stored] == ["global.json"]
@@ -55,7 +54,7 @@ def test_the_scripts(tiny_model: Path, tmp_path: Path, monkeypatch, capsys):
 def test_bad_input_of_the_script(tiny_model, tmp_path, monkeypatch, capsys, arguments, message):
     monkeypatch.chdir(tmp_path)
     base = ["--models", str(tiny_model), "--benchmarks", "toy", "--configs", "local_masker"]
-    assert run_optimized_benchmarks.main([*base, *arguments]) == 2
+    assert run_optimized_benchmarks.main([*base, *arguments], LocalPool) == 2
     errors = capsys.readouterr().err
     assert message in errors
     assert "Traceback" not in errors

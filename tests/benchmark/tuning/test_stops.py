@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pytest
 import toy_search
+from local_pool import LocalPool
 from toy_search import TASKS, TYPES, search
 
 from benchmark.run.ray_session import hold_ray
-
-pytestmark = pytest.mark.usefixtures("local_pools")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -25,16 +24,16 @@ def ray_for_all():
 
 
 def test_a_trial_that_takes_too_long_is_given_up(tiny_model: Path, tmp_path: Path):
-    found = search(str(tiny_model), str(tmp_path), timeout_per_trial=1e-3)
+    found = search(str(tiny_model), str(tmp_path), pool=LocalPool, timeout_per_trial=1e-3)
     for optimized in found.values():
         assert not optimized.results
         assert "no result after 0.001 s" in optimized.failures["toy_first"]
 
 
 def test_a_search_ends_with_its_time(tiny_model: Path, tmp_path: Path):
-    found = search(str(tiny_model), str(tmp_path), time_limit=1e-3)
+    found = search(str(tiny_model), str(tmp_path), pool=LocalPool, time_limit=1e-3)
     assert all(set(optimized.failures) == TASKS for optimized in found.values())
-    found = search(str(tiny_model), str(tmp_path))
+    found = search(str(tiny_model), str(tmp_path), pool=LocalPool)
     assert all(set(optimized.results) == TASKS for optimized in found.values())
 
 
@@ -58,7 +57,7 @@ def test_killed_searches_go_on(tiny_model: Path, tmp_path: Path):
         path: path.read_bytes()[: path.read_bytes().rfind(b"\n") + 1]
         for path in tmp_path.rglob("*.jsonl")
     }
-    found = search(str(tiny_model), str(tmp_path), TYPES[:1])
+    found = search(str(tiny_model), str(tmp_path), TYPES[:1], LocalPool)
     for path, content in kept.items():
         assert path.read_bytes().startswith(content)
     for optimized in found.values():

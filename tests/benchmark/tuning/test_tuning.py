@@ -8,7 +8,6 @@ import pytest
 from local_pool import LocalPool
 from toy_search import BENCHMARK, TASKS, search
 
-from benchmark import hyperparameter_optimization
 from benchmark.executor_config import AdapterConfig, BenchmarkConfig
 from benchmark.hyperparameter_optimization import (
     OptimizationConfig,
@@ -21,9 +20,6 @@ from benchmark.tuning.evaluations import config_hash
 from sparse_attention.config import AttentionConfig
 from sparse_attention.config_types import make_config
 from sparse_attention.errors import UserError
-
-# All but ``searched``, which comes first.
-pytestmark = pytest.mark.usefixtures("local_pools")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -39,14 +35,8 @@ def searched(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory):
     return search(str(tiny_model), str(cache)), cache
 
 
-@pytest.fixture
-def no_model(local_pools, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever asks a model fails."""
-
-    def refuse(*_: object, **__: object) -> None:
-        raise AssertionError("a model was asked")
-
-    monkeypatch.setattr(hyperparameter_optimization, "WorkerPool", refuse)
+def no_pool(*_: object) -> LocalPool:
+    raise AssertionError("a model was asked")
 
 
 def test_every_task_has_its_winner(searched, tiny_model: Path):
@@ -90,9 +80,9 @@ def test_trials_stop_early(searched):
         assert samples == [4, 12][: len(samples)], "rungs are 2 and 6 contexts of 2 samples"
 
 
-def test_what_is_known_is_not_searched(searched, tiny_model: Path, no_model: None):
+def test_what_is_known_is_not_searched(searched, tiny_model: Path):
     found, cache = searched
-    again = search(str(tiny_model), str(cache))
+    again = search(str(tiny_model), str(cache), pool=no_pool)
     for config_type, optimized in again.items():
         for task, result in optimized.results.items():
             assert result.config == found[config_type].results[task].config
@@ -120,9 +110,7 @@ def journaled(cache: Path) -> set[tuple[str, str]]:
     return pairs
 
 
-def test_another_objective_asks_no_model_for_known_answers(
-    searched, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_another_objective_asks_no_model_for_known_answers(searched, tiny_model: Path):
     _, cache = searched
     asked = []
 
@@ -135,8 +123,13 @@ def test_another_objective_asks_no_model_for_known_answers(
                 yield request, outcome
 
     known = journaled(cache)
-    monkeypatch.setattr(hyperparameter_optimization, "WorkerPool", Watching)
-    found = search(str(tiny_model), str(cache), optimization_metric="density", scheduler="none")
+    found = search(
+        str(tiny_model),
+        str(cache),
+        pool=Watching,
+        optimization_metric="density",
+        scheduler="none",
+    )
     assert {t for one in found.values() for t in one.results} == TASKS
     assert len(set(asked)) == len(asked), "nothing is asked twice"
     assert set(asked).isdisjoint(known)
@@ -152,7 +145,9 @@ def test_another_objective_asks_no_model_for_known_answers(
 
 def test_global_winners_are_best_on_average(searched, tiny_model: Path):
     _, cache = searched
-    found = search(str(tiny_model), str(cache), use_per_task_config=False, scheduler="none")
+    found = search(
+        str(tiny_model), str(cache), pool=LocalPool, use_per_task_config=False, scheduler="none"
+    )
     for optimized in found.values():
         (result,) = optimized.results.values()
         assert result.names.task == "global"
@@ -170,7 +165,7 @@ def test_global_winners_are_best_on_average(searched, tiny_model: Path):
         assert optimized.config_for("toy", "first") == optimized.config_for("toy", "second")
 
 
-def test_the_interface_is_asynchronous(searched, tiny_model: Path, no_model: None):
+def test_the_interface_is_asynchronous(searched, tiny_model: Path):
     _, cache = searched
     settings = OptimizationConfig(
         num_samples=6,
@@ -185,6 +180,7 @@ def test_the_interface_is_asynchronous(searched, tiny_model: Path, no_model: Non
             config_types=["sink_local"],
             optimization_config=settings,
             gpu_ids=[],
+            pool=no_pool,
         )
     )
     assert set(found["sink_local"].results) == TASKS
@@ -194,7 +190,13 @@ def test_failures_never_win(tiny_model: Path, tmp_path: Path):
     benchmarks = [BenchmarkConfig("toy", ["broken"], {"contexts": 4})]
     settings = OptimizationConfig(num_samples=2, cache_dir=str(tmp_path), use_per_task_config=True)
     found = optimize(
-        str(tiny_model), benchmarks, ["local_masker"], settings, gpu_ids=[], quiet=True
+        str(tiny_model),
+        benchmarks,
+        ["local_masker"],
+        settings,
+        gpu_ids=[],
+        quiet=True,
+        pool=LocalPool,
     )["local_masker"]
     assert not found.results
     assert "no metric for broken" in found.failures["toy_broken"]
@@ -209,20 +211,19 @@ def test_failures_never_win(tiny_model: Path, tmp_path: Path):
         (["local_masker"], {"search_space": {"window_sise": [1]}}, "window_size"),
     ],
 )
-def test_bad_input_computes_nothing(
-    tiny_model: Path, tmp_path: Path, no_model: None, types, settings, message
-):
+def test_bad_input_computes_nothing(tiny_model: Path, tmp_path: Path, types, settings, message):
     with pytest.raises(UserError, match=message):
         optimize(
             str(tiny_model),
             [BENCHMARK],
             types,
             OptimizationConfig(cache_dir=str(tmp_path / "cache"), **settings),
+            pool=no_pool,
         )
     assert not (tmp_path / "cache").exists()
 
 
-def test_a_search_measures_the_attention_error(tiny_model: Path, no_model: None):
+def test_a_search_measures_the_attention_error(tiny_model: Path):
     with pytest.raises(UserError, match="measure_error"):
         optimize(
             str(tiny_model),
@@ -230,4 +231,5 @@ def test_a_search_measures_the_attention_error(tiny_model: Path, no_model: None)
             ["local_masker"],
             OptimizationConfig(),
             adapter_config=AdapterConfig(measure_error=False),
+            pool=no_pool,
         )
