@@ -76,7 +76,7 @@ def distinct_name(name: str) -> str:
     cleaned = safe_name(name)
     if cleaned == name:
         return name
-    return f"{cleaned[-73:].lstrip('.-')}-{fingerprint(name)[:6]}"
+    return f"{cleaned[-69:].lstrip('.-')}-{fingerprint(name)[:10]}"
 
 
 def try_lock(path: Path) -> ExitStack | None:

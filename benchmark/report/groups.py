@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 from benchmark.files import fingerprint
 from benchmark.results.cells import check_marker
+from benchmark.results.key import FORMAT
 from benchmark.results.statistics import mean_of_estimates
 from sparse_attention.errors import UserError
 
@@ -104,13 +106,14 @@ class Group:
 def read_groups(results: Path, cells: Iterable[Path] | None = None) -> list[Group]:
     """Groups of all finished cells below ``results``, or of the folders ``cells`` alone.
 
-    A damaged file is reported and left out.  Raises ``UserError`` if ``results`` is no results
-    folder.
+    A damaged file is reported and left out, and so are results of other formats.  Raises
+    ``UserError`` if ``results`` is no results folder.
     """
     if not results.is_dir():
         raise UserError(f"no results folder {results}.")
     check_marker(results)
     groups: dict[str, Group] = {}
+    others: Counter[str] = Counter()
     paths = results.glob("*/*/*/*/metrics.json") if cells is None else _metrics_files(cells)
     for path in sorted(paths) if cells is None else paths:
         if ".damaged-" in path.parent.name:
@@ -118,9 +121,18 @@ def read_groups(results: Path, cells: Iterable[Path] | None = None) -> list[Grou
         try:
             metrics = json.loads(path.read_bytes())
             key = json.loads((path.parent / "key.json").read_bytes())
-            _add(groups, path, metrics, key)
+            if key["format"] == FORMAT:
+                _add(groups, path, metrics, key)
+            else:
+                others[str(key["format"])] += 1
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             logger.warning("%s is damaged and left out: %r", path, error)
+    for found, count in sorted(others.items()):
+        logger.warning(
+            "%s: %d results of format %s are left out, this version shows format %d; the same run "
+            "computes them again",
+            *(results, count, found, FORMAT),
+        )
     for group in groups.values():
         if cells is None:
             group.rows = dict(sorted(group.rows.items(), key=lambda item: not item[1].is_dense))

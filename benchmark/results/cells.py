@@ -46,6 +46,9 @@ MARKER = "sparse-bench-results.json"
 def open_results(path: str | Path) -> Path:
     """The results folder, made if it is absent.
 
+    One with results of an earlier format is taken too, and that is said: since the format is in
+    every key, the cells of this version lie beside the earlier ones, which stay as they are.
+
     Raises ``UserError`` if it cannot be written, or holds files and is not a results folder.
     """
     folder = Path(path).expanduser()
@@ -65,22 +68,32 @@ def open_results(path: str | Path) -> Path:
             write_atomic(marker, json_document({"format": FORMAT}))
     except OSError as error:
         raise UserError(f"results folder {folder} cannot be written: {error.strerror}.") from error
-    check_marker(folder)
+    found = check_marker(folder)
+    if found < FORMAT:
+        logger.warning(
+            "%s has results of format %d, this version writes format %d: its cells are computed "
+            "again beside them, which stay as they are",
+            *(folder, found, FORMAT),
+        )
     return folder.resolve()
 
 
-def check_marker(folder: Path) -> None:
-    """Raise ``UserError`` unless ``folder`` is a results folder of this version's layout."""
+def check_marker(folder: Path) -> int:
+    """The format with which a results folder was begun, this version's or an earlier one.
+
+    Raises ``UserError`` if ``folder`` is no results folder, or one of a later version.
+    """
     try:
         document = json.loads((folder / MARKER).read_bytes())
     except (OSError, ValueError) as error:
         raise UserError(f"{folder} is not a results folder: no readable {MARKER}.") from error
     found = document.get("format") if isinstance(document, dict) else None
-    if found != FORMAT:
+    if type(found) is not int or not 1 <= found <= FORMAT:
         raise UserError(
             f"{folder} has results of format {found!r}, this version writes {FORMAT}; "
             "name another folder."
         )
+    return found
 
 
 @dataclass

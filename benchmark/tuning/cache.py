@@ -20,6 +20,7 @@ from typing import Any, Final, Literal
 from pydantic import ConfigDict
 
 from benchmark.files import fingerprint, json_document, safe_name, try_lock, write_atomic
+from benchmark.results.key import FORMAT as ANSWER_FORMAT
 from benchmark.results.key import describe_difference, differing_fields
 from benchmark.results.records import Record, Text
 from sparse_attention.config import AttentionConfig
@@ -122,8 +123,18 @@ class BestConfigCache:
                 return result
         if found:
             nearest = min(found, key=lambda result: len(list(differing_fields(key, result.key))))
-            difference = describe_difference(key, nearest.key)
-            logger.info("%s is another result (%s); searching anew", nearest.path.name, difference)
+            earlier = _answer_formats(nearest.key) - {ANSWER_FORMAT}
+            if earlier:
+                logger.warning(
+                    "%s was found with answers of format %s, this version gives format %d: "
+                    "searching anew, the earlier result is kept",
+                    *(nearest.path.name, ", ".join(map(str, earlier)), ANSWER_FORMAT),
+                )
+            else:
+                difference = describe_difference(key, nearest.key)
+                logger.info(
+                    "%s is another result (%s); searching anew", nearest.path.name, difference
+                )
         return None
 
     def store(self, names: Names, key: Mapping[str, Any], content: Mapping[str, Any]) -> Path:
@@ -176,9 +187,23 @@ class BestConfigCache:
                     yield path
 
 
+def _answer_formats(key: Mapping[str, Any]) -> set[Any]:
+    """Formats of the answers that a search was judged by, over its tasks."""
+    tasks = key.get("tasks")
+    known = tasks.values() if isinstance(tasks, dict) else ()
+    return {task.get("format") for task in known if isinstance(task, dict)}
+
+
 def _read(path: Path) -> CachedResult | None:
     try:
         document = json.loads(path.read_bytes())
+        found = document.get("format") if isinstance(document, dict) else None
+        if type(found) is int and found != FORMAT:
+            logger.warning(
+                "%s has format %d, this version reads format %d: it is left out, and kept",
+                *(path, found, FORMAT),
+            )
+            return None
         content = _Content.from_json(document)
         result = CachedResult(path, content.names, content.key, document["best"], document)
         _ = result.config

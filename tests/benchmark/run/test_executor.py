@@ -14,6 +14,9 @@ from local_pool import LocalPool
 
 from benchmark.executor import BenchmarkExecutor
 from benchmark.executor_config import AdapterConfig, BenchmarkConfig
+from benchmark.report.groups import read_groups
+from benchmark.results import cells
+from benchmark.run import plan
 from benchmark.run.matrix import MatrixResult
 from benchmark.run.requests import ContextResult, ModelFailure, PoolFactory, Request
 from benchmark.run.workers import WorkerPool
@@ -172,6 +175,33 @@ def test_a_model_that_cannot_be_loaded(run, tiny_model: Path, tmp_path: Path) ->
     assert result.cells[0].message == "odd layers"
     with pytest.raises(UserError, match="odd layers"):
         run(models=(str(bad),), pool=pool)
+
+
+def test_results_of_an_earlier_format_are_named_and_kept(
+    run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    results = tmp_path / "results"
+    with monkeypatch.context() as earlier:
+        for module in (cells, plan):
+            earlier.setattr(module, "FORMAT", 2)
+        run()
+    assert not caplog.records
+    kept = {path: path.read_bytes() for path in results.rglob("*") if path.is_file()}
+    assert read_groups(results) == []
+    assert "2 results of format 2 are left out" in caplog.text
+    caplog.clear()
+    before = LocalPool.requests
+    again = run()
+    assert again.exit_code == 0
+    assert LocalPool.requests == before + 4
+    assert caplog.text.count("has results of format 2, this version writes format 3") == 1
+    assert {path: path.read_bytes() for path in kept} == kept
+    assert not any(cell.folder / "key.json" in kept for cell in again.cells)
+    (group,) = read_groups(results)
+    assert list(group.subsets) == ["first"]
+    before = LocalPool.requests
+    run()
+    assert LocalPool.requests == before
 
 
 def test_labels_that_clean_to_one_name_are_cells_of_their_own(run) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmark.results.key import FORMAT
 from benchmark.tuning.cache import BestConfigCache, Names
 from sparse_attention.config_types import make_config
 
@@ -45,6 +46,32 @@ def test_another_setting_is_a_miss_that_names_the_field(tmp_path: Path, caplog):
         assert found is not None, "the older result is kept"
         assert found.config == make_config("sink_masker", sink_size=size)
     assert (tmp_path / "some-model_magic_pig_ruler_vt.json").exists()
+
+
+def test_a_search_by_answers_of_an_earlier_format_is_named_and_kept(tmp_path: Path, caplog):
+    cache = BestConfigCache(tmp_path)
+    keys = [{**KEY, "tasks": {"ruler_vt": {"format": number}}} for number in (2, FORMAT)]
+    path = cache.store(NAMES, keys[0], content(1))
+    old = path.read_bytes()
+    assert cache.get(NAMES, keys[1]) is None
+    assert f"{path.name} was found with answers of format 2" in caplog.text
+    cache.store(NAMES, keys[1], content(2))
+    assert old in [found.read_bytes() for found in tmp_path.glob("*.json")]
+    for key, size in zip(keys, (1, 2), strict=True):
+        found = cache.get(NAMES, key)
+        assert found is not None
+        assert found.config == make_config("sink_masker", sink_size=size)
+
+
+def test_a_file_of_another_format_is_named_and_kept(tmp_path: Path, caplog):
+    cache = BestConfigCache(tmp_path)
+    path = cache.store(NAMES, KEY, content())
+    text = path.read_text().replace('"format": 1', '"format": 2')
+    path.write_text(text)
+    assert cache.get(NAMES, KEY) is None
+    assert "has format 2, this version reads format 1" in caplog.text
+    assert cache.store(NAMES, KEY, content()) != path
+    assert path.read_text() == text
 
 
 def test_names_that_fall_together_are_told_apart(tmp_path: Path):
