@@ -1,10 +1,10 @@
-# `make demo` and `make test` do all their set-up themselves.
+# `make demo`, `make test` and `make docs` do all their set-up themselves.
 PYTHON ?= python3
 VENV ?= .venv
 RESULTS ?= results
 RUN = $(VENV)/bin
 
-.PHONY: demo test lint setup clean
+.PHONY: demo test lint docs setup clean
 
 setup: $(VENV)/ready
 
@@ -28,5 +28,13 @@ lint: setup
 test: lint
 	$(RUN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
+# The pages and the API reference as a site in site/.
+docs: $(VENV)/docs
+	NO_MKDOCS_2_WARNING=1 $(RUN)/mkdocs build
+
+$(VENV)/docs: $(VENV)/ready
+	$(RUN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) build site *.egg-info

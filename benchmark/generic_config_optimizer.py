@@ -17,11 +17,13 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from sparse_attention.config import AttentionConfig
 from sparse_attention.config_types import CONFIG_TYPES, ConfigType
 from sparse_attention.errors import UserError, explain, unknown_name
-from sparse_attention.method import Choices, EachLayer, Range
+from sparse_attention.method import Choices, EachLayer, Method, Range
 from sparse_attention.model_facts import ModelProfile
+from sparse_attention.registry import METHODS
 
 ANY_TYPE = "sparse_attention"
 """The config type under which the type itself is searched."""
+METHODS.reserve([ANY_TYPE])
 TYPE_PARAMETER = "config_type"
 
 
@@ -74,6 +76,7 @@ class Parameter:
 
 
 _GRID_POINTS = 8
+"""Values of a range in a grid, whose size is the product over all parameters."""
 
 
 class GenericConfigOptimizer:
@@ -180,9 +183,8 @@ def types_of(config_type: str) -> tuple[ConfigType, ...]:
     Raises:
         UserError: if there is no such type, or nothing to search in it.
     """
-    tunable = {kind.name: kind for kind in CONFIG_TYPES.values() if _own_domains(kind)}
     if config_type == ANY_TYPE:
-        return tuple(tunable.values())
+        return tuple(kind for kind in CONFIG_TYPES.values() if _own_domains(kind))
     if config_type not in CONFIG_TYPES:
         raise unknown_name("config type", config_type, [*CONFIG_TYPES, ANY_TYPE])
     return (CONFIG_TYPES[config_type],)
@@ -197,14 +199,25 @@ def _own_domains(kind: ConfigType, layers: int = 0) -> dict[str, Domain]:
     """Domain of each tunable field of a type, as its methods declare them for so many layers."""
     domains: dict[str, Domain] = {}
     for method in kind.methods:
-        for field, info in type(method).model_fields.items():
-            for note in info.metadata:
-                if isinstance(note, Choices):
-                    domains[field] = note.values
-                elif isinstance(note, Range):
-                    domains[field] = SearchRange(low=note.low, high=note.high, log=note.log)
-                elif isinstance(note, EachLayer):
-                    domains |= {f"{field}[{layer}]": note.values for layer in range(layers)}
+        domains |= _domains_of(type(method), layers)
+    return domains
+
+
+def own_parameters(method: type[Method]) -> tuple[Parameter, ...]:
+    """The tunable fields of a method, in their order; those with a value for each layer are not."""
+    return tuple(Parameter(*item) for item in _domains_of(method, layers=0).items())
+
+
+def _domains_of(method: type[Method], layers: int) -> dict[str, Domain]:
+    domains: dict[str, Domain] = {}
+    for field, info in method.model_fields.items():
+        for note in info.metadata:
+            if isinstance(note, Choices):
+                domains[field] = note.values
+            elif isinstance(note, Range):
+                domains[field] = SearchRange(low=note.low, high=note.high, log=note.log)
+            elif isinstance(note, EachLayer):
+                domains |= {f"{field}[{layer}]": note.values for layer in range(layers)}
     return domains
 
 

@@ -93,13 +93,13 @@ def optimize(
 
     Args:
         model_name: as ``find_model`` takes it.
-        benchmarks: and their subsets.
+        benchmarks: each of their subsets is a task.
         config_types: what to search; ``sparse_attention`` searches the type too.
-        optimization_config: how.
-        adapter_config: how the model is run.
+        optimization_config: what is minimised, how many settings are tried, what is kept where.
+        adapter_config: how the model is loaded, prompted and run; it must measure the error.
         request_kwargs: fields of ``RequestConfig``: which samples there are to split.
         gpu_ids: devices, as for ``BenchmarkExecutor``.
-        num_workers: likewise.
+        num_workers: processes that each hold a model, as for ``BenchmarkExecutor``.
         quiet: no progress bars.
 
     Raises:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sparse_attention.maskers import MASKERS
-from sparse_attention.method import Choices, EachLayer, Method, Range
+from sparse_attention.method import SECTIONS, Choices, EachLayer, Method, Range
 from sparse_attention.presses import PRESSES
 
 FOLDER = Path(__file__).parent / "methods"
@@ -19,30 +19,30 @@ KINDS: dict[str, Mapping[str, type[Method]]] = {
     "Maskers: chosen anew for each query": MASKERS,
     "Presses: chosen once, when the context has been read": PRESSES,
 }
-SECTIONS = {"Cost": "Cost", "Fails": "When it fails", "Source": "Source"}
+HEADINGS = dict(zip(SECTIONS, ("Cost", "When it fails", "Source"), strict=True))
 """First word of a paragraph of a docstring, and the heading that it gets."""
 
 
 def page(method: type[Method]) -> str:
     """The page of a method, Markdown."""
+    if method.sections() != SECTIONS:
+        raise ValueError(
+            f"the docstring of {method.__name__} needs paragraphs that begin with "
+            f"{', '.join(SECTIONS)}, in this order; found {list(method.sections())}"
+        )
     summary, *paragraphs = _markdown(inspect.getdoc(method) or "").split("\n\n")
     parts = [f"# {method.name}", summary]
-    headings = []
+    headings: list[str] = []
     for paragraph in paragraphs:
         word = re.split(r"\W", paragraph, maxsplit=1)[0]
-        if word in SECTIONS and word not in headings:
+        if word in HEADINGS and word not in headings:
             if not headings:
                 parts += ["## Parameters", _parameters(method)]
             headings.append(word)
-            parts.append(f"## {SECTIONS[word]}")
+            parts.append(f"## {HEADINGS[word]}")
             paragraph = paragraph.removeprefix(f"{word}: ")
             paragraph = paragraph[0].upper() + paragraph[1:]
         parts.append(paragraph)
-    if headings != list(SECTIONS):
-        raise ValueError(
-            f"the docstring of {method.__name__} needs paragraphs that begin with "
-            f"{', '.join(SECTIONS)}, in this order; found {headings}"
-        )
     return "\n\n".join(parts) + "\n"
 
 

@@ -31,8 +31,9 @@ from sparse_attention.attention.paths import (
 )
 from sparse_attention.attention.scores import SharedScores
 from sparse_attention.attention.selection import Selection
-from sparse_attention.cache.prefix import Prefix, PrefixLayer
-from sparse_attention.cache.shared import SharedPrefixCache
+from sparse_attention.cache.context import Segment
+from sparse_attention.cache.view import KeyView
+from sparse_attention.model_facts import LayerSettings
 
 SHARES = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4)
 
@@ -41,30 +42,29 @@ class Step:
     """One decode step of ``rows`` rows over random keys."""
 
     def __init__(self, keys: int, heads: int, group: int, width: int, rows: int) -> None:
-        prefix = PrefixLayer(torch.randn(heads, keys, width), torch.randn(heads, keys, width), 0)
-        self.cache = SharedPrefixCache(Prefix(keys, (prefix,)), rows).layers[0]
-        self.cache.append(torch.randn(rows, heads, 1, width), torch.randn(rows, heads, 1, width))
+        segment = Segment(torch.randn(heads, keys, width), torch.randn(heads, keys, width))
+        tails = torch.randn(rows, heads, 1, width), torch.randn(rows, heads, 1, width)
+        self.view = KeyView(0, segment, *tails, heads)
+        self.settings = LayerSettings(0.1)
         self.queries = torch.randn(rows, heads, group, 1, width)
-        self.geometry = Geometry.of(self.cache, keys, 1, None)
+        self.geometry = Geometry.of(0, keys + 1, 1, None, self.queries.device)
         self.keys, self.rows = keys, rows
 
     def scores(self) -> SharedScores:
         """Scores that are not computed yet."""
-        parts = [range(self.rows)]
-        return SharedScores(self.queries, self.cache, self.geometry, 0.1, None, parts)
+        return SharedScores(self.queries, self.view, self.geometry, self.settings, self.rows)
 
     def call(self, shared: SharedScores) -> AttentionCall:
         """The operation of the first row."""
         return AttentionCall(
             self.queries[:1],
-            self.cache,
-            range(1),
+            self.view.rows(slice(0, 1)),
             self.geometry,
+            self.settings,
+            range(1),
             stack=[()],
             batch=[()],
             sample_keys=[""],
-            scaling=0.1,
-            softcap=None,
             shared=shared,
         )
 
@@ -76,13 +76,13 @@ class Step:
         return Selection(reads.expand(1, heads, group, 1, -1).contiguous())
 
     def masked(self, selection: Selection) -> None:
-        """All rows, with the whole prefix."""
+        """All rows, with the whole segment."""
         scores = self.scores().scores(range(self.rows))
         logits = torch.empty_like(scores.transpose(0, 1)).transpose(0, 1)
         for row in range(self.rows):
             add_selection(scores[row : row + 1], selection, out=logits[row : row + 1])
         weights = logits.transpose(0, 1).softmax(-1).transpose(0, 1)
-        weigh_values(weights, self.cache.prefix_values, self.cache.tail_values(slice(None)))
+        weigh_values(weights, self.view.segment.values, self.view.tail_values)
 
 
 def main() -> None:

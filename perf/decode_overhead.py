@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from common import cpu_seconds, fix_environment, ratios, report, spread
 
-from sparse_attention.hf.attention import forward
+from sparse_attention.hf.attention import forward, our_attention
+from sparse_attention.hf.cache import DecoderCache
 from sparse_attention.learned import channels, hash_networks
 
 fix_environment()
@@ -32,9 +33,8 @@ from rich.table import Table
 from transformers import DynamicCache
 
 from sparse_attention import AttentionConfig, HuggingFaceAdapter, Protocol
-from sparse_attention.cache.prefix import Prefix
-from sparse_attention.cache.shared import SharedPrefixCache
-from sparse_attention.decode.decoder import SparseDecoder
+from sparse_attention.cache.context import Context
+from sparse_attention.decode.decoder import Decoder
 from sparse_attention.learned.files import write_file
 from sparse_attention.maskers import (
     AdaptiveSampling,
@@ -117,23 +117,22 @@ class Plain:
 
 
 class Ours:
-    """Decode steps of one configuration over a prefix."""
+    """Decode steps of one configuration over a context."""
 
     def __init__(
-        self, adapter: HuggingFaceAdapter, prefix: Prefix, config: AttentionConfig
+        self, adapter: HuggingFaceAdapter, context: Context, config: AttentionConfig
     ) -> None:
         self.model, self.token = adapter.model, 0
-        self.decoder = SparseDecoder(
-            SharedPrefixCache(prefix, 1),
-            [config.for_model(adapter.profile)],
-            ["perf"],
-            Protocol(),
-            measure_error=False,
-        )
+        own = config.for_model(adapter.profile)
+        self.decoder = Decoder(context, [own], ["perf"], Protocol())
+        self.cache = DecoderCache(self.decoder)
 
     def step(self) -> None:
         """Process one token."""
-        forward(self.model, torch.tensor([[self.token % 4096]]), self.decoder)
+        token = torch.tensor([[self.token % 4096]])
+        with our_attention(self.model):
+            forward(self.model, token, self.cache)
+        self.decoder.end_step()
         self.token += 1
 
 
@@ -153,7 +152,7 @@ def measure(
         first, warm, base = [], [], []
         for _ in range(options.rounds):
             for layer in prefix.layers:
-                layer.features.clear()
+                layer.segments[0].features.clear()
             ours = Ours(adapter, prefix, CONFIGS[name])
             first.append(cpu_seconds(ours.step))
             ours.step()
@@ -163,7 +162,7 @@ def measure(
         over = ratios(warm, base)
         measured[f"{name}@{length}"] = sorted(over)[len(over) // 2]
         milliseconds = [1000 * seconds / options.steps for seconds in warm]
-        density = f"{ours.decoder.probes[0].density:.3f}"
+        density = f"{ours.decoder.rows[0].probe.density:.3f}"
         table.add_row(name, str(length), spread(milliseconds), spread(over), density)
         if name in PREPARING:
             over = ratios(first, [seconds / options.steps for seconds in base])

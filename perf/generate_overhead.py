@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from common import cpu_seconds, fix_environment, ratios, report, spread
 
-from sparse_attention.hf.attention import forward
+from sparse_attention.hf.attention import forward, our_attention
+from sparse_attention.hf.cache import DecoderCache
 
 fix_environment()
 
@@ -31,9 +32,8 @@ from rich.table import Table
 from transformers import LlamaForCausalLM, LogitsProcessorList
 
 from sparse_attention import AttentionConfig, Protocol, sparse_generation
-from sparse_attention.cache.prefix import Prefix
-from sparse_attention.cache.shared import SharedPrefixCache
-from sparse_attention.decode.decoder import SparseDecoder
+from sparse_attention.cache.context import Context
+from sparse_attention.decode.decoder import Decoder
 from sparse_attention.maskers import Local, MagicPig, OracleTopK, Sink
 
 EDGES = (Sink(sink_size=128), Local(window_size=128))
@@ -65,17 +65,18 @@ def generate_step(model: LlamaForCausalLM, prompt: list[int], steps: int) -> flo
 
 
 def adapter_step(
-    model: LlamaForCausalLM, prefix: Prefix, token: int, config: AttentionConfig, steps: int
+    model: LlamaForCausalLM, context: Context, token: int, config: AttentionConfig, steps: int
 ) -> float:
     """Seconds of the median step of the adapter."""
-    decoder = SparseDecoder(
-        SharedPrefixCache(prefix, 1), [config], [""], Protocol(), measure_error=False
-    )
+    decoder = Decoder(context, [config], [""], Protocol())
+    cache = DecoderCache(decoder)
     following = torch.tensor([[token]])
 
     def step() -> None:
         nonlocal following
-        following = forward(model, following, decoder).argmax(-1, keepdim=True)
+        with our_attention(model):
+            following = forward(model, following, cache).argmax(-1, keepdim=True)
+        decoder.end_step()
 
     return statistics.median([cpu_seconds(step) for _ in range(1 + WARM + steps)][1 + WARM :])
 

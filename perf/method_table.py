@@ -1,6 +1,7 @@
-"""The configurations that ``method_matrix.py`` compares: a curve for each method.
+"""The configurations that ``method_matrix.py`` compares: curves of each method.
 
-To add a method, add a curve; to draw against another cost, add an axis.
+Methods are found by themselves, with the values that searches try; exceptions are named here.  To
+draw against another cost, add an axis.
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from benchmark.generic_config_optimizer import own_parameters
 from benchmark.results.records import Prediction
 from sparse_attention import AttentionConfig
 from sparse_attention.maskers import (
+    MASKERS,
     AdaptiveSampling,
     DoubleSparsity,
-    HashAttention,
     Local,
     MagicPig,
     Masker,
@@ -25,22 +27,16 @@ from sparse_attention.maskers import (
     RandomSampling,
     Sink,
 )
+from sparse_attention.method import Method
 from sparse_attention.presses import (
+    PRESSES,
     AdaKV,
-    ChunkKV,
-    CriticalKV,
+    Adjustment,
     ExpectedAttention,
-    KeyDiff,
-    KNorm,
     LagKV,
-    ObservedAttention,
     Press,
-    PyramidKV,
-    RandomPress,
     Scorer,
     SnapKV,
-    StreamingLLM,
-    Tova,
 )
 
 
@@ -78,77 +74,15 @@ class Curve:
 
 SINK, LOCAL = Sink(sink_size=4), Local(window_size=16)
 HEAVY = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
+RATIOS = (0.25, 0.5, 0.75, 0.875, 0.95)
+STEPS: dict[str, tuple[Any, ...]] = {"heavy_size": HEAVY, "compression_ratio": RATIOS}
+"""Values that curves go through in fields that several methods have."""
 
 
 def _after_edges(name: str, *methods: tuple[Masker, ...] | Masker) -> Curve:
     """A curve of configurations that read the first 4 and the last 16 keys first."""
     chains = [method if isinstance(method, tuple) else (method,) for method in methods]
     return Curve(name, tuple(AttentionConfig((SINK, LOCAL, *chain)) for chain in chains))
-
-
-CURVES = (
-    Curve(
-        "sink_local",
-        tuple(
-            AttentionConfig((SINK, Local(window_size=share)))
-            for share in (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
-        ),
-    ),
-    _after_edges("oracle_top_k", *(OracleTopK(heavy_size=share) for share in HEAVY)),
-    _after_edges(
-        "oracle_top_k, heads together",
-        *(OracleTopK(heavy_size=share, group_scores="mean") for share in HEAVY),
-    ),
-    _after_edges(
-        "oracle_top_p", *(OracleTopP(top_p=share) for share in (0.5, 0.7, 0.9, 0.95, 0.98, 0.99))
-    ),
-    _after_edges(
-        "quest, page 8", *(Quest(heavy_size=share, page_size=8, label_bits=4) for share in HEAVY)
-    ),
-    _after_edges(
-        "quest, page 16",
-        *(Quest(heavy_size=share, page_size=16) for share in (0.02, 0.05, 0.1, 0.2, 0.4)),
-    ),
-    _after_edges(
-        "double_sparsity, 8 channels",
-        *(DoubleSparsity(heavy_size=share, group_factor=4) for share in HEAVY),
-    ),
-    _after_edges(
-        "double_sparsity, 4 channels",
-        *(DoubleSparsity(heavy_size=share, group_factor=8) for share in HEAVY),
-    ),
-    _after_edges("pq_cache, 2 x 6 bits", *(PQCache(heavy_size=share) for share in HEAVY)),
-    _after_edges(
-        "pq_cache, 4 x 6 bits", *(PQCache(heavy_size=share, subspaces=4) for share in HEAVY)
-    ),
-    _after_edges("hash_attention", *(HashAttention(heavy_size=share) for share in HEAVY)),
-    _after_edges(
-        "random_sampling",
-        *(RandomSampling(sampling_rate=rate) for rate in (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)),
-    ),
-    _after_edges(
-        "magic_pig",
-        *(
-            MagicPig(lsh_k=bits, lsh_l=tables)
-            for bits, tables in ((10, 75), (10, 150), (9, 120), (8, 75), (8, 150), (7, 150))
-        ),
-    ),
-    _after_edges(
-        "adaptive_sampling",
-        *(
-            (OracleTopK(heavy_size=heavy), AdaptiveSampling(base_rate=base, epsilon=e, delta=e))
-            for heavy, base, e in (
-                (0.005, 0.01, 0.4),
-                (0.01, 0.02, 0.3),
-                (0.02, 0.02, 0.2),
-                (0.02, 0.05, 0.1),
-                (0.05, 0.05, 0.05),
-            )
-        ),
-    ),
-)
-
-RATIOS = (0.25, 0.5, 0.75, 0.875, 0.95)
 
 
 def _pressed(name: str, press: type[Scorer], *others: Press, **settings: Any) -> Curve:
@@ -159,19 +93,116 @@ def _pressed(name: str, press: type[Scorer], *others: Press, **settings: Any) ->
     return Curve(name, tuple(configs), ("kept",))
 
 
-PRESS_CURVES = (
-    _pressed("random_press", RandomPress),
-    _pressed("streaming_llm", StreamingLLM),
-    _pressed("knorm", KNorm),
-    _pressed("keydiff", KeyDiff),
-    _pressed("lagkv", LagKV, lag=32),
-    _pressed("tova", Tova),
-    _pressed("snapkv", SnapKV),
-    _pressed("snapkv + chunkkv", SnapKV, ChunkKV()),
-    _pressed("snapkv + criticalkv", SnapKV, CriticalKV()),
-    _pressed("snapkv + adakv", SnapKV, AdaKV()),
-    _pressed("pyramidkv", PyramidKV),
-    _pressed("observed_attention", ObservedAttention),
-    _pressed("expected_attention", ExpectedAttention),
-    _pressed("expected_attention + adakv", ExpectedAttention, AdaKV(), epsilon=0.01),
-)
+EXCEPTIONS: dict[str, tuple[Curve, ...]] = {
+    "sink": (),
+    "local": (
+        Curve(
+            "sink_local",
+            tuple(
+                AttentionConfig((SINK, Local(window_size=share)))
+                for share in (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
+            ),
+        ),
+    ),
+    "oracle_top_k": (
+        _after_edges("oracle_top_k", *(OracleTopK(heavy_size=share) for share in HEAVY)),
+        _after_edges(
+            "oracle_top_k, heads together",
+            *(OracleTopK(heavy_size=share, group_scores="mean") for share in HEAVY),
+        ),
+    ),
+    "oracle_top_p": (
+        _after_edges(
+            "oracle_top_p",
+            *(OracleTopP(top_p=share) for share in (0.5, 0.7, 0.9, 0.95, 0.98, 0.99)),
+        ),
+    ),
+    "quest": (
+        _after_edges(
+            "quest, page 8",
+            *(Quest(heavy_size=share, page_size=8, label_bits=4) for share in HEAVY),
+        ),
+        _after_edges(
+            "quest, page 16",
+            *(Quest(heavy_size=share, page_size=16) for share in (0.02, 0.05, 0.1, 0.2, 0.4)),
+        ),
+    ),
+    "double_sparsity": tuple(
+        _after_edges(
+            f"double_sparsity, {channels} channels",
+            *(DoubleSparsity(heavy_size=share, group_factor=32 // channels) for share in HEAVY),
+        )
+        for channels in (8, 4)
+    ),
+    "pq_cache": tuple(
+        _after_edges(
+            f"pq_cache, {parts} x 6 bits",
+            *(PQCache(heavy_size=share, subspaces=parts) for share in HEAVY),
+        )
+        for parts in (2, 4)
+    ),
+    "random_sampling": (
+        _after_edges(
+            "random_sampling",
+            *(RandomSampling(sampling_rate=rate) for rate in (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)),
+        ),
+    ),
+    "magic_pig": (
+        _after_edges(
+            "magic_pig",
+            *(
+                MagicPig(lsh_k=bits, lsh_l=tables)
+                for bits, tables in ((10, 75), (10, 150), (9, 120), (8, 75), (8, 150), (7, 150))
+            ),
+        ),
+    ),
+    "adaptive_sampling": (
+        _after_edges(
+            "adaptive_sampling",
+            *(
+                (OracleTopK(heavy_size=heavy), AdaptiveSampling(base_rate=base, epsilon=e, delta=e))
+                for heavy, base, e in (
+                    (0.005, 0.01, 0.4),
+                    (0.01, 0.02, 0.3),
+                    (0.02, 0.02, 0.2),
+                    (0.02, 0.05, 0.1),
+                    (0.05, 0.05, 0.05),
+                )
+            ),
+        ),
+    ),
+    "lagkv": (_pressed("lagkv", LagKV, lag=32),),
+    "expected_attention": (
+        _pressed("expected_attention", ExpectedAttention),
+        _pressed("expected_attention + adakv", ExpectedAttention, AdaKV(), epsilon=0.01),
+    ),
+    # perf/layer_ratios.py draws it; the others leave the choice of keys as it is.
+    "layer_ratios": (),
+    "key_rerotation": (),
+    "decoding": (),
+}
+"""Methods whose curves are others than those that ``curves_of`` finds, or that have none."""
+
+
+def curves_of(method: type[Method]) -> tuple[Curve, ...]:
+    """The curves of a method.
+
+    Where no exception is named: the values that a search tries in its first tunable field, the
+    other fields at their defaults; of a press, shares of the cache that are removed.
+    """
+    if method.name in EXCEPTIONS:
+        return EXCEPTIONS[method.name]
+    if issubclass(method, Scorer):
+        return (_pressed(method.name, method),)
+    if issubclass(method, Adjustment):
+        return (_pressed(f"snapkv + {method.name}", SnapKV, method()),)
+    assert issubclass(method, Masker)
+    settings: list[dict[str, Any]] = [{}]
+    if parameters := own_parameters(method):
+        field = parameters[0].name
+        settings = [{field: value} for value in STEPS.get(field, parameters[0].values)]
+    return (_after_edges(method.name, *(method(**given) for given in settings)),)
+
+
+CURVES = tuple(curve for method in MASKERS.values() for curve in curves_of(method))
+PRESS_CURVES = tuple(curve for method in PRESSES.values() for curve in curves_of(method))

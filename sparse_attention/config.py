@@ -13,19 +13,12 @@ from pydantic import ValidationError
 
 from sparse_attention.cache.statistics import StatisticsRequest, joined_requests
 from sparse_attention.errors import UserError, explain, unknown_name
-from sparse_attention.maskers import (
-    MASKERS,
-    Masker,
-)
+from sparse_attention.maskers import Masker
 from sparse_attention.method import Method
 from sparse_attention.model_facts import ModelProfile
-from sparse_attention.presses import (
-    PRESSES,
-    Press,
-)
+from sparse_attention.presses import Press
 from sparse_attention.presses.order import check_order
-
-METHODS: Mapping[str, type[Method]] = {**PRESSES, **MASKERS}
+from sparse_attention.registry import METHODS
 
 MethodType = TypeVar("MethodType", bound=Method)
 
@@ -249,5 +242,5 @@ def _single(document: Mapping[str, Any]) -> Any:
     if isinstance(best, dict) and "config" in best:
         return best["config"]
     if isinstance(config, dict) and "methods_sha256" in document:
-        return {key: value for key, value in config.items() if key != "files_sha256"}
+        return {key: value for key, value in config.items() if not key.endswith("_sha256")}
     return None

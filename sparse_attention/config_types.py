@@ -1,48 +1,41 @@
-"""The catalogue of named templates of configurations."""
+"""The catalogue of named templates of configurations.
+
+A method's default template comes from its class: a masker reads the first and the newest keys too,
+a scorer is alone, an adjustment follows SnapKV.  Only what differs from that is written down here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-from sparse_attention.config import (
-    AttentionConfig,
-    make_method,
-)
+from sparse_attention.config import AttentionConfig, make_method
 from sparse_attention.errors import unknown_name
 from sparse_attention.maskers import (
+    MASKERS,
     AdaptiveSampling,
-    DoubleSparsity,
-    HashAttention,
     Local,
-    MagicPig,
+    Masker,
     OracleTopK,
-    OracleTopP,
-    PQCache,
-    Quest,
-    RandomSampling,
     Sink,
 )
 from sparse_attention.method import Method
 from sparse_attention.presses import (
+    PRESSES,
     AdaKV,
-    ChunkKV,
+    Adjustment,
     CriticalKV,
     Decoding,
     ExpectedAttention,
-    KeyDiff,
     KeyRerotation,
     KNorm,
-    LagKV,
     LayerRatios,
-    ObservedAttention,
-    PyramidKV,
-    RandomPress,
     SnapKV,
     StreamingLLM,
-    Tova,
 )
+from sparse_attention.registry import METHODS
 
 
 @dataclass(frozen=True)
@@ -78,94 +71,87 @@ class ConfigType:
 
 _EDGES = (Sink(sink_size=4), Local(window_size=64))
 
-CONFIG_TYPES: Mapping[str, ConfigType] = {
-    kind.name: kind
-    for kind in (
-        ConfigType("dense", "all keys", ()),
-        ConfigType("sink_masker", "the first keys", (Sink(),)),
-        ConfigType("local_masker", "the newest keys", (Local(),)),
-        ConfigType("sink_local", "the first and the newest keys (StreamingLLM)", _EDGES),
-        ConfigType(
-            "oracle_top_k", "sink, local and the highest true scores", (*_EDGES, OracleTopK())
-        ),
-        ConfigType(
-            "oracle_top_p",
-            "sink, local and the fewest keys that hold a share of the attention",
-            (*_EDGES, OracleTopP()),
-        ),
-        ConfigType("quest", "sink, local and pages by bounds of their scores", (*_EDGES, Quest())),
-        ConfigType(
-            "double_sparsity",
-            "sink, local and the highest scores over a few channels",
-            (*_EDGES, DoubleSparsity()),
-        ),
-        ConfigType(
-            "pq_cache",
-            "sink, local and the highest scores of quantised keys",
-            (*_EDGES, PQCache()),
-        ),
-        ConfigType(
-            "hash_attention",
-            "sink, local and the keys whose learned bits agree most",
-            (*_EDGES, HashAttention()),
-        ),
-        ConfigType(
-            "random_sampling", "sink, local and a uniform sample", (*_EDGES, RandomSampling())
-        ),
-        ConfigType("magic_pig", "sink, local and LSH sampling", (*_EDGES, MagicPig())),
-        ConfigType(
-            "adaptive_sampling",
-            "sink, local, top-k and as many samples as an error bound needs (vAttention)",
-            (*_EDGES, OracleTopK(heavy_size=0.02), AdaptiveSampling()),
-        ),
-        ConfigType("random_press", "keep keys at random", (RandomPress(),)),
-        ConfigType("knorm", "keep keys of small norm", (KNorm(),)),
-        ConfigType("streaming_llm", "keep the first and the newest keys", (StreamingLLM(),)),
-        ConfigType("snapkv", "keep what the last queries attend to", (SnapKV(),)),
-        ConfigType(
-            "expected_attention",
-            "keep what future queries are expected to attend to",
-            (ExpectedAttention(),),
-        ),
-        ConfigType(
-            "observed_attention",
-            "keep what received most attention in the prefill (H2O)",
-            (ObservedAttention(),),
-        ),
-        ConfigType("tova", "keep what the last token attends to", (Tova(),)),
-        ConfigType("pyramidkv", "SnapKV with larger budgets in lower layers", (PyramidKV(),)),
-        ConfigType("keydiff", "keep keys that differ from the others", (KeyDiff(),)),
-        ConfigType("lagkv", "keep tokens that stand out against those after them", (LagKV(),)),
-        ConfigType(
-            "criticalkv",
-            "SnapKV weighted by norms of projected values",
-            (SnapKV(), CriticalKV()),
-        ),
-        ConfigType("chunkkv", "SnapKV by whole chunks", (SnapKV(), ChunkKV())),
-        ConfigType("adakv", "SnapKV with budgets by head", (SnapKV(), AdaKV())),
-        ConfigType(
-            "ada_expected_attention",
-            "expected attention with budgets by head",
-            (ExpectedAttention(epsilon=0.01), AdaKV()),
-        ),
-        ConfigType("layer_snapkv", "SnapKV with a ratio for each layer", (SnapKV(), LayerRatios())),
-        ConfigType(
-            "streaming_llm_rerotated",
-            "keep the first and the newest keys, with positions inside the cache",
-            (StreamingLLM(), KeyRerotation()),
-        ),
-        ConfigType(
-            "decoding_knorm",
-            "keep keys of small norm, again and again while decoding",
-            (KNorm(), Decoding()),
-        ),
-        ConfigType(
-            "snapkv_top_k",
-            "SnapKV, then sink, local and the highest true scores of what it kept",
-            (SnapKV(), *_EDGES, OracleTopK()),
-        ),
-    )
-}
+
+def _by_name(*kinds: ConfigType) -> dict[str, ConfigType]:
+    return {kind.name: kind for kind in kinds}
+
+
+_BASELINES = _by_name(
+    ConfigType("dense", "Read all keys", ()),
+    ConfigType("sink_masker", "Read the first keys", (Sink(),)),
+    ConfigType("local_masker", "Read the newest keys", (Local(),)),
+    ConfigType("sink_local", "Read the first and the newest keys (StreamingLLM)", _EDGES),
+)
+_COMBINATIONS = _by_name(
+    ConfigType(
+        "adaptive_sampling",
+        "Read sink, local, top-k and as many samples as an error bound needs (vAttention)",
+        (*_EDGES, OracleTopK(heavy_size=0.02), AdaptiveSampling()),
+    ),
+    ConfigType(
+        "critical_adakv",
+        "SnapKV with budgets by head, then weighted by norms of projected values",
+        (SnapKV(), AdaKV(), CriticalKV()),
+    ),
+    ConfigType(
+        "ada_expected_attention",
+        "Expected attention with budgets by head",
+        (ExpectedAttention(epsilon=0.01), AdaKV()),
+    ),
+    ConfigType("layer_snapkv", "SnapKV with a ratio for each layer", (SnapKV(), LayerRatios())),
+    ConfigType(
+        "streaming_llm_rerotated",
+        "Keep the first and the newest keys, with positions inside the cache",
+        (StreamingLLM(), KeyRerotation()),
+    ),
+    ConfigType(
+        "decoding_knorm",
+        "Keep keys of small norm, again and again while decoding",
+        (KNorm(), Decoding()),
+    ),
+    ConfigType(
+        "snapkv_top_k",
+        "SnapKV, then sink, local and the highest true scores of what it kept",
+        (SnapKV(), *_EDGES, OracleTopK()),
+    ),
+)
+_EXCEPTIONS = _BASELINES | _COMBINATIONS
+METHODS.reserve(_EXCEPTIONS)
+_WITHOUT_DEFAULT = {method.name for method in (Sink, Local, LayerRatios, KeyRerotation, Decoding)}
+"""Methods that the exceptions above hold under other names."""
+
+
+@cache
+def _default_type(method: type[Method]) -> ConfigType:
+    if issubclass(method, Masker):
+        before: tuple[Method, ...] = _EDGES
+    else:
+        before = (SnapKV(),) if issubclass(method, Adjustment) else ()
+    return ConfigType(method.name, method.summary(), (*before, method()))
+
+
+class _ConfigTypes(Mapping[str, ConfigType]):
+    """All config types by name: the exceptions, and the default of every other method."""
+
+    def __getitem__(self, name: str) -> ConfigType:
+        if name in _EXCEPTIONS:
+            return _EXCEPTIONS[name]
+        if name in _WITHOUT_DEFAULT:
+            raise KeyError(name)
+        return _default_type(METHODS[name])
+
+    def __contains__(self, name: object) -> bool:
+        return name in _EXCEPTIONS or (name not in _WITHOUT_DEFAULT and name in METHODS)
+
+    def __iter__(self) -> Iterator[str]:
+        names = dict.fromkeys([*_BASELINES, *MASKERS, *PRESSES, *_COMBINATIONS, *METHODS])
+        return (name for name in names if name not in _WITHOUT_DEFAULT)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+CONFIG_TYPES: Mapping[str, ConfigType] = _ConfigTypes()
 
 
 def make_config(config_type: str, **settings: Any) -> AttentionConfig:

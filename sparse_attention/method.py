@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import (
     TYPE_CHECKING,
     Annotated,
@@ -50,6 +53,10 @@ def resolve_size(size: int | float, visible: Tensor) -> Tensor:
     return torch.minimum(visible, count.clamp(min=1))
 
 
+SECTIONS = ("Cost", "Fails", "Source")
+"""First words of the paragraphs that end the docstring of every method, in this order."""
+
+
 class Method(BaseModel):
     """A method with its settings: immutable, hashable, validated when it is made."""
 
@@ -62,6 +69,19 @@ class Method(BaseModel):
     stacked: ClassVar[frozenset[str]] = frozenset()
     """Fields in which rows that are handled together may differ; rows that differ in others are
     handled one after the other."""
+
+    @classmethod
+    def summary(cls) -> str:
+        """The first paragraph of the docstring as plain text, without its full stop."""
+        first = (inspect.getdoc(cls) or cls.name).split("\n\n")[0]
+        return " ".join(first.replace("``", "").split()).removesuffix(".")
+
+    @classmethod
+    def sections(cls) -> tuple[str, ...]:
+        """Which of ``SECTIONS`` its docstring has, in its order."""
+        paragraphs = (inspect.getdoc(cls) or "").split("\n\n")
+        words = [re.split(r"\W", paragraph, maxsplit=1)[0] for paragraph in paragraphs[1:]]
+        return tuple(dict.fromkeys(word for word in words if word in SECTIONS))
 
     @classmethod
     def valid_values(cls, field: str) -> str:
@@ -84,19 +104,29 @@ class Method(BaseModel):
         words = kind.get(info.annotation, "the name of a file, or none")  # type: ignore[arg-type]
         return f"{words} {' and '.join(limits)}".strip()
 
-    def _signature(self, leave_out: frozenset[str] = frozenset()) -> tuple[object, ...]:
+    @cached_property
+    def _signature(self) -> tuple[object, ...]:
         # By repr, because 1 (a key) equals 1.0 (all keys).
-        return (type(self), *((key, repr(value)) for key, value in self if key not in leave_out))
+        return (type(self), *((key, repr(value)) for key, value in self))
+
+    def __copy__(self) -> Self:
+        copied = super().__copy__()
+        copied.__dict__.pop("_signature", None)  # ``model_copy`` changes fields after this
+        return copied
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Method) and self._signature() == other._signature()
+        return isinstance(other, Method) and self._signature == other._signature
 
     def __hash__(self) -> int:
-        return hash(self._signature())
+        return hash(self._signature)
 
     def stacks_with(self, other: Method) -> bool:
         """Whether the two differ at most in ``stacked`` fields."""
-        return self._signature(self.stacked) == other._signature(self.stacked)
+        ours, theirs = (
+            [part for part in one._signature[1:] if part[0] not in self.stacked]  # type: ignore[index]
+            for one in (self, other)
+        )
+        return type(self) is type(other) and ours == theirs
 
     def for_model(self, profile: ModelProfile) -> Self:
         """This method as it runs on a model: files that it needs are found and checked.

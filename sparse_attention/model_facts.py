@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -58,6 +58,11 @@ class LayerSettings:
     softcap: float | None = None
     sink_logits: Tensor | None = None
     """(H, G); see ``sink_share``."""
+
+    def of_heads(self, heads: slice) -> LayerSettings:
+        """The same for some of the key-value heads, of a layer with learned sinks."""
+        assert self.sink_logits is not None
+        return replace(self, sink_logits=self.sink_logits[heads])
 
 
 class Rotary(Protocol):

@@ -149,8 +149,13 @@ def report(options: argparse.Namespace) -> int:
 
 
 def list_choices(options: argparse.Namespace) -> int:
-    """``sparse-bench ls``."""
-    for kind, listing in LISTINGS.items():
+    """``sparse-bench ls``; what a package offers but cannot be used is named on stderr."""
+    catalogues = {}
+    for kind, (listing, catalogue) in LISTINGS.items():
         if options.kind in (None, kind):
             print("\n".join([f"{kind}:", *(f"  {line}" for line in listing())]))
-    return 0
+            catalogues[catalogue.group] = catalogue
+    complaints = [text for one in catalogues.values() for text in one.complaints()]
+    for text in complaints:
+        print(f"sparse-bench: error: {text}", file=sys.stderr)
+    return 2 if complaints else 0

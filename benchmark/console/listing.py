@@ -2,40 +2,46 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
 
-from benchmark.suite.registry import benchmark_class, benchmark_names
-from sparse_attention.config import METHODS
+from benchmark.suite.registry import BENCHMARKS
+from sparse_attention.catalogue import Catalogue
 from sparse_attention.config_types import CONFIG_TYPES
+from sparse_attention.errors import UserError
+from sparse_attention.registry import METHODS
 
 
 def _benchmarks() -> Iterator[str]:
-    for name in benchmark_names():
-        yield f"{name}: {benchmark_class(name).summary}"
+    for name, benchmark in sorted(BENCHMARKS.usable()):
+        yield f"{name}: {benchmark.summary}"
 
 
 def _subsets() -> Iterator[str]:
-    for name in benchmark_names():
-        yield f"{name}: {' '.join(benchmark_class(name).subsets)}"
+    for name, benchmark in sorted(BENCHMARKS.usable()):
+        yield f"{name}: {' '.join(benchmark.subsets)}"
 
 
 def _methods() -> Iterator[str]:
-    for name, method in METHODS.items():
-        yield f"{name}: {(inspect.getdoc(method) or name).splitlines()[0]}"
+    for name, method in METHODS.usable():
+        yield f"{name}: {method.summary()}"
         for field, info in method.model_fields.items():
             default = "required" if info.is_required() else f"default {info.default!r}"
             yield f"    {field}: {default}, {method.valid_values(field)}"
 
 
 def _config_types() -> Iterator[str]:
-    for name, kind in CONFIG_TYPES.items():
-        yield f"{name}: {kind.summary} ({kind.make().describe()})"
+    for name in CONFIG_TYPES:
+        with suppress(UserError):  # of an entry point that cannot be used
+            kind = CONFIG_TYPES[name]
+            yield f"{name}: {kind.summary} ({kind.make().describe()})"
 
 
-LISTINGS: dict[str, Callable[[], Iterator[str]]] = {
-    "benchmarks": _benchmarks,
-    "subsets": _subsets,
-    "methods": _methods,
-    "config-types": _config_types,
+LISTINGS: dict[str, tuple[Callable[[], Iterator[str]], Catalogue[Any]]] = {
+    "benchmarks": (_benchmarks, BENCHMARKS),
+    "subsets": (_subsets, BENCHMARKS),
+    "methods": (_methods, METHODS),
+    "config-types": (_config_types, METHODS),
 }
+"""The lists, each with where its names come from."""

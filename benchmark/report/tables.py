@@ -15,6 +15,7 @@ from benchmark.results.statistics import LEVEL
 
 NONE = "-"
 _MOST_COLUMNS = 8
+"""Subsets beside each other; with their intervals, more would not fit a terminal."""
 
 
 @dataclass(frozen=True)

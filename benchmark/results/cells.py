@@ -5,7 +5,7 @@
 - ``key.json``: everything the result depends on (``benchmark.results.key``);
 - ``predictions.jsonl``: one ``Prediction`` a line, appended as they come, without times;
 - ``costs.jsonl``: one ``Cost`` a line;
-- ``metrics.json``: derived from the others (``benchmark.metrics_document``), written last.
+- ``metrics.json``: derived from the others (``benchmark.results.metrics``), written last.
 
 Labels are for people; only the key decides whether a result is the one that is asked for.
 """
@@ -92,12 +92,12 @@ class CellFiles:
 
     @property
     def key_hash(self) -> str:
-        """The first 8 hex digits of the key's hash."""
+        """The first 8 hex digits of the key's hash: for names, while ``key.json`` decides."""
         return fingerprint(self.key)[:8]
 
     @property
     def folder(self) -> Path:
-        """Where the files lie."""
+        """``<label>-<hash of the key>`` in the folder of the subset."""
         return self.subset_folder / f"{safe_name(self.label)}-{self.key_hash}"
 
     @property
@@ -121,7 +121,7 @@ class CellFiles:
         self._lock = lock
 
     def unlock(self) -> None:
-        """Give the cell free."""
+        """Let other processes work on the cell."""
         if self._lock is not None:
             self._lock.close()
             self._lock = None

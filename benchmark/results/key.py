@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import inspect
 import platform
+import sys
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.metadata import version
@@ -17,6 +19,8 @@ from typing import Any
 import sparse_attention
 from benchmark.files import file_sha256
 from sparse_attention.config import AttentionConfig
+from sparse_attention.errors import UserError
+from sparse_attention.method import Method
 
 FORMAT = 3
 """Version of the layout of result files; part of every key."""
@@ -73,12 +77,68 @@ def library_versions() -> dict[str, str]:
 
 
 def config_document(config: AttentionConfig) -> dict[str, Any]:
-    """All that a configuration means, as JSON values: files that it names by their content too."""
+    """All that a configuration means, as JSON values.
+
+    Files that it names are there by their content too, methods that are not of this project by
+    their code.
+
+    Raises:
+        UserError: if the code of a method cannot be read.
+    """
     document = config.to_json()
+    outside = {
+        m.name: _outside_fingerprint(type(m)) for m in config.methods if _is_outside(type(m))
+    }
+    if outside:
+        document["sources_sha256"] = outside
     files = [name for method in config.methods for name in method.files]
     if files:
         document["files_sha256"] = {name: file_sha256(Path(name)) for name in files}
     return document
+
+
+def _is_outside(method: type[Method]) -> bool:
+    return _package(method) != sparse_attention.__name__
+
+
+def _package(cls: type) -> str:
+    return cls.__module__.partition(".")[0]
+
+
+@cache
+def _outside_fingerprint(method: type[Method]) -> str:
+    """Hex SHA-256 over the package, or the script, of a method and of what it derives from.
+
+    Of a notebook the classes alone.
+    """
+    bases = [cls for cls in method.__mro__ if _package(cls) not in _NOT_OUTSIDE]
+    digest = hashlib.sha256()
+    for cls in bases:
+        module = sys.modules.get(_package(cls))
+        file = getattr(module, "__file__", None)
+        roots = [Path(place) for place in getattr(module, "__path__", ())]
+        paths = [(path, root) for root in roots for path in sorted(root.rglob("*.py"))]
+        if file and not roots:
+            paths = [(Path(file), Path(file).parent)]
+        for path, root in paths:
+            name = path.relative_to(root).as_posix()
+            digest.update(f"{name} {_code_fingerprint(path)}\n".encode())
+        if not paths:
+            digest.update(f"{cls.__qualname__} {_class_source(cls)}\n".encode())
+    return digest.hexdigest()
+
+
+_NOT_OUTSIDE = {sparse_attention.__name__, "pydantic", "abc", "builtins", "typing"}
+
+
+def _class_source(cls: type) -> str:
+    try:
+        return inspect.getsource(cls)
+    except (OSError, TypeError):
+        raise UserError(
+            f"the code of {cls.__qualname__} cannot be read, so that its results could not be told "
+            "from those of another version: define it in a file or a notebook."
+        ) from None
 
 
 def differing_fields(ours: Any, theirs: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:

@@ -118,7 +118,7 @@ def _difference(
 
 
 def estimate_json(estimate: Estimate | None) -> dict[str, Any] | None:
-    """An estimate as JSON values."""
+    """Mean, interval and how it was found, as JSON values; None stays None."""
     if estimate is None:
         return None
     return {

@@ -80,8 +80,11 @@ class Prediction(Record):
     digits."""
     prompt_tokens: NonNegativeInt
     removed_tokens: NonNegativeInt
+    prompt_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None
+    """Hash of the prompt's tokens as little-endian 64-bit integers; None if it has none."""
     score: Share | None
-    """Filled in when the cell is finished."""
+    """By the metric of the benchmark; None until it was scored, and where there is no answer or no
+    reference."""
 
     @classmethod
     def unanswered(
@@ -95,6 +98,7 @@ class Prediction(Record):
         context: str,
         prompt_tokens: int = 0,
         removed_tokens: int = 0,
+        prompt_sha256: str | None = None,
     ) -> Self:
         """The record of a sample without an answer."""
         return cls(
@@ -114,6 +118,7 @@ class Prediction(Record):
             kept_share=None,
             prompt_tokens=prompt_tokens,
             removed_tokens=removed_tokens,
+            prompt_sha256=prompt_sha256,
             score=None,
         )
 
@@ -121,6 +126,8 @@ class Prediction(Record):
     def _answer_or_reason(self) -> Self:
         if self.answered != (self.predicted_answer is not None):
             raise ValueError(f"{self.status}, with the answer {self.predicted_answer!r:.40}")
+        if self.answered and self.prompt_sha256 is None:
+            raise ValueError(f"{self.status}, without the hash of the prompt")
         if self.answered != (self.reason == ""):
             raise ValueError(f"{self.status}, with the reason {self.reason!r}")
         return self
@@ -132,7 +139,7 @@ class Prediction(Record):
 
 
 class Cost(Record):
-    """What one sample under one configuration cost."""
+    """What one sample under one configuration cost; another in every run."""
 
     id: Text
     prefill_seconds: NonNegativeFloat

@@ -18,8 +18,9 @@ from benchmark.results.records import Cost, Prediction, Reason, six_digits
 from benchmark.run.prefill_store import PrefillStore
 from benchmark.suite.base import Sample
 from benchmark.suite.fingerprints import context_fingerprint
+from sparse_attention import Context
 from sparse_attention.config import AttentionConfig, joint_needs
-from sparse_attention.hf.adapter import Answer, HuggingFaceAdapter, Prefix
+from sparse_attention.hf.adapter import Answer, HuggingFaceAdapter
 from sparse_attention.prompt import (
     EncodedPrompt,
     PromptSettings,
@@ -70,7 +71,7 @@ class Evaluator:
         self._adapter = adapter
         self._settings = settings
         self._device = torch.device(device)
-        self._prefills: PrefillStore[Prefix] = PrefillStore(settings.prefill_store_bytes)
+        self._prefills: PrefillStore[Context] = PrefillStore(settings.prefill_store_bytes)
         self._max_rows = settings.max_rows
         self._needy: list[AttentionConfig] = []
 
@@ -111,7 +112,8 @@ class Evaluator:
             prompt = self._encode(sample, settings)
             about["prompt_tokens"] = len(prompt.context_ids) + len(prompt.question_ids)
             about["removed_tokens"] = prompt.removed_tokens
-            prefix, prefill_seconds = self._prefill(prompt.context_ids, list(configs.values()))
+            about["prompt_sha256"] = prompt.sha256
+            context, prefill_seconds = self._prefill(prompt.context_ids, list(configs.values()))
         except PromptSkipped as skipped:
             for label in configs:
                 result.predictions[label].append(
@@ -122,7 +124,7 @@ class Evaluator:
         except Exception as error:
             outcomes = [self._failure(error, result)] * len(configs)
         else:
-            outcomes = self._answer(sample, prefix, prompt, list(configs.values()), scope, result)
+            outcomes = self._answer(sample, context, prompt, list(configs.values()), scope, result)
         for label, outcome in zip(configs, outcomes, strict=True):
             decode_seconds, rows = 0.0, len(configs)
             if isinstance(outcome, _Row):
@@ -144,40 +146,40 @@ class Evaluator:
 
     def _prefill(
         self, tokens: tuple[int, ...], configs: Sequence[AttentionConfig]
-    ) -> tuple[Prefix, float]:
+    ) -> tuple[Context, float]:
         self._needy += [
             config for config in configs if not joint_needs(self._needy).covers(config.needs)
         ]
         try:
-            return self._stored_prefix(tokens)
+            return self._stored_context(tokens)
         except Exception as error:
             if not _is_out_of_memory(error):
                 raise
         # Outside the except block, where the failed pass's tensors are no longer referenced.
         self._prefills.clear()
         self._free_memory()
-        return self._stored_prefix(tokens)
+        return self._stored_context(tokens)
 
-    def _stored_prefix(self, tokens: tuple[int, ...]) -> tuple[Prefix, float]:
+    def _stored_context(self, tokens: tuple[int, ...]) -> tuple[Context, float]:
         # What the configurations so far need: those to come may need it again.
         request = joint_needs(self._needy)
         return self._prefills.get(
             tokens,
-            lambda: self._compute_prefix(tokens),
-            lambda prefix: prefix.statistics.request.covers(request),
+            lambda: self._read_context(tokens),
+            lambda context: context.statistics.request.covers(request),
         )
 
-    def _compute_prefix(self, tokens: tuple[int, ...]) -> Prefix:
-        prefix = self._adapter.prefill(tokens, self._needy)
+    def _read_context(self, tokens: tuple[int, ...]) -> Context:
+        context = self._adapter.prefill(tokens, self._needy)
         if self._device.type == "cuda":
             # A GPU works behind the program's back; the time would go to the decoding.
             torch.cuda.synchronize(self._device)
-        return prefix
+        return context
 
     def _answer(
         self,
         sample: Sample,
-        prefix: Prefix,
+        context: Context,
         prompt: EncodedPrompt,
         configs: Sequence[AttentionConfig],
         scope: str,
@@ -189,14 +191,14 @@ class Evaluator:
         memory, and so that a configuration that cannot work fails alone.
         """
         if len(configs) > self._max_rows:
-            head = self._answer(sample, prefix, prompt, configs[: self._max_rows], scope, result)
+            head = self._answer(sample, context, prompt, configs[: self._max_rows], scope, result)
             # The limit may have sunk meanwhile, but these rows are done.
             tail = configs[len(head) :]
-            return head + self._answer(sample, prefix, prompt, tail, scope, result)
+            return head + self._answer(sample, context, prompt, tail, scope, result)
         start = time.perf_counter()
         try:
             answers = self._adapter.answer(
-                prefix,
+                context,
                 prompt.question_ids,
                 configs,
                 max_new_tokens=sample.max_new_tokens,
@@ -218,7 +220,7 @@ class Evaluator:
         return [
             outcome
             for part in (configs[:half], configs[half:])
-            for outcome in self._answer(sample, prefix, prompt, part, scope, result)
+            for outcome in self._answer(sample, context, prompt, part, scope, result)
         ]
 
     def _failure(self, error: Exception, result: ContextResult) -> _Failure:

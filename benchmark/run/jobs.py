@@ -52,7 +52,7 @@ class Cell:
 
     @property
     def config(self) -> AttentionConfig:
-        """What is read."""
+        """Under which the samples are answered."""
         return self.chosen.config
 
     def load(self, ids: Sequence[str]) -> None:

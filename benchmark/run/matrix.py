@@ -31,7 +31,7 @@ ERROR_LOG = "errors.log"
 
 @dataclass(frozen=True)
 class CellResult:
-    """What came of one cell."""
+    """How one cell of a matrix ended, and what it measured."""
 
     model: str
     benchmark: str
@@ -48,7 +48,7 @@ class CellResult:
 
 @dataclass(frozen=True)
 class MatrixResult:
-    """What came of a matrix run."""
+    """All cells of a matrix, finished or failed."""
 
     results_dir: Path
     cells: tuple[CellResult, ...]

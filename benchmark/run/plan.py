@@ -119,7 +119,7 @@ def _instances(
 
 
 def config_key(shared: Mapping[str, Any], config: AttentionConfig) -> dict[str, Any]:
-    """The key of a cell, as it reads back from JSON."""
+    """The key of a cell, in the form in which ``key.json`` reads back, to be compared with it."""
     return json.loads(json_document({**shared, "config": config_document(config)}))
 
 

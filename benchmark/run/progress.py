@@ -63,7 +63,7 @@ class MatrixProgress:
             self._bar.stop()
 
     def start(self, job: int, name: str, samples: int) -> None:
-        """A job begins."""
+        """Show a bar for a job; say that it begins where there is no terminal."""
         self._starts[job] = name, time.monotonic()
         if self._bar is not None:
             self._bar_ids[job] = self._bar.add_task(name, total=samples)

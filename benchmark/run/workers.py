@@ -25,9 +25,10 @@ from sparse_attention.prompt import PromptSettings
 logger = logging.getLogger(__name__)
 
 _ATTEMPTS = 2
-"""How often the samples of a context are tried when workers die of them."""
+"""How often the samples of a context are tried when workers die of them: a second time, because the
+cause may lie elsewhere; no more, because each costs a new process that loads the model."""
 _DEATHS_IN_A_ROW = 10
-"""Deaths without a result in between after which the cause is not the samples."""
+"""Deaths without a result in between after which the cause is not the samples, and the run ends."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ Outcome = ContextResult | ModelFailure | WorkerDeath
 
 
 class EvaluationWorker:
-    """One device; keeps the model of its last request."""
+    """The process of one device; it keeps the model of its last request, with its prefills."""
 
     def __init__(self, settings: AdapterConfig, visible_device: str, threads: int) -> None:
         # Before CUDA starts; from then on the worker's GPU is number 0.

@@ -28,9 +28,11 @@ class Sample:
     question: str
     answer_prefix: str
     answers: tuple[str, ...]
-    """Reference answers."""
+    """Reference answers; none where only the authors of the benchmark have them."""
     max_new_tokens: int
+    """Tokens after which an answer is cut off."""
     task: str
+    """The benchmark's own name of this kind of question, often that of the subset."""
     extra: Mapping[str, Any] = field(default_factory=dict)
     """Further columns that the metrics need, JSON values only."""
 
@@ -49,6 +51,7 @@ class Benchmark(ABC):
     """
 
     name: ClassVar[str]
+    """What users call it: on the command line, in folders and in keys of results."""
     summary: ClassVar[str]
     """One line for ``sparse-bench ls``."""
     subsets: ClassVar[tuple[str, ...]]

@@ -21,6 +21,7 @@ from benchmark.suite.sources import SAMPLE_MARK
 from sparse_attention.errors import UserError, unknown_name
 
 FILE_NAME = "test-00000-of-00001.parquet"
+"""What the hub calls a split of one file, so that a folder can be uploaded as it is."""
 
 
 def write_parquet(

@@ -59,7 +59,7 @@ class DatasetBenchmark(Benchmark):
 
     @property
     def options(self) -> dict[str, Any]:
-        """All options."""
+        """The source and what the benchmark adds to it, defaults filled in."""
         return self._options.model_dump()
 
     @property

@@ -21,12 +21,12 @@ class Prompt:
 
 @dataclass(frozen=True)
 class PromptFiles:
-    """The two files of a benchmark."""
+    """Names and form of the two files of a benchmark, to find and read them."""
 
     templates: str
-    """File name."""
+    """Name of the file with the template of each task."""
     limits: str
-    """File name."""
+    """Name of the file with the limit of new tokens of each task."""
     document: str
     """Slot of the document in a template."""
     slots: Set[str]

@@ -6,59 +6,72 @@ Another package adds a benchmark with an entry point of the group ``sparse_bench
 
 from __future__ import annotations
 
-import importlib
 import inspect
-from importlib.metadata import entry_points
+from collections.abc import Iterator
 from typing import Any
 
 from benchmark.suite.base import Benchmark
-from sparse_attention.errors import UserError, unknown_name
+from sparse_attention.catalogue import Catalogue
+from sparse_attention.errors import unknown_name
 
-ENTRY_POINT_GROUP = "sparse_bench.benchmarks"
 
-_BUILT_IN = {
-    "infinite_bench": "benchmark.infinite_bench.benchmark:InfiniteBench",
-    "longbench": "benchmark.longbench.benchmark:LongBench",
-    "longbenchv2": "benchmark.longbenchv2.benchmark:LongBenchV2",
-    "loogle": "benchmark.loogle.benchmark:LooGLE",
-    "ruler": "benchmark.ruler.benchmark:Ruler",
-    "zero_scrolls": "benchmark.zero_scrolls.benchmark:ZeroScrolls",
-}
-_REGISTERED: dict[str, type[Benchmark]] = {}
+def _problems(cls: object) -> Iterator[str]:
+    if not isinstance(cls, type):
+        return
+    if not issubclass(cls, Benchmark):
+        yield "it is not a subclass of Benchmark"
+        return
+    if inspect.isabstract(cls):
+        yield f"it does not implement {', '.join(sorted(cls.__abstractmethods__))}"
+    summary, subsets = getattr(cls, "summary", None), getattr(cls, "subsets", None)
+    if not isinstance(summary, str) or not summary.strip():
+        yield f"its summary is {summary!r:.80} and must be one line of text"
+    named = isinstance(subsets, tuple) and all(isinstance(name, str) for name in subsets)
+    if not named or not subsets:
+        yield f"its subsets are {subsets!r:.80} and must be a tuple of names, at least one"
+
+
+BENCHMARKS: Catalogue[type[Benchmark]] = Catalogue(
+    "benchmark",
+    "sparse_bench.benchmarks",
+    {
+        "infinite_bench": "benchmark.infinite_bench.benchmark:InfiniteBench",
+        "longbench": "benchmark.longbench.benchmark:LongBench",
+        "longbenchv2": "benchmark.longbenchv2.benchmark:LongBenchV2",
+        "loogle": "benchmark.loogle.benchmark:LooGLE",
+        "ruler": "benchmark.ruler.benchmark:Ruler",
+        "zero_scrolls": "benchmark.zero_scrolls.benchmark:ZeroScrolls",
+    },
+    _problems,
+    "a concrete subclass of benchmark.suite.base.Benchmark with name, summary and subsets (see "
+    '"How to add a dataset" in benchmark/README.md)',
+)
 
 
 def register_benchmark(benchmark_class: type[Benchmark]) -> type[Benchmark]:
     """Make a class known under its ``name``; usable as a decorator.
 
-    Raises ``UserError`` if another class has that name.
+    Raises:
+        UserError: if it is no benchmark, or another class has that name.
     """
-    name = benchmark_class.name
-    taken = name in _BUILT_IN or _REGISTERED.get(name, benchmark_class) is not benchmark_class
-    if taken:
-        raise UserError(f"a benchmark named {name!r} exists already; choose another name.")
-    _REGISTERED[name] = benchmark_class
-    return benchmark_class
-
-
-def _references() -> dict[str, str]:
-    references = {entry.name: entry.value for entry in entry_points(group=ENTRY_POINT_GROUP)}
-    return {**references, **_BUILT_IN}
+    return BENCHMARKS.register(benchmark_class)
 
 
 def benchmark_names() -> list[str]:
     """Names of all benchmarks, sorted; imports none of them."""
-    return sorted({*_references(), *_REGISTERED})
+    return sorted(BENCHMARKS)
 
 
 def benchmark_class(name: str) -> type[Benchmark]:
-    """The class of a name; raises ``UserError`` with the nearest match for an unknown one."""
-    if name in _REGISTERED:
-        return _REGISTERED[name]
-    references = _references()
-    if name not in references:
-        raise unknown_name("benchmark", name, benchmark_names())
-    module, _, attribute = references[name].partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    """The class of a name.
+
+    Raises:
+        UserError: with the nearest match for an unknown one; for one of another package that
+            cannot be used, with the reason.
+    """
+    if name not in BENCHMARKS:
+        raise unknown_name("benchmark", name, BENCHMARKS)
+    return BENCHMARKS[name]
 
 
 def get_benchmark(name: str, **options: Any) -> Benchmark:

@@ -41,7 +41,7 @@ class Row:
         self._number = number
 
     def with_values(self, **changes: Any) -> Row:
-        """The same place with other fields."""
+        """The row with some fields changed; errors go on naming its place in the file."""
         return Row({**self.values, **changes}, self._file, self._number)
 
     def text(self, name: str) -> str:

@@ -27,12 +27,15 @@ from sparse_attention.errors import UserError
 logger = logging.getLogger(__name__)
 
 FORMAT: Final = 1
+"""Version of the layout of these files."""
 GLOBAL = "global"
+"""Stands for the task in names of searches over all tasks together."""
 _LOCK_SECONDS = 30.0
+"""How long to wait for another process, which has the lock only while it writes one file."""
 
 
 class Names(Record):
-    """Which search it was."""
+    """What people and files call a search; its key decides whether it is the one asked for."""
 
     model: Text
     config_type: Text
@@ -54,7 +57,7 @@ class Names(Record):
 
 @dataclass(frozen=True)
 class CachedResult:
-    """The content of a file."""
+    """What a finished search found: the content of its file."""
 
     path: Path
     names: Names
@@ -68,7 +71,7 @@ class CachedResult:
 
     @property
     def config(self) -> AttentionConfig:
-        """The best configuration."""
+        """The configuration that won."""
         return AttentionConfig.from_json(self.best["config"])
 
 
@@ -91,7 +94,7 @@ class _Content(Record):
 
 
 class BestConfigCache:
-    """The files of a folder."""
+    """The finished searches in a folder, a file each."""
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder).expanduser()

@@ -46,7 +46,7 @@ class Evaluation(Record):
 
     @property
     def id(self) -> str:
-        """Configuration and sample."""
+        """``<configuration>:<sample>``, under which an answer is known."""
         return f"{self.config}:{self.prediction.id}"
 
 

@@ -59,7 +59,7 @@ class TuningProgress:
             self._bar.stop()
 
     def advance(self, study: Study, record: TrialRecord) -> None:
-        """A trial has ended."""
+        """Count a trial that has ended, show the best loss, and say why it failed if it did."""
         with self._mutex:
             best = study.winner()
             text = "" if best is None else f"best loss {best.rungs[-1].losses[0]:.4g}"

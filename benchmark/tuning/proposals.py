@@ -33,11 +33,13 @@ AlgorithmName = Literal["tpe", "random", "grid", "evolutionary"]
 ALGORITHMS: tuple[str, ...] = get_args(AlgorithmName)
 
 _ATTEMPTS = 64
-"""Proposals in a row that may be old or impossible before the next one comes from the grid."""
+"""Proposals in a row that may be old or impossible before the next one comes from the grid: a
+sampler that goes on proposing what it likes would else never let a small space be exhausted."""
 _POPULATION = 12
 """Of the evolutionary search; searches here have tens of trials, not thousands."""
 _GRID_LIMIT = 100_000
-"""Points of a config type that a grid has at most."""
+"""Points of a config type that a grid has at most: more than any search tries, and a list that fits
+into memory."""
 
 Point = dict[str, Any]
 """Values by the names of parameters."""
@@ -69,7 +71,7 @@ class Proposals:
 
         Args:
             space: where to search.
-            algorithm: how.
+            algorithm: one of those above.
             seed: of its random choices.
             dimensions: number of losses that are minimised.
         """

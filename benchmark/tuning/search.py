@@ -42,9 +42,11 @@ from benchmark.tuning.trial import (
 logger = logging.getLogger(__name__)
 
 _POLL = 0.01
-"""Seconds between two looks into the mailbox."""
+"""Seconds between two looks into the mailbox.  A trial waits for its answer that much longer; each
+look is a call of another process."""
 _LINGER = 0.05
-"""Seconds to wait for more trials to begin, which can then answer in the same batch."""
+"""Seconds to wait for more trials to begin, which can then answer in the same batch.  Ray Tune
+starts them one after the other: with less, batches have few rows; with more, workers stand idle."""
 _ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
@@ -108,7 +110,7 @@ class Search:
             raise RuntimeError(f"the search ended early: {self._crash!r}") from self._crash
 
     def evaluate(self, wants: Sequence[Want]) -> None:
-        """Evaluate outside of any trial."""
+        """Evaluate what no trial asks for, such as winners on samples held out."""
         for request, outcome in self._pool.run(lambda worker: self._queue.take(worker, wants)):
             self._queue.record(request, outcome)
 
@@ -182,7 +184,10 @@ class Search:
                 self._mailbox.reply.remote(ask, report)
 
     def propose(self, trial: str) -> dict[str, Any] | None:
-        """A trial of the study that has had the fewest; None if there are enough."""
+        """What a new trial gets, of the study that has had the fewest; None if there are enough.
+
+        Called by the thread of Ray Tune, as is ``finish``.
+        """
         with self._mutex:
             if self._is_late():
                 return None
@@ -197,7 +202,7 @@ class Search:
             return None
 
     def finish(self, trial: str, status: Ending, reason: str) -> None:
-        """A trial has ended."""
+        """Take over how a trial ended; its answers that nobody fetched are dropped."""
         with self._mutex:
             study, record = self._trials.pop(trial)
             self._wanted.pop(trial, None)

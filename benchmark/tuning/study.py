@@ -47,7 +47,7 @@ class OnTask(Measured, _WithLosses):
 
 
 class Rung(_WithLosses):
-    """A rung that a trial reached; its losses are means over the tasks."""
+    """What a trial measured when it reached a rung; its losses are means over the tasks."""
 
     mean: Measured
     """Over the tasks."""
@@ -55,7 +55,7 @@ class Rung(_WithLosses):
 
 
 class TrialRecord(Record):
-    """One trial."""
+    """One trial, as the journal and the cache file have it; a line of the journal."""
 
     model_config = ConfigDict(frozen=False)
 
@@ -118,7 +118,7 @@ class Study:
             name: for people.
             space: where to search.
             tasks: on which; a loss is the mean over them.
-            settings: how.
+            settings: algorithm, objective, rungs and number of trials.
             journal: file of finished trials.
 
         Raises:

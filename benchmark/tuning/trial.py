@@ -47,7 +47,7 @@ class Mailbox:
         return asked
 
     async def reply(self, ask: Ask, report: dict[str, Any]) -> None:
-        """Answer a question."""
+        """Give a report to the trial that asks for it, now or later."""
         answer = self._answer(ask)
         if not answer.done():
             answer.set_result(report)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from sparse_attention.numerics.tensors import keyed_generator
-
-if TYPE_CHECKING:
-    from sparse_attention.cache.prefix import Features
-    from sparse_attention.cache.tails import LayerCache
-    from sparse_attention.method import Method
 from sparse_attention.attention.geometry import Geometry
 from sparse_attention.attention.scores import SharedScores
+from sparse_attention.cache.context import Features
+from sparse_attention.cache.view import KeyView
+from sparse_attention.method import Method
+from sparse_attention.model_facts import LayerSettings
+from sparse_attention.numerics.tensors import keyed_generator
 
 SPARSE_PRODUCT_SHARE = 0.05
 """Share of the keys above which ``dots_at`` uses the scores of all keys instead of single ones."""
@@ -28,59 +27,49 @@ class AttentionCall:
     name in ``stacked``; ``resolve`` and ``setting`` give such fields for all rows.
 
     Shapes use R rows, H key-value heads, G query heads per key-value head, Q queries and K keys;
-    the keys are the P keys of the shared prefix followed by the row's own tail.  Head h and group g
-    are query head ``h * G + g``.
+    the keys are the P keys of a segment of the context followed by the row's own tail.  Head h and
+    group g are query head ``h * G + g``.
     """
 
     def __init__(
         self,
         queries: Tensor,
-        cache: LayerCache,
-        rows: Sequence[int],
+        view: KeyView,
         geometry: Geometry,
+        settings: LayerSettings,
+        rows: Sequence[int],
         *,
         stack: Sequence[tuple[Method, ...]],
         batch: Sequence[tuple[Method, ...]],
         sample_keys: Sequence[str],
-        scaling: float,
-        softcap: float | None,
         shared: SharedScores,
     ) -> None:
         """Made by the decoder.
 
         Args:
             queries: (R, H, G, Q, D).
-            cache: of the layer.
-            rows: numbers of the rows in the batch.
+            view: the keys, with the tails of these rows.
             geometry: positions and visibility.
+            settings: of the layer.
+            rows: places of the rows among those of the operation.
             stack: all methods of each row, in order.
-            batch: the same for all rows of the batch; a method may prepare for them what it
+            batch: the same for all rows of the operation; a method may prepare for them what it
                 needs itself, but its result must not depend on them.
             sample_keys: names of the samples of the rows.
-            scaling: factor of the products of queries and keys.
-            softcap: ``c`` where scores are ``c * tanh(products / c)``, else None.
             shared: what the operation computes for all rows together.
         """
-        self.queries, self.cache, self.rows, self.geometry = queries, cache, rows, geometry
-        self.methods, self.stack, self.batch = stack[0], stack, batch
-        self.sample_keys = sample_keys
-        self.scaling, self.softcap, self.layer = scaling, softcap, cache.layer
-        self._shared = shared
-
-    @property
-    def query_positions(self) -> Tensor:
-        """(Q,) int64."""
-        return self.geometry.query_positions
-
-    @property
-    def key_positions(self) -> Tensor:
-        """(K,) int64."""
-        return self.geometry.key_positions
-
-    @property
-    def visible(self) -> Tensor | None:
+        self.queries, self.view, self.geometry = queries, view, geometry
+        self.scaling, self.softcap = settings.scaling, settings.softcap
+        self.rows, self.methods, self.stack, self.batch = rows, stack[0], stack, batch
+        self.sample_keys, self.layer = sample_keys, view.layer
+        self.device = queries.device
+        self.query_positions, self.key_positions = geometry.query_positions, geometry.key_positions
+        """(Q,) and (K,) int64."""
+        self.visible = geometry.visible
         """(Q, K) bool, or None where every query sees every key."""
-        return self.geometry.visible
+        self.shape = (*queries.shape[:4], geometry.key_positions.shape[0])
+        """(R, H, G, Q, K)."""
+        self._shared = shared
 
     def resolve(self, method: Method, field: str) -> Tensor:
         """Keys that a field of type ``Size`` means for each query; see ``resolve_size``.
@@ -102,21 +91,12 @@ class AttentionCall:
 
     def _values(self, method: Method, field: str) -> list[Any]:
         """The field in each row; only one where all rows agree."""
+        if len(self.stack) == 1:
+            return [getattr(method, field)]
         place = self.methods.index(method)
         values = [getattr(methods[place], field) for methods in self.stack]
         same = all(type(value) is type(values[0]) and value == values[0] for value in values)
         return values[:1] if same else values
-
-    @property
-    def shape(self) -> tuple[int, int, int, int, int]:
-        """(R, H, G, Q, K)."""
-        rows, heads, group, queries, _ = self.queries.shape
-        return rows, heads, group, queries, self.key_positions.shape[0]
-
-    @property
-    def device(self) -> torch.device:
-        """Where the tensors are."""
-        return self.queries.device
 
     @property
     def scores(self) -> Tensor:
@@ -142,12 +122,12 @@ class AttentionCall:
         if self.softcap is None and (self._shared.known(self.rows) or share > SPARSE_PRODUCT_SHARE):
             return self.scores[index]
         row, head, _, _, key = index
-        prefix = self.cache.prefix_keys.shape[1]
-        chosen = self.cache.prefix_keys[head, key.clamp(max=prefix - 1)]
-        in_tail = key >= prefix
+        context = self.view.segment.keys.shape[1]
+        chosen = self.view.segment.keys[head, key.clamp(max=context - 1)]
+        in_tail = key >= context
         if in_tail.any():
-            own = self.cache.tail_keys(self.rows)
-            chosen[in_tail] = own[row[in_tail], head[in_tail], key[in_tail] - prefix]
+            place = row[in_tail], head[in_tail], key[in_tail] - context
+            chosen[in_tail] = self.view.tail_keys[place]
         return (self.queries[index[:4]].float() * chosen.float()).sum(-1) * self.scaling
 
     def uniform(self, seed: int) -> Tensor:
@@ -164,7 +144,7 @@ class AttentionCall:
 
     def _uniform(self, seed: int, sample: str) -> Tensor:
         key = (seed, sample)
-        head = () if self.cache.head is None else (self.cache.head,)
+        head = () if self.view.head is None else (self.view.head,)
         if key not in self._shared.draws:
             _, heads, group, _, keys = self.shape
             numbers = torch.zeros(1, *self.shape[1:], device=self.device)
@@ -183,23 +163,23 @@ class AttentionCall:
         key: Hashable,
         fit: Callable[[Tensor], Features],
         encode: Callable[[Features, Tensor], Features],
-        encode_prefix: Callable[[Features, Tensor], Features] | None = None,
+        encode_context: Callable[[Features, Tensor], Features] | None = None,
         block: int = 1,
     ) -> tuple[Features, Features, Features]:
-        """What a method keeps about every key, computed once for the prefix and once per new key.
+        """What a method keeps about every key, computed once for the context and once per new key.
 
-        ``fit`` gets the prefix keys (1, H, P, D) and returns what holds for all keys (projections,
+        ``fit`` gets the context's keys (1, H, P, D) and returns what holds for all (projections,
         means, ...); ``encode`` gets that and keys (n, H, m, D) and returns tensors (n, H, ..., m)
         with the keys in the last dimension.  ``key`` names the features among all methods.
-        ``encode_prefix`` is for a method that can have the prefix's features cheaper.
+        ``encode_context`` is for a method that can have those of the context cheaper.
 
         With ``block``, ``encode`` makes one entry of so many neighbouring keys, or of fewer at the
-        end.  The prefix then has its complete blocks only; the keys after them belong to the first
+        end.  The context then has its complete blocks only; the keys after them belong to the first
         blocks of the tails.
 
         Returns:
-            The result of ``fit``, the encoded prefix (1, H, ..., P) and the encoded tails
+            The result of ``fit``, the encoded context (1, H, ..., P) and the encoded tails
             (R, H, ..., K - P); with blocks P // block and the other entries.
         """
-        fitted, prefix = self.cache.prefix_features(key, fit, encode_prefix or encode, block)
-        return fitted, prefix, self.cache.tail_features(key, self.rows, fitted, encode, block)
+        fitted, context = self.view.segment.known(key, fit, encode_context or encode, block)
+        return fitted, context, self.view.tail_features(key, fitted, encode, block)

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from sparse_attention.method import resolve_size
-
-if TYPE_CHECKING:
-    from sparse_attention.cache.tails import LayerCache
+from sparse_attention.model_facts import LayerSettings
 
 
 @dataclass(frozen=True)
@@ -27,20 +24,13 @@ class Geometry:
     """(Q, K) bool, or None where every query sees every key."""
 
     @classmethod
-    def of(cls, cache: LayerCache, context: int, queries: int, window: int | None) -> Geometry:
-        """For ``queries`` new tokens, which are already in the tails of the cache.
+    def of(
+        cls, start: int, end: int, queries: int, window: int | None, device: torch.device
+    ) -> Geometry:
+        """For the last ``queries`` tokens before ``end``, over the keys from ``start`` on.
 
-        Args:
-            cache: of the layer.
-            context: tokens of the prefix in layers that keep all of them.
-            queries: new tokens.
-            window: keys that a query sees, its own included; None for all.
+        ``window`` is how many keys a query sees, its own included; None for all.
         """
-        device, start, end = (
-            cache.prefix_keys.device,
-            cache.prefix.start,
-            context + cache.tail_length,
-        )
         query_positions = torch.arange(end - queries, end, device=device)
         key_positions = torch.arange(start, end, device=device)
         if queries == 1 and (window is None or end - start <= window):
@@ -79,7 +69,23 @@ class Geometry:
     @cached_property
     def visible_total(self) -> int:
         """Keys that all queries see, added up."""
+        if self.visible is None:
+            return self.query_positions.shape[0] * self.key_positions.shape[0]
         return int(self.visible_counts.sum())
+
+
+class Geometries:
+    """Those of one step: layers and heads often have the same, which is made once."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, int, int, int | None], Geometry] = {}
+
+    def of(self, start: int, end: int, queries: Tensor, settings: LayerSettings) -> Geometry:
+        """See ``Geometry.of``; of queries (R, H, G, Q, D) in a layer with these settings."""
+        key = start, end, queries.shape[3], settings.sliding_window
+        if key not in self._known:
+            self._known[key] = Geometry.of(*key, queries.device)
+        return self._known[key]
 
 
 def hide(values: Tensor, geometry: Geometry) -> None:

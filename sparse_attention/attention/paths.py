@@ -1,8 +1,8 @@
 """Attention over a selection: a plain reference, and the two ways in which it is computed.
 
 ``softmax(scores + log_weights) @ values`` in float32.  The masked way multiplies with all values;
-the gathered way first collects the prefix keys that any query of a key-value head reads.  Which one
-is cheaper depends on how many keys that is and on how many rows share the work; see
+the gathered way first collects the context keys that any query of a key-value head reads.  Which
+one is cheaper depends on how many keys that is and on how many rows share the work; see
 ``gathering_pays``.
 """
 
@@ -51,26 +51,26 @@ def reference_attention(
     return logits.softmax(-1) @ values[:, :, None]
 
 
-def weigh_values(weights: Tensor, prefix_values: Tensor, tail_values: Tensor) -> Tensor:
-    """``weights @ values`` over the shared prefix and the tails of the rows.
+def weigh_values(weights: Tensor, context_values: Tensor, tail_values: Tensor) -> Tensor:
+    """``weights @ values`` over a segment of the context and the tails of the rows.
 
     Args:
         weights: (R, H, G, Q, P + t) float32, fast if heads come first in memory.
-        prefix_values: (H, P, D).
+        context_values: (H, P, D).
         tail_values: (R, H, t, D).
 
     Returns:
         (R, H, G, Q, D) float32.
     """
     rows, heads, group, queries, keys = weights.shape
-    prefix, width = prefix_values.shape[1:]
-    if prefix_values.is_cuda:
-        weights = weights.to(prefix_values.dtype)
+    context, width = context_values.shape[1:]
+    if context_values.is_cuda:
+        weights = weights.to(context_values.dtype)
     flat = weights.transpose(0, 1).reshape(heads, rows * group * queries, keys)
-    shared = product(flat[..., :prefix], prefix_values)
+    shared = product(flat[..., :context], context_values)
     shared = shared.view(heads, rows, group, queries, width).transpose(0, 1)
-    own = weights[..., prefix:].reshape(rows * heads, group * queries, keys - prefix)
-    own = product(own, tail_values.reshape(rows * heads, keys - prefix, width))
+    own = weights[..., context:].reshape(rows * heads, group * queries, keys - context)
+    own = product(own, tail_values.reshape(rows * heads, keys - context, width))
     return shared + own.view(rows, heads, group, queries, width)
 
 
@@ -92,9 +92,9 @@ def add_selection(scores: Tensor, selection: Selection, out: Tensor) -> None:
         out.add_(selection.weights)
 
 
-def prefix_union(selection: Selection, prefix: int) -> Tensor:
-    """Prefix keys that any row, group or query reads: bool (H, P), or (1, P) if all heads agree."""
-    reads = selection.reads[..., :prefix].view(torch.uint8)
+def context_union(selection: Selection, context: int) -> Tensor:
+    """Context keys that any row, group or query reads: bool (H, P), (1, P) if all heads agree."""
+    reads = selection.reads[..., :context].view(torch.uint8)
     for dimension in (3, 2, 0):
         if reads.shape[dimension] > 1:
             reads = reads.amax(dimension, keepdim=True)
@@ -102,21 +102,21 @@ def prefix_union(selection: Selection, prefix: int) -> Tensor:
 
 
 def gathering_pays(call: AttentionCall, selection: Selection, sharing: int, scored: bool) -> bool:
-    """Whether collecting the keys that are read is cheaper than working on the whole prefix.
+    """Whether collecting the keys that are read is cheaper than working on the whole segment.
 
     Args:
         call: the attention operation.
         selection: what is read.
-        sharing: rows over which one reading of the whole prefix is spread.
+        sharing: rows over which one reading of the whole segment is spread.
         scored: whether the scores of all keys are there already.
     """
     rows, heads, group, queries, _ = call.shape
     if rows * queries > 1 and selection.reads.shape[1] > 1:
-        return False  # many queries of different heads read most of the prefix together
-    prefix = call.cache.prefix_keys.shape[1]
+        return False  # many queries of different heads read most of the context together
+    context = call.view.segment.keys.shape[1]
     multiply = _MULTIPLY_COST * rows * group * queries
-    whole = prefix * (_STREAM_COST * rows / sharing + multiply)
-    read = min(prefix, int(selection.counts.sum()) / selection.counts.shape[1])
+    whole = context * (_STREAM_COST * rows / sharing + multiply)
+    read = min(context, int(selection.counts.sum()) / selection.counts.shape[1])
     gathered = read * (_GATHER_COST + multiply)
     elements = heads * call.queries.shape[-1]
     passes = 1 if scored else 2  # over values alone, or over keys and values
@@ -127,21 +127,20 @@ def gathering_pays(call: AttentionCall, selection: Selection, sharing: int, scor
 def gathered_attention(
     call: AttentionCall, selection: Selection, sink_logits: Tensor | None
 ) -> Tensor:
-    """Attention over a selection that touches only the prefix keys that it reads.
+    """Attention over a selection that touches only the context keys that it reads.
 
     Returns:
         (R, H, G, Q, D) float32.
     """
     rows, heads, group, queries, _ = call.shape
-    cache, width = call.cache, call.queries.shape[-1]
-    prefix = cache.prefix_keys.shape[1]
-    index, padding = _padded_indices(prefix_union(selection, prefix))
-    keys, values = _collect(cache.prefix_keys, index), _collect(cache.prefix_values, index)
+    segment, tail, width = call.view.segment, call.view.tail_keys, call.queries.shape[-1]
+    context = segment.keys.shape[1]
+    index, padding = _padded_indices(context_union(selection, context))
+    keys, values = _collect(segment.keys, index), _collect(segment.values, index)
     count = index.shape[1]
 
     flat = call.queries.transpose(0, 1).reshape(heads, rows * group * queries, width)
     dots = product(flat.to(keys.dtype), keys.mT).view(heads, rows, group, queries, count)
-    tail = cache.tail_keys(call.rows)
     own = call.queries.reshape(rows * heads, group * queries, width).to(tail.dtype)
     own = product(own, tail.reshape(rows * heads, -1, width).mT)
     own = own.view(rows, heads, group, queries, -1)
@@ -149,13 +148,14 @@ def gathered_attention(
     soft_cap(logits, call.softcap)
 
     # An invisible key is never part of a selection, so that visibility needs no mask of its own.
-    reads = _collect_last(selection.reads, index, prefix)
+    reads = _collect_last(selection.reads, index, context)
     reads[..., :count] &= ~padding[:, None, None]
     weights = selection.weights
     if weights is not None:
-        weights = _collect_last(weights.expand(*weights.shape[:-1], call.shape[-1]), index, prefix)
+        weights = weights.expand(*weights.shape[:-1], call.shape[-1])
+        weights = _collect_last(weights, index, context)
     add_selection(logits, Selection(reads, weights), out=logits)
-    output = weigh_values(logits.softmax(-1), values, cache.tail_values(call.rows))
+    output = weigh_values(logits.softmax(-1), values, call.view.tail_values)
     return output if sink_logits is None else output * sink_share(logits, sink_logits)
 
 
@@ -185,7 +185,7 @@ def _collect(tensor: Tensor, index: Tensor) -> Tensor:
     return tensor[torch.arange(tensor.shape[0], device=tensor.device)[:, None], index]
 
 
-def _collect_last(tensor: Tensor, index: Tensor, prefix: int) -> Tensor:
+def _collect_last(tensor: Tensor, index: Tensor, context: int) -> Tensor:
     """Columns ``index`` (H or 1, k) of ``tensor`` (R, H or 1, G, Q, P + t), then its last t.
 
     All dimensions of ``tensor`` but the last may be 1.
@@ -196,4 +196,4 @@ def _collect_last(tensor: Tensor, index: Tensor, prefix: int) -> Tensor:
         tensor = tensor.expand(-1, index.shape[0], -1, -1, -1)
         lines = index[None, :, None, None].expand(*tensor.shape[:-1], index.shape[1])
         chosen = tensor.gather(-1, lines)
-    return torch.cat([chosen, tensor[..., prefix:]], -1)
+    return torch.cat([chosen, tensor[..., context:]], -1)

@@ -3,49 +3,30 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from sparse_attention.cache.shared import SharedPrefixCache
 from sparse_attention.config import AttentionConfig
-from sparse_attention.decode.decoder import LayerSettings, SparseDecoder
+from sparse_attention.decode.decoder import Decoder, Visit
 from sparse_attention.errors import UserError
 from sparse_attention.hf.adapter import HuggingFaceAdapter
-from sparse_attention.hf.attention import forward
+from sparse_attention.hf.attention import forward, our_attention
+from sparse_attention.hf.cache import DecoderCache
 from sparse_attention.protocol import Protocol
-
-Visit = Callable[[int, Tensor, Tensor, LayerSettings], None]
-"""Gets a layer, queries (H, G, n, D) of all tokens but the first, keys (H, n + 1, D) of all tokens,
-both after the positions were encoded, and what the layer says about its attention."""
-
-
-class _Recorder:
-    """Dense attention of one row that shows queries and keys to a visitor."""
-
-    position_shifts = (0,)
-
-    def __init__(self, cache: SharedPrefixCache, visit: Visit) -> None:
-        self.cache, self._visit = cache, visit
-        self._dense = SparseDecoder(
-            cache, [AttentionConfig()], [""], Protocol(), measure_error=False
-        )
-
-    def attend(self, layer: int, queries: Tensor, settings: LayerSettings) -> Tensor:
-        cache = self.cache.layers[layer]
-        keys = torch.cat([cache.prefix_keys, cache.tail_keys(slice(None))[0]], 1)
-        self._visit(layer, queries[0], keys, settings)
-        return self._dense.attend(layer, queries, settings)
 
 
 def record(adapter: HuggingFaceAdapter, tokens: Sequence[int], visit: Visit) -> None:
-    """Read at least two tokens with dense attention, and show ``visit`` each layer."""
-    cache = SharedPrefixCache(adapter.prefill(tokens[:1]), rows=1)
-    rest = torch.tensor([list(tokens[1:])], device=adapter.model.device)
-    forward(adapter.model, rest, _Recorder(cache, visit))
+    """Read at least two tokens with dense attention, and show ``visit`` each layer.
+
+    It gets the queries of all tokens but the first, and the keys of all tokens.
+    """
+    context, rest = adapter.prefill(tokens[:1]), torch.tensor([list(tokens[1:])])
+    decoder = Decoder(context, [AttentionConfig()], [""], Protocol(sparse_from="generation"))
+    with our_attention(adapter.model), decoder.question(visit):
+        forward(adapter.model, rest.to(adapter.model.device), DecoderCache(decoder))
 
 
 def token_blocks(

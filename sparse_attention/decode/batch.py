@@ -9,14 +9,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sparse_attention.decode.decoder import LayerSettings, SparseDecoder
+from sparse_attention.decode.decoder import Decoder, LayerSettings
 
 
 @dataclass
 class PromptRows:
     """The rows of a batch that go on from one prompt."""
 
-    decoder: SparseDecoder
+    decoder: Decoder
     rows: list[int]
     """Their places in the batch, in the order that they have in the decoder."""
 
@@ -32,7 +32,6 @@ class BatchDecoder:
     def __init__(self, parts: Sequence[PromptRows]) -> None:
         """Take parts whose rows are together 0, 1, ..., each once."""
         self.parts = list(parts)
-        self._asks_densely = False
 
     @property
     def rows(self) -> int:
@@ -42,26 +41,18 @@ class BatchDecoder:
     @property
     def tail_length(self) -> int:
         """New tokens that each row has in its cache, in the first layer."""
-        return self.parts[0].decoder.cache.layers[0].tail_length
+        return self.parts[0].decoder.tails[0].length
 
     @contextlib.contextmanager
     def question(self) -> Iterator[None]:
-        """Inside, the questions are read; what answers do not read of the contexts is freed."""
-        decoders = [part.decoder for part in self.parts]
-        self._asks_densely = decoders[0].protocol.sparse_from == "generation"
-        with contextlib.ExitStack() as dense:
-            for decoder in decoders:
-                if self._asks_densely:
-                    dense.enter_context(decoder.dense_question())
-                else:
-                    decoder.release_context()
+        """Inside, the questions are read; see ``Decoder.question``."""
+        with contextlib.ExitStack() as reading:
+            for part in self.parts:
+                reading.enter_context(part.decoder.question())
             yield
-        self._asks_densely = False
-        for decoder in decoders:
-            decoder.release_context()
 
     def end_step(self) -> None:
-        """New tokens have passed all layers; see ``SparseDecoder.end_step``."""
+        """New tokens have passed all layers; see ``Decoder.end_step``."""
         for part in self.parts:
             part.decoder.end_step()
 
@@ -78,15 +69,15 @@ class BatchDecoder:
         """Append new keys and values (R, H, n, D) of a layer to the tails of the rows."""
         for part in self.parts:
             rows = self._index(part)
-            part.decoder.cache.layers[layer].append(keys[rows], values[rows])
+            part.decoder.tails[layer].append(keys[rows], values[rows])
 
     def attend(self, layer: int, queries: Tensor, settings: LayerSettings) -> Tensor:
-        """Attention of new tokens (R, H, G, Q, D); see ``SparseDecoder.attend``."""
+        """Attention of new tokens (R, H, G, Q, D); see ``Decoder.attend``."""
         output = torch.empty_like(queries, dtype=torch.float32)
         for part in self.parts:
             rows = self._index(part)
             result = part.decoder.attend(layer, queries[rows], settings)
-            output[part.rows if self._asks_densely else rows] = result
+            output[part.rows] = result
         return output
 
     def _index(self, part: PromptRows) -> list[int] | slice:
@@ -95,10 +86,9 @@ class BatchDecoder:
         A slice, which copies nothing, where it can be one.  Only the first row reads a question
         densely, because all others of the part would read the same.
         """
-        first, last = part.rows[0], part.rows[-1] + 1
-        if self._asks_densely:
-            return slice(first, first + 1)
-        return slice(first, last) if last - first == len(part.rows) else part.rows
+        rows = part.rows[: part.decoder.asked_rows]
+        together = rows[-1] + 1 - rows[0] == len(rows)
+        return slice(rows[0], rows[-1] + 1) if together else rows
 
     def take_rows(self, rows: Sequence[int]) -> None:
         """Go on with a batch made of these rows; a row may be named several times or not at all."""
@@ -117,4 +107,4 @@ class BatchDecoder:
         """Count nothing more for a row, because its answer has ended."""
         for part in self.parts:
             if row in part.rows:
-                part.decoder.probes.stop(part.rows.index(row))
+                part.decoder.stop_measuring(part.rows.index(row))

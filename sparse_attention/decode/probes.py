@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sparse_attention.attention.geometry import Geometry
+from sparse_attention.attention.selection import Selection
+
 ERROR_EPSILON = 1e-12
 """Added to the squared norm of the dense output, so that nothing is divided by zero."""
 
@@ -16,6 +19,8 @@ ERROR_EPSILON = 1e-12
 class Probe:
     """What one row, or several that share it, has read so far."""
 
+    place: int
+    """Among the running sums of all probes."""
     _keys: Tensor
     """(2,) int64: keys that were read, by query head and by key-value head."""
     _error: Tensor
@@ -54,74 +59,71 @@ class Probe:
 
 
 class Probes:
-    """The probe of each row of a batch.
+    """Running sums of what the rows of a batch read.
 
-    All of them are running sums in one place on the device: an operation adds to those of all its
-    rows at once, nothing grows with the number of operations, and nothing waits for the device
-    until a probe is asked.
+    They lie in one place on the device: an operation adds to those of all its rows at once, nothing
+    grows with the number of operations, and nothing waits for the device until a probe is asked.
     """
 
     def __init__(self, rows: int, device: torch.device) -> None:
         # One more than there are rows: it takes what is not to be counted.
         self._keys = torch.zeros(2, rows + 1, dtype=torch.int64, device=device)
         self._errors = torch.zeros(rows + 1, dtype=torch.float64, device=device)
-        self._probes = [
-            Probe(keys, error) for keys, error in zip(self._keys.T, self._errors, strict=True)
-        ]
-        self._assign(range(rows))
+        sums = zip(self._keys.T, self._errors, strict=True)
+        self.probes = [Probe(place, keys, error) for place, (keys, error) in enumerate(sums)]
+        self._rows: list[Probe] = []
+        self._index = torch.zeros(0, dtype=torch.int64, device=device)
 
-    def __getitem__(self, row: int) -> Probe:
-        return self._probes[self._places[row]]
+    @property
+    def unread(self) -> Probe:
+        """What rows add to that are not to be measured any more."""
+        return self.probes[-1]
 
-    def _assign(self, places: Sequence[int]) -> None:
-        """Let row i add to probe ``places[i]``."""
-        self._places = list(places)
-        self._index = torch.tensor(self._places, dtype=torch.int64, device=self._keys.device)
-
-    def keep_rows(self, rows: Sequence[int]) -> None:
-        """Go on with these rows of the batch only."""
-        self._assign([self._places[row] for row in rows])
-
-    def share(self) -> None:
-        """Let all rows add to the probe of the first."""
-        self._assign(self._places[:1] * len(self._places))
-
-    def stop(self, row: int) -> None:
-        """Count nothing more for a row."""
-        places = list(self._places)
-        places[row] = len(self._probes) - 1
-        self._assign(places)
+    def assign(self, rows: Sequence[Probe]) -> None:
+        """Let row i of the batch add to ``rows[i]``."""
+        self._rows = list(rows)
+        self._index = torch.tensor([probe.place for probe in rows], device=self._index.device)
 
     def add_reads(
         self,
         rows: range,
-        read: Tensor,
-        united: Tensor,
+        selection: Selection,
+        shape: tuple[int, int, int],
+        geometry: Geometry,
+        *,
         visible: int,
         selecting: Sequence[float],
     ) -> None:
-        """Count keys of one attention operation, over all its heads and queries.
+        """Count what rows read in one attention operation, over all its heads and queries.
 
         Args:
-            rows: those that the operation was for.
-            read: int64, a number for each row: keys that each query head read.
-            united: the same of keys that it or another query head of its key-value head read.
-            visible: keys that each query head would have read with dense attention.
-            selecting: for each row, bytes that choosing read, over those of the keys and values
-                that dense attention would have read.
+            rows: their places in the batch; the first dimension of the selection.
+            selection: what they read.
+            shape: key-value heads, query heads for each of them, queries.
+            geometry: of the operation.
+            visible: keys that all queries of a head would have read with dense attention.
+            selecting: for each row, bytes that choosing read, over those of one key and its value.
         """
+        if selection.reads.shape[-2] == 1 and geometry.visible is not None:
+            selection = selection.restricted_to(geometry.visible)
+        full = (len(rows), *shape, 1)
+        read = selection.counts.expand(full).sum((1, 2, 3, 4))
+        united = read
+        if selection.reads.shape[2] > 1:  # else all query heads of a group read the same
+            united = selection.united_counts.expand(full).sum((1, 2, 3, 4))
         index = self._index[rows.start : rows.stop]
         self._keys[0].index_add_(0, index, read)
         self._keys[1].index_add_(0, index, united)
-        for row, share in zip(rows, selecting, strict=True):
-            probe = self[row]
-            probe._visible += visible
-            probe._selecting += share * visible
+        total = shape[0] * shape[1] * visible
+        for row, size in zip(rows, selecting, strict=True):
+            probe = self._rows[row]
+            probe._visible += total
+            probe._selecting += size * geometry.visible_total * shape[0] * shape[1]
 
     def add_errors(self, output: Tensor, dense: Tensor) -> None:
         """Compare outputs (rows, heads, group, queries, head_dim) of one attention operation."""
         difference = (output - dense).square().sum(-1)
         errors = difference / (dense.square().sum(-1) + ERROR_EPSILON)
         self._errors.index_add_(0, self._index, errors.sum((1, 2, 3)).double())
-        for place in self._places:
-            self._probes[place]._outputs += errors[0].numel()
+        for probe in self._rows:
+            probe._outputs += errors[0].numel()

@@ -9,13 +9,13 @@ from typing import Literal
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from sparse_attention.cache.prefix import Prefix
-from sparse_attention.cache.shared import SharedPrefixCache
+from sparse_attention.cache.context import Context
 from sparse_attention.config import AttentionConfig, joint_needs
-from sparse_attention.decode.decoder import SparseDecoder
+from sparse_attention.decode.decoder import Decoder
 from sparse_attention.decode.probes import Probe
 from sparse_attention.errors import UserError
-from sparse_attention.hf.attention import forward
+from sparse_attention.hf.attention import forward, our_attention
+from sparse_attention.hf.cache import DecoderCache
 from sparse_attention.hf.facts import layer_count, max_positions, model_profile, stop_tokens
 from sparse_attention.hf.loading import load_model
 from sparse_attention.hf.prefill import prefill
@@ -108,7 +108,7 @@ class HuggingFaceAdapter:
 
     def prefill(
         self, context_ids: Sequence[int], configs: Sequence[AttentionConfig] = ()
-    ) -> Prefix:
+    ) -> Context:
         """Read a context.
 
         Args:
@@ -127,7 +127,7 @@ class HuggingFaceAdapter:
     @torch.inference_mode()
     def answer(
         self,
-        prefix: Prefix,
+        context: Context,
         question_ids: Sequence[int],
         configs: Sequence[AttentionConfig],
         *,
@@ -139,7 +139,7 @@ class HuggingFaceAdapter:
         """Answer one question with every configuration; they are rows of one batch.
 
         Args:
-            prefix: from ``prefill``.
+            context: from ``prefill``.
             question_ids: tokens after the context, at least one.
             configs: one per row.
             max_new_tokens: tokens to generate at most.
@@ -152,7 +152,7 @@ class HuggingFaceAdapter:
 
         Raises:
             UserError: if the question is empty, a method cannot run on the model, a dense layer
-                does not exist, the prefix lacks what a press needs or the sequence would be longer
+                does not exist, the context lacks what a press needs or the sequence would be longer
                 than the model's positions.
         """
         if not question_ids:
@@ -163,24 +163,24 @@ class HuggingFaceAdapter:
             raise UserError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
         protocol.check_layers(self.layers)
         for config in configs:
-            if not prefix.statistics.request.covers(config.needs):
+            if not context.statistics.request.covers(config.needs):
                 raise UserError(
                     f"the prefill did not collect what {config.describe()} needs; name the "
                     "configurations when you prefill: prefill(context_ids, configs)"
                 )
-        self._check_length(prefix.length + len(question_ids) + max_new_tokens)
+        self._check_length(context.length + len(question_ids) + max_new_tokens)
         distinct = sorted(dict.fromkeys(configs), key=lambda config: config.rank)
-        decoder = SparseDecoder(
-            SharedPrefixCache(prefix, len(distinct)),
+        decoder = Decoder(
+            context,
             [config.for_model(self.profile) for config in distinct],
             [sample_key] * len(distinct),
             protocol,
             measure_error=measure_error,
         )
-        probes = [decoder.probes[row] for row in range(len(distinct))]
-        logits = self._read_question(decoder, question_ids)
-        generated = self._generate(decoder, logits, max_new_tokens)
-        prefix.trim()
+        probes = [row.probe for row in decoder.rows]
+        with our_attention(self.model):
+            generated = self._generate(decoder, question_ids, max_new_tokens)
+        context.trim()
         answers = {
             config: self._answer(tokens, probe)
             for config, tokens, probe in zip(distinct, generated, probes, strict=True)
@@ -194,36 +194,30 @@ class HuggingFaceAdapter:
                 f"{self.max_positions} positions of {self.name}; shorten or truncate the context"
             )
 
-    def _read_question(self, decoder: SparseDecoder, question_ids: Sequence[int]) -> torch.Tensor:
-        """Logits after the question, (rows, vocabulary)."""
-        question = torch.tensor([list(question_ids)], device=self.model.device)
-        rows = len(decoder.configs)
-        if decoder.protocol.sparse_from == "question":
-            return forward(self.model, question.expand(rows, -1), decoder)
-        with decoder.dense_question():
-            logits = forward(self.model, question, decoder)
-        return logits.expand(rows, -1)
-
     def _generate(
-        self, decoder: SparseDecoder, logits: torch.Tensor, max_new_tokens: int
+        self, decoder: Decoder, question_ids: Sequence[int], max_new_tokens: int
     ) -> list[list[int]]:
         """Tokens of each row; rows that have ended leave the batch."""
-        generated: list[list[int]] = [[] for _ in decoder.configs]
+        cache = DecoderCache(decoder)
+        question = torch.tensor([list(question_ids)], device=self.model.device)
+        with decoder.question():
+            logits = forward(self.model, question.expand(decoder.asked_rows, -1), cache)
+        generated: list[list[int]] = [[] for _ in decoder.rows]
         running = list(range(len(generated)))
-        for step in range(max_new_tokens):
+        logits = logits.expand(len(running), -1)
+        while True:
             tokens = logits.argmax(-1).tolist()
             for row, token in zip(running, tokens, strict=True):
                 generated[row].append(token)
-            decoder.end_step()
             kept = [i for i, token in enumerate(tokens) if token not in self._stop]
-            if not kept or step + 1 == max_new_tokens:
-                break
+            if not kept or len(generated[running[kept[0]]]) == max_new_tokens:
+                return generated
             if len(kept) < len(running):
                 decoder.keep_rows(kept)
                 running = [running[i] for i in kept]
             following = torch.tensor([[tokens[i]] for i in kept], device=self.model.device)
-            logits = forward(self.model, following, decoder)
-        return generated
+            logits = forward(self.model, following, cache)
+            decoder.end_step()
 
     def _answer(self, tokens: list[int], probe: Probe) -> Answer:
         stopped = tokens[-1] in self._stop

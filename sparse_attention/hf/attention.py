@@ -9,9 +9,8 @@ visibility is ours to compute.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
-from typing import Protocol as Interface
 
 import torch
 from torch import Tensor, nn
@@ -20,48 +19,33 @@ from transformers import (
 )
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from sparse_attention.cache.shared import SharedPrefixCache
 from sparse_attention.decode.batch import BatchDecoder
+from sparse_attention.decode.decoder import Decoder
 from sparse_attention.errors import UserError
+from sparse_attention.hf.cache import DecoderCache
 from sparse_attention.model_facts import LayerSettings
 
 ATTENTION_NAME = "sparse_attention_selection"
 
 
-class Attending(Interface):
-    """Attention of new tokens whose keys and values ``forward`` puts into a cache."""
-
-    @property
-    def cache(self) -> SharedPrefixCache:
-        """Where the model's attention modules put new keys and values."""
-
-    @property
-    def position_shifts(self) -> Sequence[int]:
-        """See ``SparseDecoder.position_shifts``."""
-
-    def attend(self, layer: int, queries: Tensor, settings: LayerSettings) -> Tensor:
-        """See ``SparseDecoder.attend``."""
-
-
 @torch.inference_mode()
-def forward(model: PreTrainedModel, tokens: Tensor, decoder: Attending) -> Tensor:
-    """Process new tokens (rows, n) with our attention; logits after the last one, float32.
+def forward(model: PreTrainedModel, tokens: Tensor, cache: DecoderCache) -> Tensor:
+    """Process new tokens (rows, n) inside ``our_attention``; logits after the last one, float32.
 
     Returns:
         (rows, vocabulary).
     """
-    start = decoder.cache.get_seq_length()
+    decoder, start = cache.decoder, cache.get_seq_length()
     positions = torch.arange(start, start + tokens.shape[1], device=tokens.device)
     shifts = torch.tensor(decoder.position_shifts, device=tokens.device)
-    with our_attention(model):
-        output = model(
-            input_ids=tokens,
-            position_ids=positions - shifts[: tokens.shape[0], None],
-            past_key_values=decoder.cache,
-            use_cache=True,
-            logits_to_keep=1,
-            sparse_decoder=decoder,
-        )
+    output = model(
+        input_ids=tokens,
+        position_ids=positions - shifts[: tokens.shape[0], None],
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=1,
+        sparse_decoder=decoder,
+    )
     return output.logits[:, -1].float()
 
 
@@ -86,11 +70,11 @@ def _attention_forward(
     key: Tensor,
     value: Tensor,
     attention_mask: Tensor | None,
-    sparse_decoder: Attending | BatchDecoder | None = None,
+    sparse_decoder: Decoder | BatchDecoder | None = None,
     position_bias: Tensor | None = None,
     **given: Any,
 ) -> tuple[Tensor, None]:
-    """Our attention as an attention module calls it; new keys are in the decoder's cache already.
+    """Our attention as an attention module calls it; new keys are in the decoder's tails already.
 
     Args:
         module: the attention module.
@@ -98,7 +82,7 @@ def _attention_forward(
         key: new keys (rows, kv_heads, n, head_dim), only looked at for their shape.
         value: not used.
         attention_mask: not used.
-        sparse_decoder: whose caches hold keys and values.
+        sparse_decoder: whose tails hold the new keys and values.
         position_bias: not supported.
         given: ``scaling`` of the products (1 / sqrt(head_dim) if None), ``sliding_window`` (keys
             that a query sees), ``softcap`` of the scores and ``s_aux`` (learned sink logits).

@@ -7,13 +7,11 @@ from transformers import (
     PreTrainedModel,
 )
 
-from sparse_attention.cache.shared import SharedPrefixCache
 from sparse_attention.config import AttentionConfig
-from sparse_attention.decode.decoder import SparseDecoder
+from sparse_attention.decode.decoder import Decoder
 from sparse_attention.errors import UserError, first_line
-from sparse_attention.hf.attention import (
-    forward,
-)
+from sparse_attention.hf.attention import forward, our_attention
+from sparse_attention.hf.cache import DecoderCache
 from sparse_attention.hf.facts import (
     layer_count,
     unsupported,
@@ -40,10 +38,11 @@ def check_architecture(model: PreTrainedModel) -> None:
         with torch.inference_mode():
             ids = torch.tensor([tokens], device=model.device)
             own = model(input_ids=ids, use_cache=False).logits[:, -1].float()
-        prefix = prefill(model, tokens[:8], chunk=8)
-        cache = SharedPrefixCache(prefix, rows=1)
-        decoder = SparseDecoder(cache, [AttentionConfig()], [""], Protocol(), measure_error=False)
-        ours = forward(model, torch.tensor([tokens[8:]], device=model.device), decoder)
+        context = prefill(model, tokens[:8], chunk=8)
+        decoder = Decoder(context, [AttentionConfig()], [""], Protocol())
+        with our_attention(model):
+            rest = torch.tensor([tokens[8:]], device=model.device)
+            ours = forward(model, rest, DecoderCache(decoder))
     except (
         UserError,
         TypeError,
@@ -55,8 +54,8 @@ def check_architecture(model: PreTrainedModel) -> None:
         if isinstance(error, torch.OutOfMemoryError):
             raise
         raise unsupported(model, first_line(error)) from error
-    skipped = [i for i, layer in enumerate(cache.layers) if layer.tail_length != len(tokens) - 8]
-    if skipped or len(cache.layers) != layer_count(model):
+    skipped = [i for i, tail in enumerate(decoder.tails) if tail.length != len(tokens) - 8]
+    if skipped or len(decoder.tails) != layer_count(model):
         raise unsupported(model, f"layers {skipped} keep no keys and values of their own")
     tolerance = 1e-3 if model.dtype == torch.float32 else 0.1
     difference = float((own - ours).abs().max() / own.abs().max().clamp(min=1e-6))

@@ -13,6 +13,7 @@ from transformers import (
 
 from sparse_attention.errors import UserError
 from sparse_attention.model_facts import ModelProfile
+from sparse_attention.prompt import end_of_turn, has_template
 
 
 def layer_count(model: PreTrainedModel) -> int:
@@ -48,11 +49,15 @@ def model_profile(
 
 
 def stop_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    """Tokens that end an answer: those of the generation configuration, else the tokenizer's."""
-    ids = model.generation_config.eos_token_id if model.generation_config else None
-    if ids is None:
-        ids = tokenizer.eos_token_id
-    return token_set(ids)
+    """Tokens that end an answer: those of the generation configuration, else the tokenizer's.
+
+    With a chat template also the tokenizer's and the one that ends turns there: the generation
+    configuration of a chat model may still be that of the base model.
+    """
+    ids = token_set(model.generation_config.eos_token_id if model.generation_config else None)
+    if not ids or has_template(tokenizer):
+        ids |= token_set(tokenizer.eos_token_id) | token_set(end_of_turn(tokenizer))
+    return ids
 
 
 def token_set(ids: int | Iterable[int] | None) -> frozenset[int]:

@@ -42,7 +42,7 @@ class GenerationCache:
         self._columns = 0
 
     def begin(self, batch: BatchDecoder, columns: int) -> None:
-        """Go on from prompts that were read: ``columns`` of the padded input are in prefixes."""
+        """Go on from prompts that were read: ``columns`` of the padded input are in contexts."""
         self.batch, self._columns = batch, columns
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
@@ -101,9 +101,7 @@ class _Forward:
             return output
         batch, kwargs = self._read_prompts(kwargs)
         with batch.question():
-            output = self._forward(batch, kwargs)
-        batch.end_step()
-        return output
+            return self._forward(batch, kwargs)
 
     def _forward(self, batch: BatchDecoder, kwargs: dict[str, Any]) -> Any:
         changed: dict[str, Any] = {"attention_mask": None, "sparse_decoder": batch}

@@ -9,10 +9,9 @@ from pathlib import Path
 
 from transformers import PreTrainedModel
 
-from sparse_attention.cache.shared import SharedPrefixCache
 from sparse_attention.config import AttentionConfig, load_config
 from sparse_attention.decode.batch import BatchDecoder, PromptRows
-from sparse_attention.decode.decoder import SparseDecoder
+from sparse_attention.decode.decoder import Decoder
 from sparse_attention.decode.probes import Probe
 from sparse_attention.errors import UserError
 from sparse_attention.hf.check import check_architecture
@@ -128,7 +127,7 @@ class _Run:
         self.question_tokens, self.sample_key = question_tokens, sample_key
         self.measure_error = measure_error
         self.generation = SparseGeneration()
-        self._prompts: list[tuple[SparseDecoder, Probe]] = []
+        self._prompts: list[tuple[Decoder, Probe]] = []
 
     def begin(self, prompts: list[list[int]], chunk: int | None) -> BatchDecoder:
         """Read the contexts of a batch; rows with equal prompts share theirs."""
@@ -139,20 +138,21 @@ class _Run:
             PromptRows(self._decoder(prompt, len(rows), chunk), rows)
             for prompt, rows in places.items()
         ]
-        self._prompts = [(part.decoder, part.decoder.probes[0]) for part in parts]
+        self._prompts = [(part.decoder, part.decoder.rows[0].probe) for part in parts]
         return BatchDecoder(parts)
 
-    def _decoder(self, prompt: tuple[int, ...], rows: int, chunk: int | None) -> SparseDecoder:
-        context = prompt[: -self.question_tokens]
-        prefix = prefill(self.model, context, chunk or _PREFILL_CHUNK, self.config.needs)
-        decoder = SparseDecoder(
-            SharedPrefixCache(prefix, rows),
+    def _decoder(self, prompt: tuple[int, ...], rows: int, chunk: int | None) -> Decoder:
+        tokens = prompt[: -self.question_tokens]
+        context = prefill(self.model, tokens, chunk or _PREFILL_CHUNK, self.config.needs)
+        decoder = Decoder(
+            context,
             [self.config] * rows,
             [self.sample_key] * rows,
             self.protocol,
             measure_error=self.measure_error,
+            frees=True,
         )
-        decoder.probes.share()  # reports are about prompts
+        decoder.share_probe()  # reports are about prompts
         return decoder
 
     def end(self) -> None:
@@ -161,13 +161,11 @@ class _Run:
         self._prompts = []
 
 
-def _report(decoder: SparseDecoder, probe: Probe) -> PromptReport:
-    cache = decoder.cache
-    own = cache.context_nbytes + sum(layer.tail_nbytes(0) for layer in cache.layers)
+def _report(decoder: Decoder, probe: Probe) -> PromptReport:
     return PromptReport(
         density=probe.density,
         attention_error=probe.attention_error,
         kept_share=probe.kept_share,
         cache_bytes=decoder.nbytes,
-        dense_cache_bytes=len(cache.row_ids) * own,
+        dense_cache_bytes=len(decoder.rows) * decoder.dense_row_nbytes,
     )

@@ -19,7 +19,7 @@ from transformers import (
 )
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from sparse_attention.cache.prefix import Prefix, PrefixLayer
+from sparse_attention.cache.context import Context, ContextLayer, Segment
 from sparse_attention.cache.statistics import NOTHING, PrefillStatistics, StatisticsRequest
 from sparse_attention.hf.attention import (
     attention_settings,
@@ -37,7 +37,7 @@ def prefill(
     tokens: Sequence[int],
     chunk: int,
     request: StatisticsRequest = NOTHING,
-) -> Prefix:
+) -> Context:
     """Read a context with the model's own dense attention, ``chunk`` tokens at a time.
 
     Runs the decoder stack without the head, because no logits of the context are needed.  What is
@@ -65,15 +65,12 @@ def prefill(
         keys, values = getattr(layer, "keys", None), getattr(layer, "values", None)
         if keys is None or values is None:
             raise unsupported(model, f"its cache holds {type(layer).__name__} layers")
-        layers.append(
-            PrefixLayer(
-                keys[0].contiguous(),
-                values[0].contiguous(),
-                start=len(tokens) - keys.shape[2],
-                sliding=bool(getattr(layer, "is_sliding", False)),
-            )
+        segment = Segment(
+            keys[0].contiguous(), values[0].contiguous(), start=len(tokens) - keys.shape[2]
         )
-    return Prefix(len(tokens), tuple(layers), statistics)
+        sliding = bool(getattr(layer, "is_sliding", False))
+        layers.append(ContextLayer((segment,), sliding))
+    return Context(len(tokens), tuple(layers), statistics=statistics)
 
 
 @contextlib.contextmanager

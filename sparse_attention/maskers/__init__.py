@@ -30,18 +30,5 @@ MASKERS: dict[str, type[Masker]] = {
     )
 }
 
-__all__ = [
-    "MASKERS",
-    "AdaptiveSampling",
-    "DoubleSparsity",
-    "HashAttention",
-    "Local",
-    "MagicPig",
-    "Masker",
-    "OracleTopK",
-    "OracleTopP",
-    "PQCache",
-    "Quest",
-    "RandomSampling",
-    "Sink",
-]
+__all__ = ["MASKERS", "Masker"]
+__all__ += [masker.__name__ for masker in MASKERS.values()]

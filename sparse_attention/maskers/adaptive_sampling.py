@@ -21,18 +21,32 @@ class AdaptiveSampling(Masker):
     Per query and head, with e_i = exp(score_i), the residual R of the n keys not read yet, and D_f
     the denominator of the keys that are read already:
 
-    1. A pilot of ``b0 = max(2, base_rate * n)`` keys of R is read, with weight 1.  It gives the
-       standard deviation sigma and the mean of e, and of the ``m = n - b0`` keys that are left the
-       estimate ``D = D_f + sum_pilot(e) + m * mean(e)``.
+    1. A pilot of ``b0 = max(2, base_rate * n)`` keys of R is read.  It gives the standard deviation
+       sigma and the mean of e, and of the ``m = n - b0`` keys that are left the estimate
+       ``D = D_f + sum_pilot(e) + m * mean(e)``.
     2. For a relative error of at most epsilon with probability 1 - delta (central limit theorem,
-       two-sided), ``b = (z * m * sigma / (epsilon * D))^2`` with ``z = Phi^-1(1 - delta / 2)``;
-       drawing without replacement needs only ``b / (1 + b / m)`` of them (Cochran, 1977).
-    3. ``max(min_samples, ceil(b))`` of the keys that are left, at most all, are drawn without
-       replacement, with weight m / budget.  A budget of m is exact.
+       two-sided), ``s = (z * m * sigma / (epsilon * D))^2`` with ``z = Phi^-1(1 - delta / 2)``;
+       drawing without replacement needs only ``s / (1 + s / m)`` of them (Cochran, 1977).
+    3. ``max(min_samples, ceil(s))`` of the keys that are left, at most all, are drawn without
+       replacement.
+    4. All b keys of pilot and second sample together weigh n / b.  Where b = n the result is exact.
 
-    Given the pilot, the second sample has a fixed size, so that numerator and denominator are
-    unbiased.  (Weighting pilot and top-up alike by n / budget would not be: pilots that happen to
-    look varied are topped up more, and so count less.)
+    The estimate of a sum over R, numerator or denominator, is ``w * P + (1 - w) * U`` with the
+    pilot's own estimate ``P = n * mean_pilot``, the estimate ``U = sum_pilot + m * mean_second``
+    and ``w = b0 (n - b) / (b m)``.  P and U are unbiased.  Their mixture is not, because w depends
+    on the pilot: its bias is Cov(w, P), of absolute value at most
+
+        b0 / (b0 + min_samples) * sd(P) / 2,    sd(P) = n S / sqrt(b0) * sqrt(1 - b0 / n)
+
+    with S the standard deviation of the terms in R: less than half of the standard error of the
+    pilot alone, and 0 where all pilots ask for equally many keys.  U alone has no bias, but leaves
+    to the second sample what the pilot knows as well.
+
+    Measured on SmolLM2-135M (1500 tokens of essays, after sink 4, local 64 and the top 2%), squared
+    relative error of attention with U, and with all keys pooled: .038 and .019 at base_rate .02 and
+    epsilon = delta = .1; .097 and .040 at .02 and .25; .092 and .020 at .05 and .25; .087 and .011
+    at .1 and .4.  Of the denominator at .02 and .1, the bias is -.4% (its bound 1.6%), the root
+    mean square error 3.9% instead of 5.2%; at .25 the bias is -.1%.
 
     Cost: nothing but the keys that are read, of the pilot and the sample, is needed to choose.
 
@@ -40,8 +54,11 @@ class AdaptiveSampling(Masker):
     so use it after a top-k method.
 
     Source: Desai et al., vAttention: Verified Sparse Attention (2025), in the relaxation to the
-    denominator that its experiments use.  Unlike published code: only keys that are not read yet
-    are drawn, without replacement, the quantile is two-sided and the pilot is used.
+    denominator that its experiments use.  There the pilot is topped up to s keys; here s keys are
+    added to it, which costs 7 to 14% more keys in the measurements above, errs less (.026 if topped
+    up at .02 and .1, .061 at .02 and .25) and has less bias.  Unlike published code: only keys that
+    are not read yet are drawn, without replacement, the quantile is two-sided and the pilot is
+    used.
     """
 
     name = "adaptive_sampling"
@@ -67,9 +84,9 @@ class AdaptiveSampling(Masker):
         rest = residual.size - pilot
         needed = self._needed(call, prior, in_pilot, pilot, rest)
         smallest = torch.as_tensor(call.setting(self, "min_samples"), device=call.device)
-        budget = torch.minimum(torch.maximum(needed, smallest), rest)
-        weight = log_inverse_share(budget, rest) * (residual.left & ~in_pilot)
-        return Selection(residual.first(pilot + budget), weight)
+        drawn = pilot + torch.minimum(torch.maximum(needed, smallest), rest)
+        weight = log_inverse_share(drawn, residual.size)
+        return Selection(residual.first(drawn), weight * residual.left)
 
     def _needed(
         self,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sparse_attention.attention.call import AttentionCall
 from sparse_attention.attention.geometry import hide
-from sparse_attention.cache.prefix import Features
+from sparse_attention.cache.context import Features
 from sparse_attention.errors import UserError
 from sparse_attention.learned.channels import DEFAULT_NAME, check_channels, load_channels
 from sparse_attention.learned.files import check_suffix, find_file
@@ -81,20 +81,20 @@ class DoubleSparsity(TopK):
     def predict(self, call: AttentionCall) -> Tensor:
         """Products of the labels."""
         features = (self.name, self.channel_file, self.channels, self.group_factor, self.label_bits)
-        (order,), (prefix,), (tail,) = call.key_features(
+        (order,), (context,), (tail,) = call.key_features(
             features, partial(self._fit, call), self._labels
         )
         places = order[:, :, None].expand(*call.queries.shape[1:4], -1)
         asked = call.queries.float().gather(-1, places.expand(call.shape[0], -1, -1, -1, -1))
         asked = round_to_levels(asked, self.label_bits, -1)
-        products = segmented_product(asked.flatten(1, 2), prefix.flatten(1, 2), tail.flatten(1, 2))
+        products = segmented_product(asked.flatten(1, 2), context.flatten(1, 2), tail.flatten(1, 2))
         scores = soft_cap(products.mul_(call.scaling), call.softcap).view(call.shape)
         hide(scores, call.geometry)
         return scores
 
     def selection_bytes(self, call: AttentionCall) -> float:
         """A label for each query head."""
-        keys = call.cache.prefix_keys
+        keys = call.view.segment.keys
         label = vector_bytes(
             keys.shape[-1] // self.group_factor, self.label_bits, keys.element_size()
         )
@@ -105,7 +105,7 @@ class DoubleSparsity(TopK):
         if self.channel_file is None:
             raise UserError("double_sparsity has no channel_file, and for_model was not asked")
         everything = load_channels(Path(self.channel_file), self.channels, call.layer)
-        order = call.cache.own_heads(everything)
+        order = call.view.own_heads(everything)
         _, heads, group, _, _ = call.shape
         if order.shape[0] == heads:
             order = order.repeat_interleave(group, 0)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sparse_attention.attention.call import AttentionCall
 from sparse_attention.attention.geometry import hide
-from sparse_attention.cache.prefix import Features
+from sparse_attention.cache.context import Features
 from sparse_attention.errors import UserError
 from sparse_attention.learned.files import check_suffix, find_file
 from sparse_attention.learned.hash_networks import (
@@ -80,12 +80,12 @@ class HashAttention(TopK):
         """Bits that agree, less those that do not."""
         path = self._path
         activation = load_activation(path)
-        own = call.cache.own_heads
+        own = call.view.own_heads
         query_network, key_network = (
             tuple((own(weight), own(bias)) for weight, bias in network)
             for network in load_networks(path, call.layer, call.device)
         )
-        _, (prefix,), (tail,) = call.key_features(
+        _, (context,), (tail,) = call.key_features(
             (self.name, self.weight_file),
             lambda keys: (),
             partial(self._codes, key_network, activation),
@@ -97,7 +97,7 @@ class HashAttention(TopK):
         asked = apply_network(query_network, asked, activation)
         bits = asked.shape[-1]
         asked = pack_signs(asked).view(heads, group, rows, queries, -1).permute(2, 0, 1, 3, 4)
-        distances = torch.cat([hamming(asked, prefix), hamming(asked, tail)], -1)
+        distances = torch.cat([hamming(asked, context), hamming(asked, tail)], -1)
         scores = bits - 2 * distances.float()
         hide(scores, call.geometry)
         return scores
@@ -105,7 +105,7 @@ class HashAttention(TopK):
     def selection_bytes(self, call: AttentionCall) -> float:
         """A code from each network for keys."""
         networks, bits = key_code_shape(self._path, call.layer)
-        return networks / call.cache.model_heads * bits / 8
+        return networks / call.view.model_heads * bits / 8
 
     @property
     def _path(self) -> Path:

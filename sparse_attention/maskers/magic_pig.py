@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sparse_attention.attention.call import AttentionCall
 from sparse_attention.attention.selection import Selection
-from sparse_attention.cache.prefix import Features
+from sparse_attention.cache.context import Features
 from sparse_attention.maskers.base import Masker
 from sparse_attention.method import Choices, Method
 from sparse_attention.numerics.simhash import (
@@ -25,11 +25,12 @@ from sparse_attention.numerics.simhash import (
 )
 
 _HASH_BLOCK = 256
-"""Keys hashed at a time, to bound the memory of their projections."""
+"""Keys hashed at a time, to bound the memory of their projections: 12 MB at 8 key-value heads and
+150 tables of 10 bits."""
 
 
 class _Hashes(NamedTuple):
-    """Name of the hashes of a prefix."""
+    """Name of the hashes of a context."""
 
     family: tuple[object, ...]
     """What must be equal for hashes to be part of one another."""
@@ -48,10 +49,17 @@ class MagicPig(Masker):
     - at least two with ``u = 1 - (1 - P)^L - L P (1 - P)^(L - 1)``,
 
     so that a key that is read weighs ``1 / u`` and numerator and denominator are unbiased over
-    redraws of w.  All by ``log1p`` and ``expm1``: at K = 10, P is below 0.001 for most keys
-    and ``1 - P`` would round.  With ``center``, keys are hashed as k - mean(k), which spreads
-    them over the tables; attention does not change when all keys move by one vector.  The mean is
-    that of the prefix keys that earlier, position-only methods (sink, local) leave.
+    redraws of w.  Of all weights that do so and may depend on how often a key was met, this has the
+    least variance: by Cauchy-Schwarz a constant.  All by ``log1p`` and ``expm1``: at K = 10, P is
+    below 0.001 for most keys and ``1 - P`` would round.  With ``center``, keys are hashed as k -
+    mean(k), which spreads them over the tables; attention does not change when all keys move by one
+    vector.  The mean is that of the context keys that earlier, position-only methods (sink, local)
+    leave.
+
+    The paper reads context and question with dense attention and leaves layers 0 and 16 dense; its
+    code layers 0, 16, 32, 48 and 64, as far as the model has them.  Here layers and question are
+    sparse unless the protocol says otherwise: ``Protocol(sparse_from="generation",
+    dense_layers=(0, 16))``, on the command line ``--protocol generation --dense-layers 0 16``.
 
     Cost: L hashes of K bits per key and key-value head (``packing="int64"``: L integers of the
     smallest type that holds K bits) and one comparison per table and key.
@@ -89,21 +97,21 @@ class MagicPig(Masker):
     def propose(self, call: AttentionCall, prior: Selection) -> Selection:
         """The keys that were hit, weighted by ``-log(u)``."""
         own = self._hashes(call)
-        fitted, prefix, tail = call.key_features(
+        fitted, context, tail = call.key_features(
             own,
             partial(self._fit, call, prior, own),
             self._encode,
-            partial(self._encode_prefix, call, prior, own),
+            partial(self._encode_context, call, prior, own),
         )
         mean, planes = fitted
         asked = encode(call.queries.float().flatten(2, 3), planes, self.packing)
         asked = asked.unflatten(-1, call.queries.shape[2:4])
-        hits = [count_meetings(asked, codes[0], self.packing) for codes in (prefix, tail)]
+        hits = [count_meetings(asked, codes[0], self.packing) for codes in (context, tail)]
         met = (torch.cat(hits, -1) >= self.min_hits) & ~prior.reads
         if call.visible is not None:
             met &= call.visible
         index = met.nonzero(as_tuple=True)
-        norms = torch.cat([prefix[1].expand(call.shape[0], -1, -1), tail[1]], -1)
+        norms = torch.cat([context[1].expand(call.shape[0], -1, -1), tail[1]], -1)
         weights = torch.zeros(call.shape, device=call.device)
         weights[index] = -self._log_probability(call, index, mean, norms)
         return Selection(met, weights)
@@ -124,13 +132,13 @@ class MagicPig(Masker):
 
     def _fit(self, call: AttentionCall, prior: Selection, own: _Hashes, keys: Tensor) -> Features:
         """Mean key (1, H, D) and random vectors (K, L, D)."""
-        width, prefix = keys.shape[-1], keys.shape[2]
+        width, context = keys.shape[-1], keys.shape[2]
         planes = projections(width, own.bits, own.tables, self.seed, call.layer).to(keys.device)
         if not self.center:
             return keys.new_zeros(1, keys.shape[1], width).float(), planes
-        left = torch.ones(prefix, dtype=torch.bool, device=keys.device)
+        left = torch.ones(context, dtype=torch.bool, device=keys.device)
         if prior.reads.shape[:3] == (1, 1, 1):
-            unread = ~prior.reads[0, 0, 0, 0, :prefix]
+            unread = ~prior.reads[0, 0, 0, 0, :context]
             left = unread if unread.any() else left
         return keys.float().mul(left[:, None]).sum(2) / left.sum(), planes
 
@@ -144,21 +152,21 @@ class MagicPig(Masker):
             codes.append(encode(centred, planes, self.packing))
         return torch.cat(codes, -1), torch.cat(norms, -1)
 
-    def _encode_prefix(
+    def _encode_context(
         self, call: AttentionCall, prior: Selection, own: _Hashes, fitted: Features, keys: Tensor
     ) -> Features:
         """``_encode``, or a part of the hashes for more bits and tables that others need anyway."""
         widest = self._widest(call, own)
         if widest == own:
             return self._encode(fitted, keys)
-        _, (codes, norms) = call.cache.prefix_features(
-            widest, partial(self._fit, call, prior, widest), self._encode
+        _, (codes, norms) = call.view.segment.known(
+            widest, partial(self._fit, call, prior, widest), self._encode, block=1
         )
         return narrow(codes, self.lsh_k, self.lsh_l, self.packing), norms
 
     def _widest(self, call: AttentionCall, own: _Hashes) -> _Hashes:
         """Hashes that contain ``own``: known ones, or those that serve the whole batch."""
-        for known in call.cache.prefix.features:
+        for known in call.view.segment.features:
             if (
                 isinstance(known, _Hashes)
                 and known.family == own.family

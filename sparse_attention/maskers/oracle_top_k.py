@@ -28,6 +28,6 @@ class OracleTopK(TopK):
         return call.scores
 
     def selection_bytes(self, call: AttentionCall) -> float:
-        """All keys."""
-        keys = call.cache.prefix_keys
+        """The bytes of every key, because their true scores are compared."""
+        keys = call.view.segment.keys
         return keys.shape[-1] * keys.element_size()

@@ -62,8 +62,8 @@ class OracleTopP(Masker):
         return Selection(largest(left.masked_fill(~open_keys, -torch.inf), count))
 
     def selection_bytes(self, call: AttentionCall) -> float:
-        """All keys."""
-        keys = call.cache.prefix_keys
+        """The bytes of every key, because their true weights are added up."""
+        keys = call.view.segment.keys
         return keys.shape[-1] * keys.element_size()
 
     def _weights(self, call: AttentionCall) -> Tensor:

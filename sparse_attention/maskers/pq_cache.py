@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sparse_attention.attention.call import AttentionCall
 from sparse_attention.attention.geometry import hide
-from sparse_attention.cache.prefix import Features
+from sparse_attention.cache.context import Features
 from sparse_attention.errors import UserError
 from sparse_attention.maskers.top_k import TopK
 from sparse_attention.method import Choices
@@ -72,7 +72,7 @@ class PQCache(TopK):
 
     def predict(self, call: AttentionCall) -> Tensor:
         """Products of the queries with the centroids of the keys."""
-        (centroids, _), (prefix,), (tail,) = call.key_features(
+        (centroids, _), (context,), (tail,) = call.key_features(
             self.model_dump_json(exclude={"heavy_size", "group_scores"}),
             partial(self._fit, call),
             self._encode,
@@ -82,9 +82,9 @@ class PQCache(TopK):
         products = torch.einsum("rhgqmd,hmcd->mrhgqc", parts, centroids[..., : parts.shape[-1]])
         products = products.flatten(3, 4) * call.scaling
         scores = torch.zeros(rows, heads, group * queries, keys, device=call.device)
-        end = prefix.shape[-1]
+        end = context.shape[-1]
         for part, table in enumerate(products):
-            for place, codes in ((slice(None, end), prefix), (slice(end, None), tail)):
+            for place, codes in ((slice(None, end), context), (slice(end, None), tail)):
                 index = codes[:, :, None, part].long().expand(rows, -1, group * queries, -1)
                 scores[..., place] += table.gather(-1, index)
         scores = soft_cap(scores, call.softcap).view(call.shape)
@@ -93,7 +93,7 @@ class PQCache(TopK):
 
     def selection_bytes(self, call: AttentionCall) -> float:
         """A code for each part, and the centroids shared by all keys."""
-        keys = call.cache.prefix_keys
+        keys = call.view.segment.keys
         centroids = 2**self.pq_bits * keys.shape[-1] * keys.element_size()
         return self.subspaces * self.pq_bits / 8 + centroids / call.shape[-1]
 

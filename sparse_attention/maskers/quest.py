@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sparse_attention.attention.call import AttentionCall
 from sparse_attention.attention.selection import Selection
-from sparse_attention.cache.prefix import Features
+from sparse_attention.cache.context import Features
 from sparse_attention.maskers.top_k import HeavyKeys, pool_prior, pool_scores
 from sparse_attention.method import Choices
 from sparse_attention.numerics.quantization import round_to_levels, vector_bytes
@@ -33,6 +33,12 @@ class Quest(HeavyKeys):
     the extremes of their channels, m down and M up, so that U stays a bound.
 
     A context shorter than a page is read whole.
+
+    The paper's code computes layers 0 and 1, and all passes of more than one token, with dense
+    attention: the prompt with its question is dense (its LongBench script alone feeds the last 100
+    characters, or less, token by token).  Here layers and question are sparse unless the protocol
+    says otherwise: ``Protocol(sparse_from="generation", dense_layers=(0, 1))``, on the command line
+    ``--protocol generation --dense-layers 0 1``.
 
     Cost: two vectors of ``label_bits`` per channel for each page (and with fewer than 16 bits their
     extremes in half precision): ``1 / page_size`` of the bytes of the keys and values at full
@@ -71,7 +77,7 @@ class Quest(HeavyKeys):
 
     def selection_bytes(self, call: AttentionCall) -> float:
         """Two vectors per page."""
-        keys = call.cache.prefix_keys
+        keys = call.view.segment.keys
         return (
             2
             * vector_bytes(keys.shape[-1], self.label_bits, keys.element_size())
@@ -80,15 +86,15 @@ class Quest(HeavyKeys):
 
     def _bounds(self, call: AttentionCall) -> Tensor:
         """Bounds of the scores on each page, float32 (R, H, G, Q, pages)."""
-        _, prefix, tail = call.key_features(
+        _, context, tail = call.key_features(
             (self.name, self.page_size, self.label_bits),
             lambda keys: (),
             self._extremes,
             block=self.page_size,
         )
         queries = call.queries.float().flatten(2, 3)
-        highest = segmented_product(queries.relu(), prefix[1], tail[1])
-        lowest = segmented_product((-queries).relu(), prefix[0], tail[0])
+        highest = segmented_product(queries.relu(), context[1], tail[1])
+        lowest = segmented_product((-queries).relu(), context[0], tail[0])
         bounds = (highest - lowest).unflatten(2, call.queries.shape[2:4])
         return soft_cap(bounds * call.scaling, call.softcap)
 

@@ -18,9 +18,10 @@ class RandomSampling(Masker):
     """Read a uniform sample of the keys that are not read yet, weighted by 1 / probability.
 
     Of n residual keys, ``b = min(n, max(1, floor(sampling_rate * visible)))`` are drawn without
-    replacement, independently for every query and head, each with weight n / b.  Numerator and
-    denominator of attention are unbiased; the variance of the estimated sum of terms t_i is
-    ``n^2 / b * (1 - b / n) * S^2`` with S^2 the variance of t.
+    replacement, independently for every query and head, each with weight n / b.  No key is drawn
+    that is read anyway, and none twice.  Numerator and denominator of attention are unbiased; the
+    variance of the estimated sum of terms t_i is ``n^2 / b * (1 - b / n) * S^2`` with S^2 the
+    variance of t.
 
     Cost: nothing is read to choose; one random number per key.
 

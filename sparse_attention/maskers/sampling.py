@@ -42,9 +42,10 @@ class Residual:
 
 
 def log_inverse_share(drawn: Tensor, size: Tensor) -> Tensor:
-    """Horvitz-Thompson log-weight of a simple random sample of ``drawn`` out of ``size`` keys.
+    """Log-weight of the keys of a simple random sample of ``drawn`` out of ``size`` keys.
 
-    Each key was drawn with probability b / n, so that it weighs n / b: ``log(n) - log(b)``, exactly
-    0 where the sample is everything.  float32 in the shape of both, int64.
+    ``log(n) - log(b)``, exactly 0 where the sample is everything; float32 in the shape of both,
+    int64.  With a b that was fixed before drawing, a key was drawn with probability b / n and this
+    is Horvitz and Thompson's weight.
     """
     return size.clamp(min=1).float().log() - drawn.clamp(min=1).float().log()

@@ -40,27 +40,5 @@ PRESSES: dict[str, type[Press]] = {
     )
 }
 
-__all__ = [
-    "PRESSES",
-    "AdaKV",
-    "Adjustment",
-    "ChunkKV",
-    "CriticalKV",
-    "Decoding",
-    "ExpectedAttention",
-    "KNorm",
-    "KeyDiff",
-    "KeyRerotation",
-    "LagKV",
-    "LayerRatios",
-    "ObservedAttention",
-    "Press",
-    "PressCall",
-    "PyramidKV",
-    "RandomPress",
-    "Ranking",
-    "Scorer",
-    "SnapKV",
-    "StreamingLLM",
-    "Tova",
-]
+__all__ = ["PRESSES", "Adjustment", "Press", "PressCall", "Ranking", "Scorer"]
+__all__ += [press.__name__ for press in PRESSES.values()]

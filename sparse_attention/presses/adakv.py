@@ -17,7 +17,7 @@ class AdaKV(Adjustment):
     Each head first keeps its best ``max(1, floor(alpha_safeguard * budget))`` keys; the rest of
     the layer's budget goes to the highest scores of all heads together.  Heads that look at few
     tokens give way to heads that look at many.  What is kept lies in a ragged layout, so that
-    memory really shrinks.
+    memory really shrinks.  ``criticalkv`` comes after it: it chooses within these budgets.
 
     Cost: heads are handled one after the other when attention is computed.
 
@@ -29,6 +29,8 @@ class AdaKV(Adjustment):
 
     name = "adakv"
     across_heads = True
+    sets_budgets = True
+    uses_budgets = True
 
     alpha_safeguard: Annotated[float, Field(ge=0, le=1), Choices(0.1, 0.2, 0.4, 0.6)] = 0.2
     """Share of the budget that every head keeps for itself."""

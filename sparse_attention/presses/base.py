@@ -50,6 +50,7 @@ class PressCall:
     length: int
     """Tokens of the sequence so far."""
     statistics: LayerStatistics | None
+    """What was collected in the prefill; None where no press asked for anything."""
 
     @property
     def count(self) -> int:
@@ -58,13 +59,13 @@ class PressCall:
 
     @property
     def observed(self) -> LayerStatistics:
-        """What was collected in the prefill."""
+        """What was collected in the prefill, of which ``needs`` says what is there."""
         assert self.statistics is not None, "a press reads statistics that it does not ask for"
         return self.statistics
 
     @property
     def facts(self) -> LayerFacts:
-        """What the model is in this layer."""
+        """Settings, rotation and output projection of the layer."""
         return self.observed.facts
 
     def only(self, keep: Tensor) -> PressCall:
@@ -91,24 +92,34 @@ class Ranking:
     """Keys to keep of each head."""
     across_heads: bool = False
     """Whether the heads of the layer share their budgets."""
+    head_budgets: Tensor | None = None
+    """(H,) int64: keys to keep of each head, where they were shared out before; of ``budget`` on
+    average."""
 
     def keep(self) -> Tensor:
         """The keys that stay, bool (H, n): of equal scores those with the lowest index.
 
-        Exactly ``budget`` of each head, or as many in all with ``across_heads``.
+        Exactly ``budget`` of each head, or as many in all with ``across_heads``, or
+        ``head_budgets``.
         """
-        scores, forced, budget = self.scores, self.forced, self.budget
+        scores, forced = self.scores, self.forced
         if self.across_heads:
-            budget *= scores.shape[0]
             scores, forced = scores.reshape(1, -1), forced.reshape(1, -1)
-        first = largest(scores.masked_fill(~forced, -torch.inf), _count(budget, scores))
-        left = budget - first.sum(-1, keepdim=True)
+            count = self.budgets.sum()[None, None]
+        else:
+            count = self.budgets[:, None]
+        first = largest(scores.masked_fill(~forced, -torch.inf), count)
+        left = count - first.sum(-1, keepdim=True)
         others = largest(scores.masked_fill(forced, -torch.inf), left)
         return (first | others).view_as(self.scores)
 
-
-def _count(number: int, like: Tensor) -> Tensor:
-    return torch.full((like.shape[0], 1), number, dtype=torch.long, device=like.device)
+    @property
+    def budgets(self) -> Tensor:
+        """(H,) int64: keys of each head, before heads compete for them."""
+        if self.head_budgets is not None:
+            return self.head_budgets
+        heads = self.scores.shape[0]
+        return torch.full((heads,), self.budget, dtype=torch.long, device=self.scores.device)
 
 
 class Press(Method):
@@ -127,6 +138,10 @@ class Press(Method):
     """Whether no other press may come after it."""
     across_heads: ClassVar[bool] = False
     """Whether heads keep different numbers of keys after it; no scorer may come after it then."""
+    sets_budgets: ClassVar[bool] = False
+    """Whether it says how many keys a layer or a head keeps."""
+    uses_budgets: ClassVar[bool] = False
+    """Whether it depends on how many keys are kept, so that nothing may change that afterwards."""
 
     @property
     def needs(self) -> StatisticsRequest:
@@ -145,7 +160,7 @@ class Scorer(Press):
 
     @abstractmethod
     def rank(self, call: PressCall) -> Ranking:
-        """Scores, forced keys and budget."""
+        """Which keys of a layer to keep; ``ranking`` makes it of scores alone."""
 
     def budget(self, call: PressCall) -> int:
         """Keys to keep of each head."""
@@ -167,7 +182,7 @@ class Adjustment(Press):
 
     @abstractmethod
     def adjust(self, call: PressCall, ranking: Ranking) -> Ranking:
-        """The changed ranking."""
+        """What to use in place of ``ranking``, that of the scorer or of the adjustment before."""
 
 
 def edges_first(count: int, sinks: int, device: torch.device) -> Tensor:

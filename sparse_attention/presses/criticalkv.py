@@ -14,7 +14,7 @@ from sparse_attention.method import Choices
 from sparse_attention.presses.base import Adjustment, PressCall, Ranking, missing, share_of
 
 _BLOCK = 1024
-"""Values whose projections are held at a time."""
+"""Values whose projections are held at a time: 16 MiB at a hidden size of 4096."""
 
 
 class CriticalKV(Adjustment):
@@ -23,6 +23,11 @@ class CriticalKV(Adjustment):
     Two stages: the share ``first_stage`` of the budget is kept by the scores as they are; for the
     others, ``score_i <- (score_i + epsilon) * mean over the group of |W_h v_i|_1`` with the part
     W_h of the output projection that belongs to query head h.
+
+    After ``adakv`` this is CriticalAdaKV: the scores as they are share out the budget of the layer,
+    and both stages choose within the budget of each head; what AdaKV keeps of every head stays.
+    The other way round, weighted scores would share out the budget, which no paper does; it is
+    refused.
 
     Cost: one product with the output projection per token and query head.
 
@@ -33,6 +38,7 @@ class CriticalKV(Adjustment):
     """
 
     name = "criticalkv"
+    uses_budgets = True
 
     first_stage: Annotated[float, Field(ge=0, le=1), Choices(0.25, 0.5, 0.75)] = 0.5
     """Share of the budget that is kept by the scores alone."""
@@ -46,7 +52,12 @@ class CriticalKV(Adjustment):
 
     def adjust(self, call: PressCall, ranking: Ranking) -> Ranking:
         """Forced keys of the first stage, weighted scores for the second."""
-        first = replace(ranking, budget=share_of(ranking.budget, self.first_stage)).keep()
+        if ranking.across_heads:
+            shares = ranking.keep().sum(-1)
+            ranking = replace(ranking, across_heads=False, head_budgets=shares)
+        counts = [share_of(count, self.first_stage) for count in ranking.budgets.tolist()]
+        in_first = torch.tensor(counts, device=ranking.scores.device)
+        first = replace(ranking, head_budgets=in_first).keep()
         weighted = (ranking.scores + self.epsilon) * self._output_norms(call)
         forced = ranking.forced | first
         return replace(ranking, scores=torch.where(forced, ranking.scores, weighted), forced=forced)

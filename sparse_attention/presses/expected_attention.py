@@ -13,7 +13,7 @@ from sparse_attention.method import Choices
 from sparse_attention.presses.base import PressCall, Ranking, Scorer, edges_first, missing
 
 _BLOCK = 4096
-"""Keys whose products with a covariance are held at a time."""
+"""Keys whose products with a covariance are held at a time: 2 MiB at a head size of 128."""
 
 
 class ExpectedAttention(Scorer):

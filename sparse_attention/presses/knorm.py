@@ -6,16 +6,12 @@ import torch
 
 from sparse_attention.presses.base import PressCall, Ranking, Scorer
 
-_STEPS = 8192
-"""Norms are told apart to this part of a power of two."""
-
 
 class KNorm(Scorer):
     """Keep the keys with the smallest Euclidean norm: ``score = -|k|``.
 
-    Keys of low norm tend to receive much attention.  Norms are compared to about four digits and of
-    equal ones the first stays: a token that occurs again has a rotated key of the same norm, and
-    rounding must not decide.
+    Keys of low norm tend to receive much attention.  Norms are summed in float64 and compared in
+    float32; of equal ones the first stays.
 
     Cost: one pass over the keys, the least of all presses that look at the context.
 
@@ -29,6 +25,5 @@ class KNorm(Scorer):
 
     def rank(self, call: PressCall) -> Ranking:
         """Negative norms."""
-        mantissa, exponent = torch.frexp(call.keys.float().norm(dim=-1))
-        norms = torch.ldexp((mantissa * _STEPS).round() / _STEPS, exponent)
+        norms = torch.linalg.vector_norm(call.keys, dim=-1, dtype=torch.float64)
         return self.ranking(call, -norms)

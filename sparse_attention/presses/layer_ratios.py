@@ -34,6 +34,7 @@ class LayerRatios(Adjustment):
     """
 
     name = "layer_ratios"
+    sets_budgets = True
 
     ratios: Annotated[
         tuple[Ratio, ...],
@@ -48,7 +49,7 @@ class LayerRatios(Adjustment):
         return self
 
     def adjust(self, call: PressCall, ranking: Ranking) -> Ranking:
-        """The budget of the layer."""
+        """The ranking with the budget of this layer's own ratio."""
         if not self.ratios:
             return ranking
         self._check(call.layers)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 from torch import Tensor
 
 from sparse_attention.errors import UserError
-from sparse_attention.presses.base import Adjustment, Press, PressCall, Scorer
+from sparse_attention.presses.base import Adjustment, Press, PressCall, Ranking, Scorer
 from sparse_attention.presses.decoding import Decoding
 
 
@@ -23,10 +24,12 @@ class Stage:
         """The keys that stay, bool (H, n); ``budget`` of each head if it is given."""
         ranking = self.scorer.rank(call)
         for adjustment in self.adjustments:
-            ranking = adjustment.adjust(call, ranking)
-        if budget is not None:
-            ranking = replace(ranking, budget=budget)
-        return ranking.keep()
+            ranking = adjustment.adjust(call, _with_budget(ranking, budget))
+        return _with_budget(ranking, budget).keep()
+
+
+def _with_budget(ranking: Ranking, budget: int | None) -> Ranking:
+    return ranking if budget is None else replace(ranking, budget=budget)
 
 
 def stages(presses: Sequence[Press]) -> tuple[list[Stage], Stage | None]:
@@ -65,9 +68,20 @@ def check_order(presses: Sequence[Press]) -> None:
                 f"{press.name} lets heads keep different numbers of keys; {later[0]} cannot come "
                 "after it"
             )
-    decoding = stages(presses)[1]
+    at_the_end, decoding = stages(presses)
+    for stage in (*at_the_end, *([decoding] if decoding else [])):
+        _check_budgets(stage)
     if decoding and not decoding.scorer.decodes:
         raise UserError(
             f"{decoding.scorer.name} ranks keys by what it saw in the prefill; while decoding, use "
             "random_press, knorm, streaming_llm, snapkv, tova, keydiff or lagkv"
         )
+
+
+def _check_budgets(stage: Stage) -> None:
+    for earlier, later in combinations(stage.adjustments, 2):
+        if earlier.uses_budgets and later.sets_budgets:
+            raise UserError(
+                f"{later.name} changes how many keys are kept, on which {earlier.name} depends; "
+                f"put it first: {stage.scorer.name}, {later.name}, {earlier.name}"
+            )

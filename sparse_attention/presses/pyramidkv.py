@@ -34,7 +34,7 @@ class PyramidKV(SnapKV):
     """Mean budget over that of the top layer."""
 
     def budget(self, call: PressCall) -> int:
-        """That of the layer."""
+        """Keys to keep of each head; it falls evenly from the lowest layer to the top one."""
         total, window = call.count, self.observation_window
         mean = total * (1 - self.compression_ratio)
         low = mean / self.beta

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sparse_attention.config import METHODS
 from sparse_attention.method import Method
+from sparse_attention.registry import METHODS
 
 SCRIPT = Path(__file__).parents[2] / "docs" / "build_method_pages.py"
 

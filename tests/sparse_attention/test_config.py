@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from pydantic import ValidationError
 from sparse_attention import CONFIG_TYPES, AttentionConfig, Protocol, UserError, make_config
 from sparse_attention.maskers import MASKERS, Local, OracleTopK, RandomSampling, Sink
 from sparse_attention.method import Choices, Range, resolve_size
+from sparse_attention.registry import METHODS
 
 
 @pytest.mark.parametrize("name", CONFIG_TYPES)
@@ -21,6 +23,25 @@ def test_round_trip_through_json(name):
     assert again == config
     assert hash(again) == hash(config)
     assert config.describe()
+
+
+WRITTEN = Path(__file__).with_name("config_types.json")
+"""Config types as results and caches of earlier versions know them."""
+
+
+def test_config_types_keep_their_names_and_settings():
+    written = json.loads(WRITTEN.read_bytes())
+    assert len(written) == 31
+    assert {name: make_config(name).to_json() for name in written} == written
+
+
+def test_every_method_has_a_config_type():
+    used = {method.name for kind in CONFIG_TYPES.values() for method in kind.methods}
+    assert used == set(METHODS)
+    for name, method in METHODS.items():
+        if name in CONFIG_TYPES and name != "adaptive_sampling":
+            assert CONFIG_TYPES[name].summary == method.summary()
+            assert type(CONFIG_TYPES[name].methods[-1]) is method
 
 
 def test_settings_reach_their_methods():
@@ -142,3 +163,13 @@ def test_one_key_is_not_all_keys():
     assert not one.methods[0].stacks_with(everything.methods[0])
     small, whole = (make_config("oracle_top_k", heavy_size=size) for size in (1, 1.0))
     assert small.methods[-1].stacks_with(whole.methods[-1])
+
+
+def test_a_copy_with_other_settings_is_another_method():
+    method = OracleTopK(heavy_size=1)
+    known = {method: "one key"}
+    for size in (1.0, 2):
+        other = method.model_copy(update={"heavy_size": size})
+        assert other != method
+        assert other not in known
+    assert method.model_copy() in known

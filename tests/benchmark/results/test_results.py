@@ -40,6 +40,7 @@ def prediction(name: str, text: str = " 7.") -> Prediction:
         kept_share=1.0,
         prompt_tokens=100,
         removed_tokens=0,
+        prompt_sha256="0" * 64,
         score=None,
     )
 
@@ -93,6 +94,9 @@ def test_predictions_survive_json(text: str) -> None:
         ({"prompt_tokens": True}, "prompt_tokens"),
         ({"prompt_tokens": 3.0}, "prompt_tokens"),
         ({"prompt_tokens": -3}, "prompt_tokens"),
+        ({"prompt_sha256": "0" * 63}, "prompt_sha256"),
+        ({"prompt_sha256": "G" * 64}, "prompt_sha256"),
+        ({"prompt_sha256": None}, "hash of the prompt"),
         ({"score": 1.01}, "score"),
         ({"id": None}, "id"),
         ({"surplus": 1}, "surplus"),

@@ -11,10 +11,11 @@ from toy_benchmark import Toy
 from benchmark.executor_config import AdapterConfig
 from benchmark.run.evaluator import Evaluator
 from benchmark.suite.base import Sample
+from sparse_attention import Context
 from sparse_attention.config import AttentionConfig
 from sparse_attention.config_types import make_config
-from sparse_attention.hf.adapter import Answer, HuggingFaceAdapter, Prefix
-from sparse_attention.prompt import PromptSettings
+from sparse_attention.hf.adapter import Answer, HuggingFaceAdapter
+from sparse_attention.prompt import PromptSettings, encode_prompt
 
 PROMPT = PromptSettings()
 CONFIGS = {
@@ -44,21 +45,21 @@ class LimitedAdapter:
         self.prefills = 0
         self.batches: list[int] = []
 
-    def prefill(self, context_ids: Sequence[int], configs: Sequence[AttentionConfig]) -> Prefix:
+    def prefill(self, context_ids: Sequence[int], configs: Sequence[AttentionConfig]) -> Context:
         self.prefills += 1
         if self.prefills <= self._failing_prefills:
             raise torch.OutOfMemoryError("no room for the prefill")
         return self._adapter.prefill(context_ids, configs)
 
     def answer(
-        self, prefix: Prefix, question_ids: Sequence[int], configs: Any, **settings: Any
+        self, context: Context, question_ids: Sequence[int], configs: Any, **settings: Any
     ) -> list[Answer]:
         self.batches.append(len(configs))
         if len(configs) > self._max_rows:
             raise torch.OutOfMemoryError("CUDA out of memory")
         if self._broken in configs:
             raise ZeroDivisionError("a bug in bloom")
-        return self._adapter.answer(prefix, question_ids, configs, **settings)
+        return self._adapter.answer(context, question_ids, configs, **settings)
 
 
 @pytest.fixture
@@ -80,6 +81,26 @@ def test_one_prefill_serves_all_questions_and_configurations(
     assert all(found.density == 1 for found in result.predictions["dense"])
     assert all(found.attention_error == 0 for found in result.predictions["dense"])
     assert all(0 < (found.density or 0) < 0.6 for found in result.predictions["edges"])
+
+
+def test_a_record_has_the_hash_of_what_the_model_read(
+    adapter: HuggingFaceAdapter, samples: list[Sample]
+) -> None:
+    result = Evaluator(adapter, AdapterConfig()).evaluate(samples, CONFIGS, PROMPT)
+    hashes = [found.prompt_sha256 for found in result.predictions["dense"]]
+    assert len(set(hashes)) == len(samples)
+    assert hashes == [found.prompt_sha256 for found in result.predictions["edges"]]
+    for sample, found in zip(samples, hashes, strict=True):
+        prompt = encode_prompt(
+            adapter.tokenizer,
+            sample.context,
+            sample.question,
+            sample.answer_prefix,
+            settings=PROMPT,
+            max_new_tokens=sample.max_new_tokens,
+            max_positions=adapter.max_positions,
+        )
+        assert found == prompt.sha256
 
 
 def test_a_prefill_without_what_presses_need_is_computed_again(
@@ -171,7 +192,7 @@ def test_prompts_that_are_too_long(
     for first, second in result.predictions.values():
         assert (first.status, first.reason) == (status, reason)
         assert (first.removed_tokens > 0) == (policy == "middle")
-        assert first.answered == (policy == "middle")
+        assert first.answered == (first.prompt_sha256 is not None) == (policy == "middle")
         assert second.status == "ok", "the next sample goes on"
 
 

@@ -152,8 +152,8 @@ def test_configurations_need_different_labels() -> None:
 
 @pytest.fixture
 def clean_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_REGISTERED", dict(registry._REGISTERED))
-    return
+    registered = dict(registry.BENCHMARKS._registered)
+    monkeypatch.setattr(registry.BENCHMARKS, "_registered", registered)
 
 
 @pytest.mark.usefixtures("clean_registry")

@@ -9,9 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from contributing import install
 
 from benchmark.console.main import main
-from benchmark.suite.registry import benchmark_names, get_benchmark
+from benchmark.suite.registry import BENCHMARKS, benchmark_class, benchmark_names, get_benchmark
+from benchmark.testing import BenchmarkContract
+from sparse_attention.errors import UserError
 
 OUTSIDE = Path(__file__).parent / "outside"
 
@@ -48,6 +51,49 @@ def test_its_dataset_is_built(tmp_path):
     subprocess.run(command, env=environment, check=True, capture_output=True)
     again = get_benchmark("colours", source=str(tmp_path))
     assert again.read("mixing") == get_benchmark("colours", source="samples").read("mixing")
+
+
+class TestColours(BenchmarkContract):
+    names = ("colours",)
+
+    def subsets(self):
+        return [("colours", "mixing")]  # not asked of the class, which is installed for tests only
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("import no_such_module", "its import failed: ModuleNotFoundError"),
+        ("class Mine: name = 'mine'", "it is not a subclass of Benchmark"),
+        ("from benchmark.suite.base import Benchmark as Mine", "its name is None"),
+        (
+            "from colours.benchmark import Colours\n"
+            "class Mine(Colours): name, subsets = 'mine', ()",
+            "its subsets are ()",
+        ),
+        (
+            "from colours.benchmark import Colours\n"
+            "class Mine(Colours): name, summary = 'mine', ''",
+            "its summary is ''",
+        ),
+    ],
+)
+def test_what_cannot_be_used_says_why(tmp_path, monkeypatch, capsys, source, message):
+    install(tmp_path, "broken", {"b": source}, "[sparse_bench.benchmarks]\nmine = broken.b:Mine\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in ("broken", "broken.b"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    with pytest.raises(UserError) as caught:
+        benchmark_class("mine")
+    text = str(caught.value)
+    assert "entry point 'mine = broken.b:Mine' (package broken)" in text
+    assert message in text
+    assert main(["ls", "benchmarks"]) == 2
+    shown = capsys.readouterr()
+    assert all(f"  {name}: " in shown.out for name in BENCHMARKS if name != "mine")
+    assert shown.err == f"sparse-bench: error: {text}\n"
+    assert main(["run", "--models", "embedded", "--benchmarks", "mine"]) == 2
+    assert capsys.readouterr().err == f"sparse-bench: error: {text}\n"
 
 
 def test_it_is_gone_without_the_package(monkeypatch):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
-from sample_frames import BENCHMARKS, TOKENIZER, sample_benchmark
+from sample_frames import BENCHMARKS, sample_benchmark
 
 from benchmark.report.groups import read_groups
 from benchmark.report.tables import notes
 from benchmark.suite.registry import benchmark_class
+from benchmark.testing import tokenizer
 from benchmark.zero_scrolls import ZeroScrolls
 from sparse_attention.prompt import encode_prompt
 
@@ -69,9 +70,9 @@ def test_a_cut_document_is_followed_by_the_notice_of_the_dataset(sample_run):
     results = sample_run("zero_scrolls", *arguments)
     (path,) = results.glob("embedded/zero_scrolls/narrative_qa/dense-*/metrics.json")
     assert json.loads(path.read_bytes())["counts"]["truncated"] == 2
-    for sample in sample_benchmark("zero_scrolls").samples("narrative_qa", TOKENIZER):
+    for sample in sample_benchmark("zero_scrolls").samples("narrative_qa", tokenizer()):
         prompt = encode_prompt(
-            TOKENIZER,
+            tokenizer(),
             sample.context,
             sample.question,
             sample.answer_prefix,
@@ -82,7 +83,7 @@ def test_a_cut_document_is_followed_by_the_notice_of_the_dataset(sample_run):
         )
         tokens = [*prompt.context_ids, *prompt.question_ids]
         assert len(tokens) == limit
-        text = TOKENIZER.decode(tokens, skip_special_tokens=True)
+        text = tokenizer().decode(tokens, skip_special_tokens=True)
         assert text.endswith(sample.truncation_notice + sample.question + sample.answer_prefix)
         assert sample.context.startswith(text[:300])
 

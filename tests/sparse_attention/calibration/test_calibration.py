@@ -10,7 +10,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from calls import calibrated_model
 from models import random_model, tokens, word_tokenizer
 from pydantic import ValidationError
 from safetensors.torch import save_file
@@ -24,6 +23,7 @@ from sparse_attention.learned.channels import load_channels
 from sparse_attention.learned.files import read_file, write_file
 from sparse_attention.learned.hash_networks import load_networks
 from sparse_attention.maskers import DoubleSparsity, HashAttention
+from sparse_attention.testing.calls import calibrated_model
 
 QUICK = ["--length", "64", "--blocks", "6"]
 

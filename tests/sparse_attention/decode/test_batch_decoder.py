@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sparse_attention import Protocol, make_config
-from sparse_attention.cache.prefix import Prefix, PrefixLayer
-from sparse_attention.cache.shared import SharedPrefixCache
+from sparse_attention.cache.context import Context, ContextLayer, Segment
 from sparse_attention.decode.batch import BatchDecoder, PromptRows
-from sparse_attention.decode.decoder import LayerSettings, SparseDecoder
+from sparse_attention.decode.decoder import Decoder
+from sparse_attention.model_facts import LayerSettings
 
 HEADS, GROUP, WIDTH = 2, 2, 8
 LSH = make_config("magic_pig", sink_size=1, window_size=2, lsh_k=2, lsh_l=8)
@@ -21,23 +21,21 @@ def normal(*shape: int) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape)))
 
 
-def prefix_of(length: int) -> Prefix:
+def context_of(length: int) -> Context:
     keys, values = normal(HEADS, length, WIDTH), 2 * normal(HEADS, length, WIDTH)
-    return Prefix(length, (PrefixLayer(keys, values, start=0),))
+    return Context(length, (ContextLayer((Segment(keys, values),)),))
 
 
-def decoder_over(prefix: Prefix, rows: int) -> SparseDecoder:
-    return SparseDecoder(
-        SharedPrefixCache(prefix, rows), [LSH] * rows, [""] * rows, Protocol(), measure_error=False
-    )
+def decoder_over(context: Context, rows: int) -> Decoder:
+    return Decoder(context, [LSH] * rows, [""] * rows, Protocol())
 
 
-def step(batch: BatchDecoder | SparseDecoder, fresh: Tensor) -> Tensor:
+def step(batch: BatchDecoder | Decoder, fresh: Tensor) -> Tensor:
     """Append a token of each row, (R, H, 1, D), and attend with it."""
     if isinstance(batch, BatchDecoder):
         batch.append(0, fresh, fresh)
     else:
-        batch.cache.layers[0].append(fresh, fresh)
+        batch.tails[0].append(fresh, fresh)
     queries = fresh[:, :, None].expand(-1, -1, GROUP, -1, -1).contiguous()
     return batch.attend(0, queries, LayerSettings(scaling=WIDTH**-0.5))
 
@@ -46,10 +44,10 @@ def step(batch: BatchDecoder | SparseDecoder, fresh: Tensor) -> Tensor:
 @given(data=st.data())
 def test_a_row_reads_what_it_would_have_read_alone(data):
     prompts = data.draw(st.lists(st.integers(0, 2), min_size=1, max_size=4))
-    prefixes = [prefix_of(5 + 3 * index) for index in range(3)]
+    contexts = [context_of(5 + 3 * index) for index in range(3)]
     batch = BatchDecoder(
         [
-            PromptRows(decoder_over(prefixes[prompt], prompts.count(prompt)), rows)
+            PromptRows(decoder_over(contexts[prompt], prompts.count(prompt)), rows)
             for prompt in dict.fromkeys(prompts)
             if (rows := [row for row, one in enumerate(prompts) if one == prompt])
         ]
@@ -63,7 +61,7 @@ def test_a_row_reads_what_it_would_have_read_alone(data):
         assert batch.rows == len(prompts)
         assert batch.tail_length == len(histories[0])
         for prompt, history, ours in zip(prompts, histories, output, strict=True):
-            alone = decoder_over(prefixes[prompt], 1)
+            alone = decoder_over(contexts[prompt], 1)
             for token in history:
                 expected = step(alone, token[None])[0]
             torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-5)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from calls import METHODS, make_operation
+from methods import METHODS
 from models import random_model, tokens, word_tokenizer
 
 from sparse_attention import AttentionConfig, HuggingFaceAdapter, Protocol, make_config
@@ -17,6 +17,7 @@ from sparse_attention.maskers import (
     Quest,
     Sink,
 )
+from sparse_attention.testing.calls import make_operation
 
 
 @pytest.fixture(scope="module")
@@ -89,4 +90,4 @@ def test_bytes_that_choosing_reads(method, expected):
     operation = make_operation(method, heads=(2, GROUP), width=WIDTH)
     bound = operation.call.methods[0]
     assert bound.selection_bytes(operation.call) == pytest.approx(expected)
-    assert operation.call.cache.prefix.bytes_per_key == KEY_AND_VALUE
+    assert operation.call.view.segment.bytes_per_key == KEY_AND_VALUE

@@ -8,30 +8,31 @@ import pytest
 import torch
 
 from sparse_attention import Protocol, make_config
-from sparse_attention.cache.prefix import Prefix, PrefixLayer
-from sparse_attention.cache.shared import SharedPrefixCache
-from sparse_attention.decode.decoder import LayerSettings, SparseDecoder
+from sparse_attention.attention.geometry import Geometry
+from sparse_attention.attention.selection import Selection
+from sparse_attention.cache.context import Context, ContextLayer, Segment
+from sparse_attention.decode.decoder import Decoder
 from sparse_attention.decode.probes import Probes
+from sparse_attention.model_facts import LayerSettings
 
 
 def test_what_is_held_does_not_grow_with_steps():
     rows, layers, heads, width = 3, 2, 2, 8
     torch.manual_seed(0)
-    prefix = Prefix(
-        20, tuple(PrefixLayer(*torch.randn(2, heads, 20, width), start=0) for _ in range(layers))
+    context = Context(
+        20,
+        tuple(ContextLayer((Segment(*torch.randn(2, heads, 20, width)),)) for _ in range(layers)),
     )
     configs = [make_config("sink_local", sink_size=1, window_size=2 + row) for row in range(rows)]
-    decoder = SparseDecoder(
-        SharedPrefixCache(prefix, rows), configs, [""] * rows, Protocol(), measure_error=True
-    )
+    decoder = Decoder(context, configs, [""] * rows, Protocol(), measure_error=True)
 
     def held_after(steps: int) -> int:
         for _ in range(steps):
             for layer in range(layers):
                 fresh = torch.randn(rows, heads, 1, width)
-                decoder.cache.layers[layer].append(fresh, fresh)
+                decoder.tails[layer].append(fresh, fresh)
                 decoder.attend(layer, fresh[:, :, None], LayerSettings(width**-0.5))
-        return len(pickle.dumps(decoder.probes))
+        return len(pickle.dumps(decoder._probes))
 
     before = held_after(5)
     assert held_after(200) <= before + 20 * rows  # numbers of more digits
@@ -39,34 +40,50 @@ def test_what_is_held_does_not_grow_with_steps():
 
 def test_rows_that_share_are_dropped_or_stop():
     probes = Probes(3, torch.device("cpu"))
-    first, second, third = (probes[row] for row in range(3))
+    first, second, third, _ = probes.probes
+    geometry = Geometry.of(0, 100, 1, None, torch.device("cpu"))
 
     def add(*counts: int) -> None:
-        read = torch.tensor(counts)
-        probes.add_reads(range(len(counts)), read, 2 * read, 100, [0.5] * len(counts))
+        keys = torch.arange(100) < torch.tensor(counts)[:, None, None, None, None]
+        reads = keys.expand(-1, 1, 2, 1, -1).clone()
+        reads[:, :, 1] = keys[:, :, 0].roll(50, -1)
+        probes.add_reads(
+            range(len(counts)),
+            Selection(reads),
+            (1, 2, 1),
+            geometry,
+            visible=100,
+            selecting=[0.5] * len(counts),
+        )
 
+    probes.assign([first, second, third])
     add(10, 20, 30)
-    probes.keep_rows([2, 1])
+    probes.assign([third, second])
     add(2, 4)
     assert [p.density for p in (first, second, third)] == [0.1, 24 / 200, 32 / 200]
-    probes.stop(1)
-    add(8, 100)
+    probes.assign([third, probes.unread])
+    add(8, 40)
     assert [p.density for p in (first, second, third)] == [0.1, 24 / 200, 40 / 300]
     assert third.union_density == 80 / 300
     assert third.selection_share == 0.5
     probes = Probes(2, torch.device("cpu"))
-    probes.share()
-    add(10, 20)
-    probes.stop(0)
-    add(10, 40)
-    assert probes[1].density == 70 / 300
+    shared = probes.probes[0]
+    probes.assign([shared, shared])
+    add_to = probes.add_reads
+    for counts in ((10, 20), (10, 40)):
+        keys = torch.arange(100) < torch.tensor(counts)[:, None, None, None, None]
+        add_to(range(2), Selection(keys), (1, 1, 1), geometry, visible=100, selecting=[0.0, 0.0])
+        probes.assign([probes.unread, shared])
+    assert shared.density == 70 / 300
 
 
 def test_errors_are_summed_by_row():
     probes = Probes(2, torch.device("cpu"))
-    assert probes[0].attention_error is None
+    one, other, _ = probes.probes
+    probes.assign([one, other])
+    assert one.attention_error is None
     dense = torch.randn(2, 2, 3, 4, 8)
     for scale in (1.5, 2.0):
         probes.add_errors(torch.stack([dense[0] * scale, dense[1]]), dense)
-    assert probes[0].attention_error == pytest.approx((0.25 + 1) / 2)
-    assert probes[1].attention_error == 0
+    assert one.attention_error == pytest.approx((0.25 + 1) / 2)
+    assert other.attention_error == 0

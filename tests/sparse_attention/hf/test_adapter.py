@@ -7,7 +7,6 @@ from collections import Counter
 
 import pytest
 import torch
-from calls import calibrated_model
 from models import random_model, tokens, word_tokenizer
 
 from sparse_attention import (
@@ -20,6 +19,7 @@ from sparse_attention import (
 )
 from sparse_attention.maskers import Local, OracleTopK, RandomSampling, Sink
 from sparse_attention.presses import KNorm, SnapKV
+from sparse_attention.testing.calls import calibrated_model
 
 SETTINGS = {
     "sink_masker": {"sink_size": 5},
@@ -62,8 +62,8 @@ def prefix(adapter):
 def digest(prefix) -> str:
     total = hashlib.sha256()
     for layer in prefix.layers:
-        total.update(layer.keys.numpy().tobytes())
-        total.update(layer.values.numpy().tobytes())
+        total.update(layer.segments[0].keys.numpy().tobytes())
+        total.update(layer.segments[0].values.numpy().tobytes())
     return total.hexdigest()
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 import torch
-from calls import calibrated_model
 from models import ARCHITECTURES, random_model, tokens, word_tokenizer
 from transformers import GPT2Config, GPT2LMHeadModel, JambaConfig, JambaForCausalLM
 
 from sparse_attention import AttentionConfig, HuggingFaceAdapter, UserError, make_config
-from sparse_attention.cache.shared import SharedPrefixCache
-from sparse_attention.decode.decoder import SparseDecoder
-from sparse_attention.hf.attention import forward
+from sparse_attention.decode.decoder import Decoder
+from sparse_attention.hf.attention import forward, our_attention
+from sparse_attention.hf.cache import DecoderCache
 from sparse_attention.hf.check import check_architecture
 from sparse_attention.protocol import Protocol
+from sparse_attention.testing.calls import calibrated_model
 
 EVERY = pytest.mark.parametrize("name", ARCHITECTURES)
 
@@ -40,10 +40,9 @@ def test_dense_path_gives_the_models_own_tokens_and_logits(name, chunk):
     context, question = tokens(60, 1), tokens(7, 2)
     expected, logits = own_greedy(adapter.model, context + question, 12)
     prefix = adapter.prefill(context)
-    decoder = SparseDecoder(
-        SharedPrefixCache(prefix, 1), [AttentionConfig()], [""], Protocol(), measure_error=False
-    )
-    ours = forward(adapter.model, torch.tensor([question]), decoder)[0]
+    decoder = Decoder(prefix, [AttentionConfig()], [""], Protocol())
+    with our_attention(adapter.model):
+        ours = forward(adapter.model, torch.tensor([question]), DecoderCache(decoder))[0]
     torch.testing.assert_close(ours, logits, atol=1e-4, rtol=1e-4)
     answer = adapter.answer(prefix, question, [AttentionConfig()], max_new_tokens=12)[0]
     assert list(answer.token_ids) == expected

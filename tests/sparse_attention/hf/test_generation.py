@@ -328,15 +328,16 @@ def test_sequences_of_one_prompt_share_its_keys(model):
     assert beams.cache_bytes == (399 + 8 * 64) * token
 
 
+ALL = slice(None)
+
+
 def test_the_cache_can_be_repeated_and_chosen_from_like_one_of_transformers(model):
     states = torch.randn(3, 2, 5, 16)
 
     def decode(cache: GenerationCache) -> torch.Tensor:
         for layer in range(4):
             cache.update(states[: cache.batch.rows], states[: cache.batch.rows], layer)
-        return torch.cat(
-            [part.decoder.cache.layers[2].tail_keys(slice(None)) for part in cache.batch.parts]
-        )
+        return torch.cat([part.decoder.tails[2].read(ALL, ALL, 0)[0] for part in cache.batch.parts])
 
     with sparse_generation(model, EDGES):
         caches = [
@@ -348,16 +349,14 @@ def test_the_cache_can_be_repeated_and_chosen_from_like_one_of_transformers(mode
             for _ in range(2)
         ]
     cache, other = caches
-    before = torch.cat(
-        [part.decoder.cache.layers[2].tail_keys(slice(None)) for part in cache.batch.parts]
-    )
+    before = torch.cat([part.decoder.tails[2].read(ALL, ALL, 0)[0] for part in cache.batch.parts])
     order = [row for part in cache.batch.parts for row in part.rows]
     assert order == [0, 2, 1]
     cache.batch_repeat_interleave(2)
     assert [part.rows for part in cache.batch.parts] == [[0, 1, 4, 5], [2, 3]]
     cache.batch_select_indices(torch.tensor([2, 0]))
     assert [part.rows for part in cache.batch.parts] == [[1], [0]]
-    first, second = (part.decoder.cache.layers[2].tail_keys([0])[0] for part in cache.batch.parts)
+    first, second = (part.decoder.tails[2].read(ALL, ALL, 0)[0][0] for part in cache.batch.parts)
     assert torch.equal(first, before[0])
     assert torch.equal(second, before[2])
     assert cache.get_seq_length() == other.get_seq_length() == 20 + NEW - 1

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from calls import calibrated_model, make_operation
 
 from sparse_attention import UserError
 from sparse_attention.learned.channels import load_channels
 from sparse_attention.maskers import DoubleSparsity, OracleTopK
+from sparse_attention.testing.calls import calibrated_model, make_operation, shortened
 
 
 def quantise(vector, bits):
@@ -65,10 +65,10 @@ def test_all_channels_unrounded_are_oracle_top_k():
 
 def test_labels_extended_step_by_step_equal_recomputed_ones():
     operation = make_operation(DoubleSparsity(group_factor=4), tail=12)
-    call, cache = operation.call, operation.call.cache
+    call, whole = operation.call, operation.call.view
     (method,) = call.methods
     for length in (1, 2, 7, 12):
-        cache.tail_length = length
+        call.view = shortened(whole, length)
         fitted, (prefix,), (tail,) = call.key_features(
             "labels", lambda keys: method._fit(call, keys), method._labels
         )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from calls import make_operation
 
 from sparse_attention.maskers import OracleTopK, Sink
+from sparse_attention.testing.calls import make_operation
 
 
 @pytest.mark.parametrize("pool", ["max", "mean"])

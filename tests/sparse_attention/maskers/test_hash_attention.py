@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from calls import calibrated_model, make_operation
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sparse_attention.learned.hash_networks import load_networks
 from sparse_attention.maskers import HashAttention
 from sparse_attention.numerics.bit_codes import count_bits_in_parallel, hamming, pack_signs
+from sparse_attention.testing.calls import calibrated_model, make_operation, shortened
 
 
 @given(st.integers(1, 300), st.integers(0, 99))
@@ -66,7 +66,7 @@ def test_scores_are_products_of_signs(heads, shared, bits):
 
 def test_codes_extended_step_by_step_equal_recomputed_ones():
     operation = make_operation(HashAttention(), tail=12)
-    call, cache = operation.call, operation.call.cache
+    call, whole = operation.call, operation.call.view
     (method,) = call.methods
     _, network = load_networks(Path(method.weight_file), 0)
 
@@ -74,7 +74,7 @@ def test_codes_extended_step_by_step_equal_recomputed_ones():
         return method._codes(network, "silu", (), keys)
 
     for length in (1, 2, 7, 12):
-        cache.tail_length = length
+        call.view = shortened(whole, length)
         _, (prefix,), (tail,) = call.key_features("codes", lambda keys: (), encode)
         (fresh,) = encode((), operation.keys[:, :, : 120 + length])
         assert torch.equal(torch.cat([prefix, tail], -1), fresh)

@@ -6,7 +6,6 @@ import math
 
 import pytest
 import torch
-from calls import make_operation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +18,7 @@ from sparse_attention.numerics.simhash import (
     narrow,
     projections,
 )
+from sparse_attention.testing.calls import make_operation, shortened
 
 NOTHING = Selection.nothing(129, torch.device("cpu"))
 
@@ -148,17 +148,17 @@ def test_result_does_not_depend_on_other_hashes_in_the_batch():
 def test_incremental_hashes_equal_recomputed_ones():
     method = MagicPig(lsh_k=4, lsh_l=16)
     operation = make_operation(method, tail=9)
-    cache = operation.call.cache
-    cache.tail_length = 4
+    call, whole = operation.call, operation.call.view
+    call.view = shortened(whole, 4)
     operation.call.key_features(
         "x",
         lambda keys: method._fit(operation.call, NOTHING, method._hashes(operation.call), keys),
         method._encode,
     )
     for length in (5, 7, 9):
-        cache.tail_length = length
+        call.view = shortened(whole, length)
         fitted, _, tail = operation.call.key_features("x", None, method._encode)
-        fresh = method._encode(fitted, cache.tail_keys([0]))
+        fresh = method._encode(fitted, call.view.tail_keys)
         for kept, new in zip(tail, fresh, strict=True):
             torch.testing.assert_close(kept, new)
 
@@ -177,5 +177,5 @@ def test_packing_holds_every_number_of_bits(bits):
 
 def test_zero_key_gets_a_weight():
     operation = make_operation(MagicPig(lsh_k=1, lsh_l=64, center=False), prefix=20)
-    operation.call.cache.prefix.keys[:, 3] = 0
+    operation.call.view.segment.keys[:, 3] = 0
     assert operation.select().log_weights[..., 3].isfinite().any()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from calls import make_operation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparse_attention.maskers import Local, OracleTopP, Sink
+from sparse_attention.testing.calls import make_operation
 
 
 def dense_weights(operation):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from calls import calibrated_model, make_operation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparse_attention import UserError
 from sparse_attention.maskers import OracleTopK, PQCache
 from sparse_attention.numerics.kmeans import cluster, nearest
+from sparse_attention.testing.calls import calibrated_model, make_operation, shortened
 
 
 def generator(seed=0):
@@ -66,7 +66,7 @@ def test_scores_are_products_with_the_centroids_of_the_codes(metric, heads, subs
     operation = make_operation(method, heads=heads, queries=3, rows=2)
     call = operation.call
     scores = method.predict(call)
-    ((features),) = call.cache.prefix.features.values()
+    ((features),) = call.view.segment.features.values()
     (centroids, _), _ = features
     part = call.queries.shape[-1] // subspaces
     encoded, _ = call.key_features(*_request(method, call))[1:]
@@ -83,7 +83,7 @@ def test_scores_are_products_with_the_centroids_of_the_codes(metric, heads, subs
 
 
 def _request(method, call):
-    key = next(iter(call.cache.prefix.features))
+    key = next(iter(call.view.segment.features))
     return key, lambda keys: method._fit(call, keys), method._encode
 
 
@@ -109,10 +109,10 @@ def test_more_bits_predict_better():
 def test_codes_extended_step_by_step_equal_recomputed_ones(metric):
     method = PQCache(pq_bits=3, metric=metric)
     operation = make_operation(method, tail=12)
-    call, cache = operation.call, operation.call.cache
+    call, whole = operation.call, operation.call.view
     before = None
     for length in (1, 2, 7, 12):
-        cache.tail_length = length
+        call.view = shortened(whole, length)
         fitted, (prefix,), (tail,) = call.key_features(
             "codes", lambda keys: method._fit(call, keys), method._encode
         )
@@ -126,7 +126,7 @@ def test_seed_and_layer_decide_the_clusters():
     def centroids(seed, layer):
         operation = make_operation(PQCache(pq_bits=3, seed=seed), layer=layer)
         operation.select()
-        return next(iter(operation.call.cache.prefix.features.values()))[0][0]
+        return next(iter(operation.call.view.segment.features.values()))[0][0]
 
     assert torch.equal(centroids(1, 0), centroids(1, 0))
     assert not torch.equal(centroids(1, 0), centroids(2, 0))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from calls import make_operation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparse_attention.maskers import Local, OracleTopK, Quest, Sink
 from sparse_attention.numerics.quantization import round_to_levels
+from sparse_attention.testing.calls import make_operation, shortened
 
 
 def reference(operation, method, before):
@@ -85,9 +85,9 @@ def test_query_heads_that_choose_together_share_pages():
 def test_bounds_extended_step_by_step_equal_recomputed_ones(prefix, size):
     method = Quest(page_size=size, label_bits=4)
     operation = make_operation(method, prefix=prefix, tail=40)
-    call, cache = operation.call, operation.call.cache
+    call, view = operation.call, operation.call.view
     for length in (1, 2, 9, 10, 31, 40):
-        cache.tail_length = length
+        call.view = shortened(view, length)
         _, prefix_pages, tail_pages = call.key_features(
             "pages", lambda keys: (), method._extremes, block=size
         )

@@ -5,16 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from calls import METHODS, make_operation
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from methods import METHODS
 from models import random_model, tokens, word_tokenizer
 
 from sparse_attention import HuggingFaceAdapter, Selection, make_config
 from sparse_attention.attention import paths as attention
 from sparse_attention.attention.paths import gathered_attention, reference_attention
-from sparse_attention.decode import decoder
+from sparse_attention.decode import operation
 from sparse_attention.numerics.tensors import keyed_generator, largest
+from sparse_attention.testing.calls import make_operation
 
 INFINITY = float("inf")
 VALUES = st.one_of(st.floats(-5, 5, width=32), st.just(-INFINITY), st.sampled_from([0.0, 1.0]))
@@ -88,7 +89,7 @@ def test_both_ways_of_computing_agree(architecture, measure_error, monkeypatch):
     ]
     results = {}
     for always in (True, False):
-        monkeypatch.setattr(decoder, "gathering_pays", lambda *_, value=always: value)
+        monkeypatch.setattr(operation, "gathering_pays", lambda *_, value=always: value)
         results[always] = adapter.answer(
             prefix, tokens(4, 2), configs, max_new_tokens=5, measure_error=measure_error
         )

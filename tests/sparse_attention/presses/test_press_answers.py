@@ -6,13 +6,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from calls import calibrated_model
 from models import ARCHITECTURES, random_model, tokens, word_tokenizer
 from test_press_contract import STACKS
 from transformers import DynamicCache
 
 from sparse_attention import AttentionConfig, HuggingFaceAdapter, Protocol, UserError, make_config
-from sparse_attention.cache.prefix import KeptContexts, KeptHeads, PrefixLayer
+from sparse_attention.cache.context import CompressedContexts, Segment
 from sparse_attention.maskers import (
     DoubleSparsity,
     HashAttention,
@@ -38,6 +37,7 @@ from sparse_attention.presses import (
 )
 from sparse_attention.presses import compress as compression
 from sparse_attention.presses.compress import compress
+from sparse_attention.testing.calls import calibrated_model
 
 CONTEXT, QUESTION = tokens(120, 1), tokens(6, 2)
 END = word_tokenizer().eos_token_id
@@ -86,7 +86,7 @@ def transformers_greedy(model, kept, question, count, position) -> list[int]:
     """Greedy tokens of the model's own attention over a cache of kept keys, equal for all heads."""
     cache = DynamicCache(config=model.config)
     for index, layer in enumerate(kept.layers):
-        cache.update(layer.parts[0].layer.keys[None], layer.parts[0].layer.values[None], index)
+        cache.update(layer.segments[0].keys[None], layer.segments[0].values[None], index)
     following, found = torch.tensor([question]), []
     for _ in range(count):
         past, new = cache.get_seq_length(), following.shape[1]
@@ -108,7 +108,10 @@ def transformers_greedy(model, kept, question, count, position) -> list[int]:
     return found
 
 
-@pytest.mark.parametrize("name", [name for name in STACKS if name not in {"adakv", "pyramidkv"}])
+@pytest.mark.parametrize(
+    "name",
+    [name for name in STACKS if name not in {"adakv", "criticalkv after adakv", "pyramidkv"}],
+)
 def test_answers_are_those_of_transformers_over_the_kept_keys(adapter, prefix, name):
     kept = compress(prefix, CONFIGS[name].presses)
     expected = transformers_greedy(adapter.model, kept, QUESTION, 8, len(CONTEXT))
@@ -135,11 +138,11 @@ def test_ragged_answers_are_those_of_attention_that_leaves_out_the_other_keys(ad
     """Dropped keys get -inf in the model's own attention, head by head."""
     config = AttentionConfig((ExpectedAttention(epsilon=0.01), AdaKV()))
     kept = compress(prefix, config.presses)
-    assert all(len(layer.parts) == 2 for layer in kept.layers)
+    assert all(len(layer.segments) == 2 for layer in kept.layers)
     bar = torch.full((4, 2, 120), -torch.inf)
     for index, layer in enumerate(kept.layers):
-        for part in layer.parts:
-            bar[index, part.heads.start, part.positions[0]] = 0
+        for part in layer.segments:
+            bar[index, part.heads.start, part.places[0]] = 0
 
     def attention(module, query, key, value, mask, scaling, **_):
         keys, values = (t.repeat_interleave(2, 1) for t in (key, value))
@@ -207,8 +210,8 @@ def test_a_prefill_in_chunks_gives_the_same_answers(adapter, prefix):
 def test_statistics_do_not_change_the_prefill(adapter, prefix):
     plain = adapter.prefill(CONTEXT)
     for one, two in zip(plain.layers, prefix.layers, strict=True):
-        assert torch.equal(one.keys, two.keys)
-        assert torch.equal(one.values, two.values)
+        assert torch.equal(one.segments[0].keys, two.segments[0].keys)
+        assert torch.equal(one.segments[0].values, two.segments[0].values)
     with pytest.raises(UserError, match="did not collect what snapkv needs"):
         adapter.answer(plain, QUESTION, [make_config("snapkv")], max_new_tokens=1)
     (answer,) = adapter.answer(plain, QUESTION, [make_config("knorm")], max_new_tokens=1)
@@ -270,8 +273,8 @@ def test_decoding_ranks_context_question_and_answer_by_the_last_queries(adapter,
 
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-    keys = [layer.keys.clone() for layer in prefix.layers]
-    values = [layer.values.clone() for layer in prefix.layers]
+    keys = [layer.segments[0].keys.clone() for layer in prefix.layers]
+    values = [layer.segments[0].values.clone() for layer in prefix.layers]
     places = [torch.arange(120).expand(2, -1) for _ in range(4)]
     recent = [statistics.last_queries for _, statistics in sorted(prefix.statistics.layers.items())]
     recent = [queries.flatten(0, 1)[:, -window:] for queries in recent]
@@ -318,7 +321,9 @@ def test_a_press_that_sees_the_question_compresses_the_whole_prompt(adapter, pre
     prompt = adapter.prefill(CONTEXT + QUESTION, list(CONFIGS.values()))
     logits = adapter.model(torch.tensor([CONTEXT + QUESTION])).logits[0, -1]
     first = int(logits.argmax())
-    names = [name for name in STACKS if name not in {"adakv", "pyramidkv"}]
+    names = [
+        name for name in STACKS if name not in {"adakv", "criticalkv after adakv", "pyramidkv"}
+    ]
     for name in [*names, "rerotated"]:
         kept = compress(prompt, CONFIGS[name].presses)
         position = len(CONTEXT + QUESTION) - kept.shift
@@ -359,10 +364,10 @@ def test_heads_one_at_a_time_give_the_same_as_together(adapter, prefix, monkeypa
                 call, keys=call.keys[own], values=call.values[own], positions=call.positions[own]
             )
             left = one.only(keep[own])
-            yield KeptHeads(own, PrefixLayer(left.keys, left.values, start=0), left.positions)
+            yield Segment(left.keys, left.values, first_head=head, positions=left.positions)
 
-    monkeypatch.setattr(compression, "_parts", split)
-    fresh = replace(prefix, kept=KeptContexts())
+    monkeypatch.setattr(compression, "_segments", split)
+    fresh = replace(prefix, compressed=CompressedContexts())
     apart = adapter.answer(fresh, QUESTION, configs, max_new_tokens=5)
     for one, two in zip(together, apart, strict=True):
         assert one.token_ids == two.token_ids
@@ -423,10 +428,10 @@ def test_every_architecture_runs_with_presses(name):
 def test_layer_ratios_keep_what_they_say(adapter, prefix):
     config = AttentionConfig((KNorm(), LayerRatios(ratios=(0.0, 0.5, 0.75, 0.9))))
     kept = compress(prefix, config.presses)
-    assert [layer.parts[0].positions.shape[1] for layer in kept.layers] == [120, 60, 30, 12]
+    assert [layer.segments[0].places.shape[1] for layer in kept.layers] == [120, 60, 30, 12]
     wrong = AttentionConfig((KNorm(), LayerRatios(ratios=(0.5, 0.5))))
     with pytest.raises(UserError, match="2 values, but the model has 4 layers"):
         adapter.answer(prefix, QUESTION, [wrong], max_new_tokens=1)
     pyramid = compress(prefix, (PyramidKV(observation_window=4, beta=2),))
-    sizes = [layer.parts[0].positions.shape[1] for layer in pyramid.layers]
+    sizes = [layer.segments[0].places.shape[1] for layer in pyramid.layers]
     assert sizes == [90, 70, 50, 30]

@@ -62,6 +62,13 @@ def test_bad_fields_name_field_value_and_range(document, message):
         (["observed_attention", "decoding"], "observed_attention ranks keys by what it saw"),
         (["knorm", "decoding", "key_rerotation"], "decoding must be the last"),
         (["snapkv", "snapkv"], "twice"),
+        (
+            ["snapkv", "criticalkv", "adakv"],
+            "adakv changes how many keys are kept, on which criticalkv depends; put it first: "
+            "snapkv, adakv, criticalkv",
+        ),
+        (["snapkv", "adakv", "layer_ratios"], "put it first: snapkv, layer_ratios, adakv"),
+        (["knorm", "snapkv", "criticalkv", "layer_ratios"], "snapkv, layer_ratios, criticalkv"),
     ],
 )
 def test_an_order_that_makes_no_sense_is_refused(names, message):
@@ -83,6 +90,20 @@ def test_an_order_that_makes_no_sense_is_refused(names, message):
 def test_bad_fields_of_adjustments(name, field, value):
     with pytest.raises(UserError, match=f"{name}: {field}"):
         AttentionConfig.from_json({"methods": [{"name": "knorm"}, {"name": name, field: value}]})
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["snapkv", "adakv", "criticalkv"],
+        ["snapkv", "layer_ratios", "adakv", "criticalkv"],
+        ["knorm", "criticalkv", "snapkv", "chunkkv", "adakv"],
+        ["snapkv", "layer_ratios", "criticalkv", "decoding"],
+    ],
+)
+def test_orders_in_which_budgets_are_known_when_they_are_used(names):
+    config = AttentionConfig.from_json({"methods": [{"name": name} for name in names]})
+    assert [press.name for press in config.presses] == names
 
 
 def test_layer_ratios_survive_json():

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from layers import THETA, WIDTH, make_layer
 
 from sparse_attention.presses import (
     AdaKV,
@@ -30,6 +30,7 @@ from sparse_attention.presses import (
 )
 from sparse_attention.presses.compress import compress_layer
 from sparse_attention.presses.order import stages
+from sparse_attention.testing.layers import THETA, WIDTH, make_layer
 
 LENGTH, HEADS, GROUP = 60, 2, 3
 
@@ -40,22 +41,27 @@ def arrays(call: PressCall, queries: torch.Tensor) -> tuple[np.ndarray, np.ndarr
 
 
 def causal_weights(
-    queries: np.ndarray, keys: np.ndarray, softcap: float | None = None, sinks: object = None
+    queries: np.ndarray,
+    keys: np.ndarray,
+    softcap: float | None = None,
+    sinks: object = None,
+    offset: int = 0,
 ) -> np.ndarray:
-    """(H, G, T, T) attention, row by row."""
+    """(H, G, Q, T) attention, row by row; the first query is at position ``offset``."""
     heads, group, length, width = queries.shape
-    weights = np.zeros((heads, group, length, length))
+    weights = np.zeros((heads, group, length, keys.shape[1]))
     for h in range(heads):
         for g in range(group):
             for t in range(length):
                 logits = [
-                    float(queries[h, g, t] @ keys[h, i]) / math.sqrt(width) for i in range(t + 1)
+                    float(queries[h, g, t] @ keys[h, i]) / math.sqrt(width)
+                    for i in range(offset + t + 1)
                 ]
                 if softcap:
                     logits = [softcap * math.tanh(logit / softcap) for logit in logits]
                 extra = math.exp(float(sinks[h, g])) if sinks is not None else 0.0
                 total = sum(math.exp(logit) for logit in logits) + extra
-                weights[h, g, t, : t + 1] = [math.exp(logit) / total for logit in logits]
+                weights[h, g, t, : offset + t + 1] = [math.exp(logit) / total for logit in logits]
     return weights
 
 
@@ -93,7 +99,7 @@ def test_a_context_no_longer_than_the_window_keeps_its_end():
     press = SnapKV(observation_window=64, compression_ratio=0.5)
     call, _ = make_layer(press, length=20)
     layer = compress_layer(call, stages([press])[0], 0)
-    assert layer.parts[0].positions.tolist() == [list(range(10, 20))] * HEADS
+    assert layer.segments[0].places.tolist() == [list(range(10, 20))] * HEADS
 
 
 def test_tova():
@@ -170,14 +176,31 @@ def test_knorm_and_keydiff():
     assert_scores(KeyDiff().rank(call).scores, expected)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("ratio", [0.25, 0.5, 0.9])
+def test_knorm_keeps_the_smallest_norms_however_close_they_are(dtype, ratio):
+    press = KNorm(compression_ratio=ratio)
+    call, _ = make_layer(length=1000)
+    # Norms within 1% of each other, so that many differ in the fifth digit only.
+    lengths = 1 + 0.01 * torch.rand(HEADS, 1000, 1, generator=torch.Generator().manual_seed(1))
+    call.keys[:] = lengths * call.keys / call.keys.norm(dim=-1, keepdim=True)
+    call.keys[:, 500:510] = call.keys[:, 490:500]  # ties
+    call = replace(call, keys=call.keys.to(dtype))
+    norms = np.linalg.norm(call.keys.double().numpy(), axis=-1).astype(np.float32)
+    kept = press.rank(call).keep()
+    for h in range(HEADS):
+        best = norms[h].argsort(kind="stable")[: press.budget(call)]
+        assert kept[h].nonzero()[:, 0].tolist() == sorted(best.tolist())
+
+
 def test_streaming_llm_keeps_the_first_and_the_newest():
     press = StreamingLLM(n_sink=4, compression_ratio=0.8)
     call, _ = make_layer(press, length=LENGTH)
-    positions = compress_layer(call, stages([press])[0], 0).parts[0].positions.tolist()
+    positions = compress_layer(call, stages([press])[0], 0).segments[0].places.tolist()
     assert positions == [[0, 1, 2, 3, *range(52, 60)]] * HEADS
     few = StreamingLLM(n_sink=40, compression_ratio=0.8)
     assert (
-        compress_layer(call, stages([few])[0], 0).parts[0].positions.tolist()
+        compress_layer(call, stages([few])[0], 0).segments[0].places.tolist()
         == [list(range(12))] * HEADS
     )
 
@@ -262,6 +285,70 @@ def test_criticalkv():
         assert set(after.forced[h].nonzero()[:, 0].tolist()) == set(best[-12:])
 
 
+def critical_adakv(scores, norms, budget, window, alpha, first, epsilon):
+    """Kept keys of each head by the algorithm of CriticalAdaKV on arrays (heads, keys).
+
+    The keys of the ``window`` at the end come before all others, as SnapKV wants it.
+    """
+    heads, length = scores.shape
+    always = set(range(length - window, length))
+
+    def best(values, count, before):
+        order = sorted(range(length), key=lambda i: (i not in before, -values[i], i))
+        return set(order[:count])
+
+    safe = [best(scores[h], max(1, int(alpha * budget)), always) for h in range(heads)]
+    places = [(h, i) for h in range(heads) for i in range(length)]
+    places.sort(key=lambda p: (p[1] not in safe[p[0]] | always, -scores[p]))
+    shared = places[: heads * budget]
+    budgets = [sum(place[0] == h for place in shared) for h in range(heads)]
+    kept = []
+    for h in range(heads):
+        chosen = best(scores[h], int(first * budgets[h]), always | safe[h]) | safe[h] | always
+        weighted = (scores[h] + epsilon) * norms[h]
+        kept.append(best(weighted, budgets[h], chosen))
+    return budgets, kept
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.2, 0.6])
+@pytest.mark.parametrize("ratio", [0.3, 0.6])
+def test_criticalkv_after_adakv_shares_the_budget_by_the_scores_alone(alpha, ratio):
+    window, length, heads = 4, 200, 3
+    base = SnapKV(observation_window=window, compression_ratio=ratio)
+    share, press = AdaKV(alpha_safeguard=alpha), CriticalKV(first_stage=0.5, epsilon=1e-3)
+    call, queries = make_layer(base, share, press, length=length, heads=heads)
+    call.values[0] *= 20  # head 0 would get most of the budget if values counted for it
+    q, k, v = arrays(call, queries)
+    weights = causal_weights(q[:, :, -window:], k, offset=length - window)
+    weight = call.facts.output_weight.double().numpy()
+    scores, norms = np.zeros((heads, length)), np.zeros((heads, length))
+    for h in range(heads):
+        votes = weights[h, :, :, : length - window].mean((0, 1))
+        scores[h, : length - window] = np.convolve(votes, np.ones(5) / 5, mode="same")
+        norms[h] = np.mean([np.abs(v[h] @ weight[h, g]).sum(-1) for g in range(GROUP)], 0)
+    budgets, kept = critical_adakv(
+        scores, norms, base.budget(call), window, alpha, press.first_stage, press.epsilon
+    )
+    layer = compress_layer(call, stages([base, share, press])[0], 0)
+    lines = [line for part in layer.segments for line in part.places.tolist()]
+    assert [len(line) for line in lines] == budgets
+    assert len(set(budgets)) > 1
+    assert [set(line) for line in lines] == kept
+    alone = compress_layer(call, stages([base, share])[0], 0)
+    plain = [line for part in alone.segments for line in part.places.tolist()]
+    assert [len(line) for line in plain] == budgets
+    assert plain != lines
+
+
+def test_budgets_of_decoding_are_known_to_the_presses_before_it():
+    base, press = SnapKV(observation_window=4, compression_ratio=0.0), CriticalKV(first_stage=0.5)
+    call, _ = make_layer(base, press, length=LENGTH)
+    (stage,) = stages([base, press])[0]
+    expected = base.model_copy(update={"compression_ratio": 1 - 20 / LENGTH})
+    (same,) = stages([expected, press])[0]
+    assert torch.equal(stage.keep(call, 20), same.keep(call))
+
+
 def test_chunkkv_keeps_the_same_whole_chunks_in_all_heads():
     base, press = KNorm(compression_ratio=0.5), ChunkKV(chunk_length=7)
     call, queries = make_layer(base, press, length=LENGTH)
@@ -270,7 +357,7 @@ def test_chunkkv_keeps_the_same_whole_chunks_in_all_heads():
     chunks = [range(start, min(start + 7, LENGTH)) for start in range(0, LENGTH, 7)]
     order = sorted(chunks, key=lambda chunk: -np.mean(norms[list(chunk)]))
     expected = [i for chunk in order for i in chunk][:30]
-    positions = compress_layer(call, stages([base, press])[0], 0).parts[0].positions.tolist()
+    positions = compress_layer(call, stages([base, press])[0], 0).segments[0].places.tolist()
     assert positions == [sorted(expected)] * HEADS
 
 
@@ -290,12 +377,12 @@ def test_adakv(alpha):
     layer = compress_layer(call, stages([base, press])[0], 0)
     got = {
         (part.heads.start + offset, i)
-        for part in layer.parts
-        for offset, line in enumerate(part.positions.tolist())
+        for part in layer.segments
+        for offset, line in enumerate(part.places.tolist())
         for i in line
     }
     assert got == chosen
-    counts = [part.positions.shape[1] for part in layer.parts]
+    counts = [part.places.shape[1] for part in layer.segments]
     assert counts == [15] if alpha == 1 else counts[-1] > counts[0] >= safe
     assert layer.kv_nbytes == 3 * budget * WIDTH * 2 * 4
 

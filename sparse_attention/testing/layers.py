@@ -33,12 +33,15 @@ class HalfRotary:
     """The rotation of Llama, see ``Rotary``."""
 
     def rotate(self, vectors: Tensor, positions: Tensor) -> Tensor:
+        """Vectors (..., m, WIDTH) at their positions (..., m)."""
         return turn(vectors.float(), positions)
 
     def unrotate(self, vectors: Tensor, positions: Tensor) -> Tensor:
+        """The inverse of ``rotate``."""
         return turn(vectors.float(), -positions)
 
     def average(self, vectors: Tensor, positions: Tensor) -> Tensor:
+        """The mean of vectors (m, WIDTH) rotated to each of the positions (n,)."""
         spread = vectors.float()[:, None].expand(-1, positions.shape[0], -1)
         return turn(spread, positions.expand(vectors.shape[0], -1)).mean(1)
 

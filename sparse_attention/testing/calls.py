@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -14,67 +14,15 @@ from sparse_attention.attention.call import AttentionCall
 from sparse_attention.attention.geometry import Geometry
 from sparse_attention.attention.scores import SharedScores
 from sparse_attention.attention.selection import Selection
-from sparse_attention.cache.prefix import Prefix, PrefixLayer
-from sparse_attention.cache.shared import SharedPrefixCache
-from sparse_attention.cache.tails import LayerCache
+from sparse_attention.cache.context import Segment
+from sparse_attention.cache.view import KeyView
 from sparse_attention.config import AttentionConfig
 from sparse_attention.learned.channels import DEFAULT_NAME as CHANNEL_FILE
 from sparse_attention.learned.files import write_file
 from sparse_attention.learned.hash_networks import DEFAULT_NAME as HASH_FILE
 from sparse_attention.learned.hash_networks import network_tensors
-from sparse_attention.maskers import (
-    AdaptiveSampling,
-    DoubleSparsity,
-    HashAttention,
-    Local,
-    MagicPig,
-    Masker,
-    OracleTopK,
-    OracleTopP,
-    PQCache,
-    Quest,
-    RandomSampling,
-    Sink,
-)
-from sparse_attention.model_facts import ModelProfile
-
-METHODS: dict[str, Masker] = {
-    "sink": Sink(sink_size=3),
-    "local": Local(window_size=5),
-    "oracle_top_k": OracleTopK(heavy_size=0.1),
-    "oracle_top_p": OracleTopP(top_p=0.4),
-    "quest": Quest(heavy_size=0.1, page_size=4),
-    "double_sparsity": DoubleSparsity(heavy_size=0.1, group_factor=4),
-    "pq_cache": PQCache(heavy_size=0.1, pq_bits=3),
-    "hash_attention": HashAttention(heavy_size=0.1),
-    "random_sampling": RandomSampling(sampling_rate=0.2),
-    "magic_pig": MagicPig(lsh_k=4, lsh_l=16),
-    "adaptive_sampling": AdaptiveSampling(base_rate=0.1, epsilon=0.3, delta=0.2),
-    "oracle_top_k together": OracleTopK(heavy_size=0.1, group_scores="mean"),
-    "oracle_top_p together": OracleTopP(top_p=0.4, group_scores="max"),
-    "quest together": Quest(heavy_size=0.1, page_size=4, group_scores="max"),
-    "hash_attention together": HashAttention(heavy_size=0.1, group_scores="mean"),
-}
-"""Every method, with settings that read a part of some hundred keys."""
-
-FULL: dict[str, Masker] = {
-    "sink": Sink(sink_size=1.0),
-    "local": Local(window_size=1.0),
-    "oracle_top_k": OracleTopK(heavy_size=1.0),
-    "oracle_top_p": OracleTopP(top_p=1.0),
-    "quest": Quest(heavy_size=1.0, page_size=16, label_bits=2),
-    "double_sparsity": DoubleSparsity(heavy_size=1.0, group_factor=8, label_bits=1),
-    "pq_cache": PQCache(heavy_size=1.0, pq_bits=2, metric="ip"),
-    "hash_attention": HashAttention(heavy_size=1.0),
-    "random_sampling": RandomSampling(sampling_rate=1.0),
-    "magic_pig": MagicPig(lsh_k=1, lsh_l=1024),
-    "adaptive_sampling": AdaptiveSampling(base_rate=1.0),
-    "oracle_top_k together": OracleTopK(heavy_size=1.0, group_scores="max"),
-    "oracle_top_p together": OracleTopP(top_p=1.0, group_scores="mean"),
-    "quest together": Quest(heavy_size=1.0, page_size=5, group_scores="mean"),
-    "hash_attention together": HashAttention(heavy_size=1.0, group_scores="max"),
-}
-"""Every method with settings that read everything."""
+from sparse_attention.maskers import Masker
+from sparse_attention.model_facts import LayerSettings, ModelProfile
 
 HEADS = {"mha": (4, 1), "gqa": (2, 3), "mqa": (1, 4)}
 """Key-value heads and query heads per key-value head."""
@@ -94,13 +42,14 @@ class Operation:
         """What all methods of the call select together."""
         selection = Selection.nothing(self.call.shape[-1], self.call.device)
         for method in self.call.methods:
+            assert isinstance(method, Masker)
             selection = method.select(self.call, selection)
         newest = self.call.query_positions - self.call.key_positions[0]
         return selection.or_newest_where_empty(newest)
 
     @property
     def invisible(self) -> Tensor:
-        """float (Q, K): -inf where a key is invisible, 0 elsewhere."""
+        """Float (Q, K): -inf where a key is invisible, 0 elsewhere."""
         _, _, _, queries, keys = self.call.shape
         mask = torch.zeros(queries, keys)
         return (
@@ -133,7 +82,8 @@ def calibrated_model(
             for size, following in sizes
         )
 
-    channels, hashes = {}, {}
+    channels: dict[str, Tensor] = {}
+    hashes: dict[str, Tensor] = {}
     for layer in range(layers):
         order = torch.rand(count, width, generator=generator).argsort(-1).short()
         channels[f"layers.{layer}.qk_proj"] = order
@@ -142,6 +92,31 @@ def calibrated_model(
     write_file(folder / CHANNEL_FILE, "double_sparsity", channels, {}, profile)
     write_file(folder / HASH_FILE, "hash_attention", hashes, {"activation": "silu"}, profile)
     return profile
+
+
+def shortened(view: KeyView, tail: int) -> KeyView:
+    """The view before the last tokens of the tails were there; what is known of them is shared."""
+    return replace(
+        view, tail_keys=view.tail_keys[:, :, :tail], tail_values=view.tail_values[:, :, :tail]
+    )
+
+
+def single_query(call: AttentionCall, index: int, tail: int) -> AttentionCall:
+    """One query of a call with one row, when the tail had ``tail`` tokens and it was the newest."""
+    queries, view = call.queries[:, :, :, index : index + 1], shortened(call.view, tail)
+    settings = LayerSettings(call.scaling, softcap=call.softcap)
+    geometry = Geometry.of(0, view.segment.end + tail, 1, None, queries.device)
+    return AttentionCall(
+        queries,
+        view,
+        geometry,
+        settings,
+        range(1),
+        stack=call.stack,
+        batch=call.batch,
+        sample_keys=call.sample_keys,
+        shared=SharedScores(queries, view, geometry, settings, 1),
+    )
 
 
 def make_operation(
@@ -160,31 +135,30 @@ def make_operation(
     layer: int = 0,
 ) -> Operation:
     """Random queries at the end of a prefix and tails, which hold the queries' own keys."""
-    methods = AttentionConfig(methods).for_model(calibrated_model(heads, width)).methods
+    config = AttentionConfig(methods).for_model(calibrated_model(heads, width))
     generator = torch.Generator().manual_seed(seed)
 
     def normal(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=generator)
 
     count, group = heads
-    shared = PrefixLayer(normal(count, prefix, width), normal(count, prefix, width), start=0)
-    layers = tuple(shared for _ in range(layer + 1))
-    cache: LayerCache = SharedPrefixCache(Prefix(prefix, layers), rows).layers[layer]
-    cache.append(normal(rows, count, tail, width), normal(rows, count, tail, width))
+    segment = Segment(normal(count, prefix, width), normal(count, prefix, width))
+    own = normal(rows, count, tail, width), normal(rows, count, tail, width)
+    view = KeyView(layer, segment, *own, count, [{} for _ in range(rows)])
     states = normal(rows, count, group, queries, width) * scale
-    geometry = Geometry.of(cache, prefix, queries, window)
+    geometry = Geometry.of(0, prefix + tail, queries, window, states.device)
+    settings = LayerSettings(width**-0.5, window, softcap)
     call = AttentionCall(
         states,
-        cache,
-        range(rows),
+        view,
         geometry,
-        stack=[methods] * rows,
-        batch=[methods],
+        settings,
+        range(rows),
+        stack=[config.maskers] * rows,
+        batch=[config.maskers],
         sample_keys=samples or [f"sample {row}" for row in range(rows)],
-        scaling=width**-0.5,
-        softcap=softcap,
-        shared=SharedScores(states, cache, geometry, width**-0.5, softcap, [range(rows)]),
+        shared=SharedScores(states, view, geometry, settings, rows),
     )
-    keys = torch.cat([shared.keys.expand(rows, -1, -1, -1), cache.tail_keys(slice(None))], 2)
-    values = torch.cat([shared.values.expand(rows, -1, -1, -1), cache.tail_values(slice(None))], 2)
+    keys = torch.cat([segment.keys.expand(rows, -1, -1, -1), view.tail_keys], 2)
+    values = torch.cat([segment.values.expand(rows, -1, -1, -1), view.tail_values], 2)
     return Operation(call, keys, values)
