@@ -135,9 +135,8 @@ def test_training_repeats_and_saves_a_loadable_checkpoint(tmp_path):
     for run in ("first", "second"):
         command = [sys.executable, "-m", "benchmark.embedded_training.train", "--steps", "3"]
         command += ["--batch-tokens", "512", "--output", str(tmp_path / run), "--seed", "5"]
-        subprocess.run(
-            command, check=True, env={**os.environ, "PYTHONHASHSEED": str(len(states))}, timeout=120
-        )
+        environment = {**os.environ, "PYTHONHASHSEED": str(len(states))}
+        subprocess.run(command, check=True, env=environment)
         model = AutoModelForCausalLM.from_pretrained(tmp_path / run, dtype=torch.float32)
         states.append(model.state_dict())
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
