@@ -39,7 +39,7 @@ class BenchmarkConfig(BaseModel):
 class AdapterConfig(BaseModel):
     """How a model is loaded, prompted and run."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """``auto``: float32 on a CPU, else the checkpoint's."""
@@ -67,7 +67,7 @@ class AdapterConfig(BaseModel):
 class RequestConfig(BaseModel):
     """Which samples are asked."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     max_requests: int | None = Field(default=None, ge=1)
     """Samples of each subset: whole contexts in a fixed random order, the last one cut; None for

@@ -13,7 +13,6 @@ from typing import Any
 from pydantic import ValidationError
 
 from benchmark.executor_config import AdapterConfig, BenchmarkConfig, RequestConfig
-from benchmark.files import fingerprint
 from benchmark.generic_config_optimizer import GenericConfigOptimizer
 from benchmark.run.devices import choose_devices
 from benchmark.run.models import find_model
@@ -22,11 +21,11 @@ from benchmark.run.requests import Pool, PoolFactory
 from benchmark.run.workers import WorkerPool
 from benchmark.tuning.cache import GLOBAL, BestConfigCache, CachedResult, Names
 from benchmark.tuning.evaluations import TuningTask
-from benchmark.tuning.outcome import document, held_out_wants
+from benchmark.tuning.outcome import held_out_wants
+from benchmark.tuning.plan import SearchPlan
 from benchmark.tuning.progress import TuningProgress
 from benchmark.tuning.settings import DEFAULT_CACHE, OptimizationConfig
 from benchmark.tuning.splits import split_samples
-from benchmark.tuning.study import Study
 from sparse_attention.config import AttentionConfig
 from sparse_attention.errors import UserError, explain
 from sparse_attention.hf.facts import model_profile
@@ -141,11 +140,14 @@ def optimize(
             task = TuningTask(each, split, cache.folder / "evaluations")
             stack.callback(task.close)
             tasks.append(task)
-        plan = _Plan(model_name, spaces, tasks, optimization_config, cache)
+        plan = SearchPlan(model_name, spaces, tasks, optimization_config, cache)
         plan.look_up()
         if plan.open:
             _search(plan, lambda: (pool or WorkerPool)(devices, settings), quiet)
-    return plan.result()
+    return {
+        name: OptimizedSparseConfig(name, found, plan.failed[name])
+        for name, found in plan.found.items()
+    }
 
 
 def get_cached_optimization_config(
@@ -166,109 +168,8 @@ def get_cached_optimization_config(
     return found[0].config if found else None
 
 
-@dataclass
-class _Open:
-    """A search that is to be done."""
-
-    names: Names
-    key: dict[str, Any]
-    space: GenericConfigOptimizer
-    tasks: list[TuningTask]
-
-
-class _Plan:
-    """Which searches a call wants, and what came of them."""
-
-    def __init__(
-        self,
-        model: str,
-        spaces: Mapping[str, GenericConfigOptimizer],
-        tasks: Sequence[TuningTask],
-        settings: OptimizationConfig,
-        cache: BestConfigCache,
-    ) -> None:
-        self.settings, self.cache = settings, cache
-        self._found: dict[str, dict[str, CachedResult]] = {name: {} for name in spaces}
-        self._failed: dict[str, dict[str, str]] = {name: {} for name in spaces}
-        self.open: list[_Open] = []
-        for config_type, space in spaces.items():
-            if settings.use_per_task_config:
-                for task in tasks:
-                    names = Names(
-                        model=model,
-                        config_type=config_type,
-                        benchmark=task.task.benchmark.name,
-                        subset=task.task.subset,
-                    )
-                    self.open.append(_Open(names, self._key(space, [task]), space, [task]))
-            else:
-                key = self._key(space, tasks)
-                names = Names(model=model, config_type=config_type, benchmark=None, subset=None)
-                self.open.append(_Open(names, key, space, list(tasks)))
-
-    def _key(self, space: GenericConfigOptimizer, tasks: Sequence[TuningTask]) -> dict[str, Any]:
-        """All that the outcome of a search depends on."""
-        return {
-            "config_type": space.config_type,
-            "search_space": space.to_json(),
-            **self.settings.search_key(),
-            "num_samples": self.settings.num_samples,
-            "tasks": {
-                task.name: {
-                    **task.task.key,
-                    "tuning_ids": task.split.tuning_ids,
-                    "held_out_ids": task.split.held_out_ids,
-                }
-                for task in tasks
-            },
-        }
-
-    def look_up(self) -> None:
-        """Close the searches whose results are known."""
-        for wanted in list(self.open):
-            result = self.cache.get(wanted.names, wanted.key)
-            if result is not None:
-                self._found[wanted.names.config_type][wanted.names.task] = result
-                self.open.remove(wanted)
-
-    def start(self) -> list[tuple[_Open, Study]]:
-        """The studies of the open searches, each with what its journal has."""
-        studies = []
-        for wanted in self.open:
-            # A longer search goes on from a shorter one.
-            continued = {**wanted.key, "num_samples": None}
-            name = f"{wanted.names.stem}-{fingerprint(continued)[:8]}.jsonl"
-            title = f"{wanted.names.config_type} {wanted.names.task}"
-            journal = self.cache.folder / "trials" / name
-            study = Study(title, wanted.space, wanted.tasks, self.settings, journal)
-            studies.append((wanted, study))
-        return studies
-
-    def finish(self, wanted: _Open, study: Study) -> None:
-        """Write what came of a search."""
-        winner = study.winner()
-        names = wanted.names
-        if winner is None:
-            reasons = [record.reason for record in study.trials if record.reason]
-            message = reasons[0] if reasons else "no trial saw all samples in the time given"
-            self._failed[names.config_type][names.task] = message
-            logger.error("%s: no settings were found: %s", study.name, message)
-            return
-        path = self.cache.store(names, wanted.key, document(study, winner))
-        found = self.cache.get(names, wanted.key)
-        assert found is not None, f"{path} was just written"
-        self._found[names.config_type][names.task] = found
-
-    def result(self) -> dict[str, OptimizedSparseConfig]:
-        """By config type."""
-        return {
-            name: OptimizedSparseConfig(name, found, self._failed[name])
-            for name, found in self._found.items()
-        }
-
-
 def _search(
-    plan: _Plan, start_pool: Callable[[], AbstractContextManager[Pool]], quiet: bool
+    plan: SearchPlan, start_pool: Callable[[], AbstractContextManager[Pool]], quiet: bool
 ) -> None:
     from benchmark.tuning.search import Search
 

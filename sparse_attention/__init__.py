@@ -1,30 +1,49 @@
 """Sparse attention for Hugging Face causal language models: every method is a selection of keys."""
 
-from sparse_attention.attention.selection import Selection
-from sparse_attention.cache.context import Context
-from sparse_attention.config import AttentionConfig, load_config, load_configs
-from sparse_attention.config_types import CONFIG_TYPES, ConfigType, make_config
-from sparse_attention.errors import UserError
-from sparse_attention.hf.adapter import Answer, HuggingFaceAdapter
-from sparse_attention.hf.generation import PromptReport, SparseGeneration, sparse_generation
-from sparse_attention.protocol import Protocol
-from sparse_attention.registry import register_method
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "CONFIG_TYPES",
-    "Answer",
-    "AttentionConfig",
-    "ConfigType",
-    "Context",
-    "HuggingFaceAdapter",
-    "PromptReport",
-    "Protocol",
-    "Selection",
-    "SparseGeneration",
-    "UserError",
-    "load_config",
-    "load_configs",
-    "make_config",
-    "register_method",
-    "sparse_generation",
-]
+if TYPE_CHECKING:
+    from sparse_attention.attention.selection import Selection as Selection
+    from sparse_attention.cache.context import Context as Context
+    from sparse_attention.config import AttentionConfig as AttentionConfig
+    from sparse_attention.config import load_config as load_config
+    from sparse_attention.config import load_configs as load_configs
+    from sparse_attention.config_types import CONFIG_TYPES as CONFIG_TYPES
+    from sparse_attention.config_types import ConfigType as ConfigType
+    from sparse_attention.config_types import make_config as make_config
+    from sparse_attention.errors import UserError as UserError
+    from sparse_attention.hf.adapter import Answer as Answer
+    from sparse_attention.hf.adapter import HuggingFaceAdapter as HuggingFaceAdapter
+    from sparse_attention.hf.generation import PromptReport as PromptReport
+    from sparse_attention.hf.generation import SparseGeneration as SparseGeneration
+    from sparse_attention.hf.generation import sparse_generation as sparse_generation
+    from sparse_attention.protocol import Protocol as Protocol
+    from sparse_attention.registry import register_method as register_method
+
+_HOME = {
+    "CONFIG_TYPES": "config_types",
+    "Answer": "hf.adapter",
+    "AttentionConfig": "config",
+    "ConfigType": "config_types",
+    "Context": "cache.context",
+    "HuggingFaceAdapter": "hf.adapter",
+    "PromptReport": "hf.generation",
+    "Protocol": "protocol",
+    "Selection": "attention.selection",
+    "SparseGeneration": "hf.generation",
+    "UserError": "errors",
+    "load_config": "config",
+    "load_configs": "config",
+    "make_config": "config_types",
+    "register_method": "registry",
+    "sparse_generation": "hf.generation",
+}
+__all__ = list(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    # Only when it is used: torch and transformers take seconds, which a help text need not.
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -12,7 +12,7 @@ from sparse_attention.errors import UserError
 class Protocol(BaseModel):
     """Where attention is sparse; results of different protocols are not comparable."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     sparse_from: Literal["question", "generation"] = "question"
     """The first token that is processed sparsely: the question's first, or the first generated one

@@ -10,9 +10,10 @@ from typing import Any
 
 from rich.console import Console
 
+from benchmark.console.fields import given_fields
 from benchmark.console.listing import LISTINGS
 from benchmark.executor import BenchmarkExecutor
-from benchmark.executor_config import AdapterConfig, BenchmarkConfig
+from benchmark.executor_config import AdapterConfig, BenchmarkConfig, RequestConfig
 from benchmark.report.groups import Group, read_groups
 from benchmark.report.tables import print_group
 from benchmark.report.write import write_report
@@ -44,28 +45,17 @@ def run(options: argparse.Namespace, pool: PoolFactory | None = None) -> int:
         [*((name, make_config(name)) for name in names), *files],
         benchmarks(options.benchmarks, given),
         adapter_config(options),
-        {"max_requests": given.get("max_requests")},
+        given_fields(RequestConfig, options),
     )
     return show_result(result)
 
 
 def adapter_config(options: argparse.Namespace) -> AdapterConfig:
     """How models are run, from the command line."""
-    given = vars(options)
     return AdapterConfig(
-        dtype=options.dtype,
-        revision=given.get("revision"),
-        trust_remote_code=options.trust_remote_code,
-        prompt=PromptSettings(
-            **{
-                name: given[name]
-                for name in ("chat_template", "truncation", "max_prompt_tokens")
-                if name in given
-            }
-        ),
+        **given_fields(AdapterConfig, options),
+        prompt=PromptSettings(**given_fields(PromptSettings, options)),
         protocol=_protocol(options),
-        measure_error=not options.no_attention_error,
-        max_rows=options.max_rows,
     )
 
 
@@ -80,16 +70,13 @@ def show_result(result: MatrixResult) -> int:
 
 
 def _protocol(options: argparse.Namespace) -> Protocol:
-    if options.question_aware and options.protocol != "generation":
+    given = given_fields(Protocol, options)
+    if given.get("press_sees_question") and given.get("sparse_from") != "generation":
         raise UserError(
             "--question-aware needs --protocol generation: presses then compress after the whole "
             "question was read with dense attention."
         )
-    return Protocol(
-        sparse_from=options.protocol,
-        dense_layers=tuple(options.dense_layers),
-        press_sees_question=options.question_aware,
-    )
+    return Protocol(**given)
 
 
 def _show(groups: Sequence[Group]) -> None:

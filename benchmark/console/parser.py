@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import argparse
 
+from benchmark.console.fields import add_field
+from benchmark.executor_config import AdapterConfig, RequestConfig
+from sparse_attention.prompt import PromptSettings
+from sparse_attention.protocol import Protocol
+
 _DESCRIPTION = """\
 Measure what sparse attention methods cost and keep: answer long-context benchmarks with one model
 under many attention configurations, from one prefill of each context.
@@ -28,6 +33,8 @@ finished is not computed again.
 _RUN_EPILOG = """\
 exit codes: 0 all done; 1 some cell or sample failed; 2 bad input; 130 interrupted.
 """
+
+_NO_ERROR = "do not compare attention outputs with dense ones (faster)"
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -76,14 +83,13 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
         help="config types with their default settings; see 'sparse-bench ls config-types' "
         "(default: dense, unless a --config-file is given)",
     )
-    what.add_argument(
+    add_field(
+        what,
+        RequestConfig,
+        "max_requests",
         "--samples",
         "--max-requests",
-        dest="max_requests",
-        type=int,
-        metavar="N",
-        default=argparse.SUPPRESS,
-        help="samples of each subset (default: all, or what the benchmark generates)",
+        default="all, or what the benchmark generates",
     )
     add_settings(run)
 
@@ -128,52 +134,14 @@ def add_selection(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
 def add_settings(run: argparse.ArgumentParser) -> None:
     """Add the arguments that say how models are asked, where, and with what."""
     how = run.add_argument_group("how to ask")
-    how.add_argument(
-        "--protocol",
-        choices=("question", "generation"),
-        default="question",
-        help="attention is sparse from the question on, or from the first generated token on",
-    )
-    how.add_argument(
-        "--dense-layers",
-        nargs="*",
-        type=int,
-        default=[],
-        metavar="LAYER",
-        help="layers that always read everything",
-    )
-    how.add_argument(
-        "--question-aware",
-        action="store_true",
-        help="presses compress context and question together, after the question was read; needs "
-        "--protocol generation",
-    )
-    how.add_argument(
-        "--truncation",
-        metavar="POLICY",
-        default=argparse.SUPPRESS,
-        help="for contexts that are too long: cut the middle, left or right; error; or skip "
-        "(default: the benchmark's own policy; error for ruler)",
-    )
-    how.add_argument(
-        "--max-prompt-tokens",
-        type=int,
-        metavar="N",
-        default=argparse.SUPPRESS,
-        help="limit of prompts in tokens (default: the model's positions)",
-    )
-    how.add_argument(
-        "--chat-template",
-        choices=("auto", "always", "never"),
-        default=argparse.SUPPRESS,
-        help="put prompts into the tokenizer's chat template; auto: if it has one (default: the "
-        "benchmark's own policy, auto for ruler)",
-    )
-    how.add_argument(
-        "--no-attention-error",
-        action="store_true",
-        help="do not compare attention outputs with dense ones (faster)",
-    )
+    own = "the benchmark's own policy"
+    add_field(how, Protocol, "sparse_from", "--protocol")
+    add_field(how, Protocol, "dense_layers", default="none", metavar="LAYER")
+    add_field(how, Protocol, "press_sees_question", "--question-aware")
+    add_field(how, PromptSettings, "truncation", default=own, metavar="POLICY")
+    add_field(how, PromptSettings, "max_prompt_tokens", default="the model's positions")
+    add_field(how, PromptSettings, "chat_template", default=own)
+    add_field(how, AdapterConfig, "measure_error", "--no-attention-error", help=_NO_ERROR)
     where = run.add_argument_group("where and with what")
     where.add_argument("--results-dir", default="results", metavar="DIR", help="results folder")
     where.add_argument(
@@ -192,18 +160,6 @@ def add_settings(run: argparse.ArgumentParser) -> None:
         default=argparse.SUPPRESS,
         help="worker processes (default: one per GPU, two on a CPU)",
     )
-    where.add_argument(
-        "--max-rows", type=int, default=32, metavar="N", help="configurations decoded together"
-    )
-    where.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16")
-    where.add_argument(
-        "--revision",
-        default=argparse.SUPPRESS,
-        help="branch, tag or commit of a hub model (default: its main branch)",
-    )
-    where.add_argument(
-        "--trust-remote-code",
-        action="store_true",
-        help="run the code that a hub model brings along",
-    )
+    for field in ("max_rows", "dtype", "revision", "trust_remote_code"):
+        add_field(where, AdapterConfig, field)
     where.add_argument("--quiet", action="store_true", help="no progress, warnings only")

@@ -6,16 +6,19 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from benchmark.console.fields import add_field, given_fields
 from benchmark.console.main import execute
 from benchmark.console.parser import HelpFormatter, add_selection, add_settings
+from benchmark.executor_config import RequestConfig
+from benchmark.tuning.settings import OptimizationConfig
 
 if TYPE_CHECKING:
     from benchmark.run.requests import PoolFactory
 
 PROGRAM = "run_optimized_benchmarks.py"
-_DEFAULT_CACHE = "./results/hyperparameter_cache"
 
 _EPILOG = """\
 example:
@@ -44,79 +47,44 @@ def build_parser() -> argparse.ArgumentParser:
         default=["dense"],
         help="config types; all but dense are searched. 'sparse_attention' searches the type too",
     )
-    what.add_argument(
-        "--max-requests",
-        type=int,
-        metavar="N",
-        default=argparse.SUPPRESS,
-        help="samples of each subset, split into those for the search and those held out",
-    )
+    add_field(what, RequestConfig, "max_requests", default="all")
     add_search(parser)
     add_settings(parser)
     return parser
 
 
 def add_search(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of a search; the defaults are those of ``OptimizationConfig``."""
+    """Add the arguments of a search: fields of ``OptimizationConfig``."""
     search = parser.add_argument_group("how to search")
-    add = search.add_argument
-    given: dict[str, Any] = {"default": argparse.SUPPRESS}
-    add("--samples", type=int, dest="num_samples", metavar="N", **given, help="trials (20)")
+    add = partial(add_field, search, OptimizationConfig)
+    add("num_samples", "--samples")
+    add("optimization_metric", "--objective")
+    add("use_per_task_config", "--per-task", action=argparse.BooleanOptionalAction)
+    for field in ("penalty", "density_budget", "tolerance", "held_out", "max_tuning_samples"):
+        add(field)
+    add("search_algorithm")
+    add("scheduler")
     add(
-        "--objective",
-        dest="optimization_metric",
-        metavar="NAME",
-        **given,
-        help="combined_score (the default), benchmark_score, attention_error, density, "
-        "score_at_density, density_at_score or pareto",
-    )
-    add(
-        "--per-task",
-        dest="use_per_task_config",
-        action=argparse.BooleanOptionalAction,
-        **given,
-        help="the best settings for each task (default: one for all tasks)",
-    )
-    add("--penalty", type=float, **given, help="of 1 - score in combined_score (1)")
-    add("--density-budget", type=float, **given, help="for score_at_density (0.1)")
-    add("--tolerance", type=float, **given, help="for density_at_score and pareto (0.02)")
-    add("--held-out", type=float, **given, help="share of contexts kept from the search (0.5)")
-    add("--max-tuning-samples", type=int, metavar="N", **given, help="that the search sees at most")
-    add("--search-algorithm", metavar="NAME", **given, help="tpe, random, grid or evolutionary")
-    add("--scheduler", metavar="NAME", **given, help="asha (stops bad trials early) or none")
-    add(
-        "--search-space",
+        "search_space",
+        default="none; may be repeated",
         action="append",
+        type=str,
         metavar="FIELD=JSON",
-        default=[],
-        help="values or a range for a field: lsh_k=[8,10], sink_size=4, "
-        'oracle_top_k.heavy_size={"low":0.01,"high":0.2,"log":true}; may be repeated',
     )
-    add("--max-concurrent-trials", type=int, metavar="N", **given, help="trials at a time (16)")
-    add("--timeout-per-trial", type=float, metavar="SECONDS", **given, help="(none)")
-    add("--time-limit", type=float, metavar="SECONDS", **given, help="of all trials (none)")
-    add("--seed", type=int, **given, help="of the split, the order of samples and the search (0)")
-    add("--cache-dir", default=_DEFAULT_CACHE, metavar="DIR", help="best settings, evaluations")
-    search.add_argument(
-        "--no-optimization",
-        dest="enabled",
-        action="store_false",
-        help="no search: default settings",
+    add("max_concurrent_trials")
+    add("timeout_per_trial", default="none", metavar="SECONDS")
+    add("time_limit", default="none", metavar="SECONDS")
+    add("seed")
+    add("cache_dir", metavar="DIR")
+    add("enabled", "--no-optimization", help="no search: default settings")
+
+
+def optimization_config(options: argparse.Namespace) -> OptimizationConfig:
+    """How to search, from the command line."""
+    given = given_fields(OptimizationConfig, options)
+    return OptimizationConfig(
+        **{**given, "search_space": _search_space(given.get("search_space", ()))}
     )
-
-
-def optimization_config(options: argparse.Namespace) -> Any:
-    """The ``OptimizationConfig`` of the command line."""
-    from benchmark.hyperparameter_optimization import OptimizationConfig
-
-    given = {
-        name: value for name, value in vars(options).items() if name in _fields(OptimizationConfig)
-    }
-    return OptimizationConfig(**{**given, "search_space": _search_space(options.search_space)})
-
-
-def _fields(model: Any) -> set[str]:
-    return set(model.model_fields)
 
 
 def _search_space(texts: Sequence[str]) -> dict[str, Any]:
@@ -155,7 +123,7 @@ def run(options: argparse.Namespace, pool: PoolFactory | None) -> int:
         [*((name, None) for name in options.configs), *named_files(given.get("config_file", []))],
         benchmarks(options.benchmarks, given),
         adapter_config(options),
-        {"max_requests": given.get("max_requests")},
+        given_fields(RequestConfig, options),
     )
     return show_result(result)
 

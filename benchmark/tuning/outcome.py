@@ -11,7 +11,8 @@ from benchmark.results.statistics import mean_interval, paired_difference
 from benchmark.tuning.evaluations import Failure, TuningTask
 from benchmark.tuning.objectives import pareto_front
 from benchmark.tuning.queue import Want
-from benchmark.tuning.study import DENSE, DENSE_NAME, Study, TrialRecord
+from benchmark.tuning.records import TrialRecord
+from benchmark.tuning.study import DENSE, DENSE_NAME, Study
 
 
 def held_out_wants(study: Study, winner: TrialRecord) -> list[Want]:

@@ -18,7 +18,8 @@ from rich.progress import (
 )
 
 from benchmark.run.progress import STDERR
-from benchmark.tuning.study import Study, TrialRecord
+from benchmark.tuning.records import TrialRecord
+from benchmark.tuning.study import Study
 
 logger = logging.getLogger(__name__)
 

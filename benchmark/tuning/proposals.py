@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator
 from itertools import chain, zip_longest
 from random import Random
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import optuna
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
@@ -26,10 +26,10 @@ from benchmark.generic_config_optimizer import (
     SearchRange,
     types_of,
 )
+from benchmark.tuning.settings import AlgorithmName
 from sparse_attention.config import AttentionConfig
 from sparse_attention.errors import UserError
 
-AlgorithmName = Literal["tpe", "random", "grid", "evolutionary"]
 ALGORITHMS: tuple[str, ...] = get_args(AlgorithmName)
 
 _ATTEMPTS = 64

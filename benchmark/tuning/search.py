@@ -25,8 +25,9 @@ from benchmark.run.ray_session import trial_resources
 from benchmark.run.requests import Pool
 from benchmark.tuning.progress import TuningProgress
 from benchmark.tuning.queue import EvaluationQueue, Want
+from benchmark.tuning.records import TrialRecord
 from benchmark.tuning.settings import OptimizationConfig
-from benchmark.tuning.study import Study, TrialRecord
+from benchmark.tuning.study import Study
 from benchmark.tuning.trial import (
     FAILED,
     OK,

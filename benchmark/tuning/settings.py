@@ -8,7 +8,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from benchmark.tuning.objectives import Objective, ObjectiveName
-from benchmark.tuning.proposals import AlgorithmName
+
+AlgorithmName = Literal["tpe", "random", "grid", "evolutionary"]
 
 DEFAULT_CACHE = "./results/hyperparameter_cache"
 
@@ -16,14 +17,14 @@ DEFAULT_CACHE = "./results/hyperparameter_cache"
 class OptimizationConfig(BaseModel):
     """How settings are searched, judged and remembered."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     enabled: bool = True
     """False: no search; configurations that would be searched have their default settings."""
     num_samples: int = Field(default=20, ge=1)
     """Ray Tune trials: settings to try, for each config type (and task)."""
     optimization_metric: ObjectiveName = "combined_score"
-    """The objective; see ``Objective``."""
+    """What the search minimises."""
     use_per_task_config: bool = False
     """True: the best settings for each task; False: one for all tasks, the best on average."""
     cache_dir: str = DEFAULT_CACHE
@@ -41,7 +42,7 @@ class OptimizationConfig(BaseModel):
     time_limit: float | None = Field(default=None, gt=0)
     """Seconds for all trials together; searches end with what they have by then."""
     search_algorithm: AlgorithmName = "tpe"
-    """tpe, random, grid or evolutionary; see ``Proposals``."""
+    """How the next settings are chosen."""
     scheduler: Literal["asha", "none"] = "asha"
     """asha: bad trials stop after a part of the samples; none: every trial sees all of them."""
     reduction_factor: int = Field(default=4, ge=2)
@@ -55,7 +56,8 @@ class OptimizationConfig(BaseModel):
     seed: int = 0
     """Of the split, the order of samples and the search."""
     search_space: Mapping[str, Any] = Field(default_factory=dict)
-    """Other domains by ``field`` or ``config_type.field``; see ``GenericConfigOptimizer``."""
+    """Values or a range for a field: lsh_k=[8,10], sink_size=4,
+    oracle_top_k.heavy_size={"low":0.01,"high":0.2,"log":true}."""
 
     @property
     def objective(self) -> Objective:

@@ -5,21 +5,26 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from threading import RLock
-from typing import Annotated, Any, Final, Literal, Self
-
-from pydantic import ConfigDict, Field, NonNegativeInt, field_validator, model_validator
+from typing import Any
 
 from benchmark.files import try_lock
 from benchmark.generic_config_optimizer import GenericConfigOptimizer
 from benchmark.results.journal import append_records, read_records
-from benchmark.results.records import Record, Text
 from benchmark.tuning.evaluations import Failure, TuningTask, config_hash
 from benchmark.tuning.objectives import Measured
-from benchmark.tuning.proposals import Point, Proposals
+from benchmark.tuning.proposals import Proposals
 from benchmark.tuning.queue import Want
+from benchmark.tuning.records import (
+    COMPLETE,
+    PRUNED,
+    RUNNING,
+    OnTask,
+    Rung,
+    TrialRecord,
+    ended_trial,
+)
 from benchmark.tuning.settings import OptimizationConfig
 from benchmark.tuning.splits import Context, rung_levels, rung_sizes
 from benchmark.tuning.trial import FAILED, LOSS, OK, REASON, STATUS, STOP, STOPPED, Ending
@@ -30,72 +35,6 @@ logger = logging.getLogger(__name__)
 
 DENSE = AttentionConfig()
 DENSE_NAME = config_hash(DENSE)
-RUNNING: Final = "running"
-COMPLETE: Final = "complete"
-PRUNED: Final = "pruned"
-"""The scheduler stopped it; a trial that is complete saw all samples."""
-TrialStatus = Literal["running", "complete", "pruned", "failed", "timed_out", "stopped"]
-Losses = Annotated[list[float], Field(min_length=1)]
-
-
-class _WithLosses(Record):
-    losses: Losses
-
-
-class OnTask(Measured, _WithLosses):
-    """What was measured of a trial on one task."""
-
-
-class Rung(_WithLosses):
-    """What a trial measured when it reached a rung; its losses are means over the tasks."""
-
-    mean: Measured
-    """Over the tasks."""
-    tasks: dict[str, OnTask]
-
-
-class TrialRecord(Record):
-    """One trial, as the journal and the cache file have it; a line of the journal."""
-
-    model_config = ConfigDict(frozen=False)
-
-    number: NonNegativeInt
-    point: Point
-    """Values of the search space's parameters."""
-    config: dict[str, Any]
-    """The configuration as JSON."""
-    status: TrialStatus
-    reason: Text
-    """Why it failed."""
-    rungs: list[Rung]
-
-    @field_validator("config")
-    @classmethod
-    def _is_configuration(cls, value: dict[str, Any]) -> dict[str, Any]:
-        AttentionConfig.from_json(value)
-        return value
-
-    @model_validator(mode="after")
-    def _has_seen_something(self) -> Self:
-        if self.status in (COMPLETE, PRUNED) and not self.rungs:
-            raise ValueError(f"{self.status} without a rung")
-        return self
-
-    @cached_property
-    def id(self) -> str:
-        """Hash of the configuration."""
-        return config_hash(self.attention)
-
-    @cached_property
-    def attention(self) -> AttentionConfig:
-        """The configuration."""
-        return AttentionConfig.from_json(self.config)
-
-    @property
-    def losses(self) -> tuple[float, ...] | None:
-        """At the last rung; None if the trial failed."""
-        failed = self.status not in (RUNNING, COMPLETE, PRUNED)
-        return None if failed or not self.rungs else tuple(self.rungs[-1].losses)
 
 
 class Study:
@@ -151,7 +90,7 @@ class Study:
             self._lock.close()
 
     def _replay(self) -> None:
-        known = read_records(self._journal, _ended_trial, None)
+        known = read_records(self._journal, ended_trial, None)
         for record in list(known.values())[: self.settings.num_samples]:
             try:
                 self._proposals.replay(record.point, record.losses)
@@ -288,14 +227,6 @@ class Study:
             [found.losses for found in own], [found.density for found in own]
         )
         return self.complete[place]
-
-
-def _ended_trial(document: object) -> TrialRecord:
-    """A line of the journal, which keeps what has ended and need not be tried again."""
-    record = TrialRecord.from_json(document)
-    if record.status in (RUNNING, STOPPED):
-        raise ValueError(f"a trial that is {record.status}")
-    return record
 
 
 def _mean(measured: Sequence[Measured]) -> Measured:

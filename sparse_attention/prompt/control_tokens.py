@@ -6,13 +6,15 @@ import json
 import re
 import secrets
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from tokenizers import Tokenizer
-from transformers import PreTrainedTokenizerBase
 
 from sparse_attention.prompt.template import RenderedPrompt
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 _SHORT = 3  # characters; shorter tokens that a template writes are white space and marks
 

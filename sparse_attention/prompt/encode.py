@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from dataclasses import dataclass
-
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING
 
 from sparse_attention.errors import UserError
 from sparse_attention.prompt.settings import PromptSettings, PromptSkipped, PromptTooLong
@@ -17,6 +16,9 @@ from sparse_attention.prompt.template import (
     uses_template,
 )
 from sparse_attention.prompt.tokens import PromptTokens, encode_mistral_chat, encode_rendered
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)

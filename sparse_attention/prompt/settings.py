@@ -13,7 +13,7 @@ from sparse_attention.errors import UserError
 class PromptSettings(BaseModel):
     """How prompts are made; part of what a result depends on."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     chat_template: Literal["auto", "always", "never"] = "auto"
     """Put context and question into one user turn; auto: if the tokenizer has a template.  Those of

@@ -7,13 +7,13 @@ import datetime
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from transformers import PreTrainedTokenizerBase
-from transformers.utils import chat_template_utils
+from typing import TYPE_CHECKING, Any
 
 from sparse_attention.errors import UserError, first_line
 from sparse_attention.prompt.settings import PromptSettings
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
@@ -169,6 +169,8 @@ def _fixed_clock(date: datetime.date) -> Iterator[None]:
         @classmethod
         def now(cls, tz: datetime.tzinfo | None = None) -> Any:
             return midnight.replace(tzinfo=tz)
+
+    from transformers.utils import chat_template_utils
 
     module: Any = chat_template_utils
     # Its name in the module, because arguments of a template must be plain data.

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
-
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING
 
 from sparse_attention.errors import UserError
 from sparse_attention.prompt.control_tokens import control_tokens, renamed, spelled_out, split_at
@@ -17,6 +16,9 @@ from sparse_attention.prompt.template import (
     is_mistral_common,
     template_name,
 )
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 _PROBE = 64  # characters of a text that show what its tokenizer puts in front of it
 

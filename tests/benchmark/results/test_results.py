@@ -27,7 +27,7 @@ from benchmark.results.cells import CellFiles, find_results, open_results, subse
 from benchmark.results.key import differing_fields
 from benchmark.results.records import Cost, Prediction, Record, six_digits
 from benchmark.tuning.evaluations import Evaluation
-from benchmark.tuning.study import TrialRecord
+from benchmark.tuning.records import TrialRecord
 from sparse_attention.config_types import make_config
 from sparse_attention.errors import UserError
 
