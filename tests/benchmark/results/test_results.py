@@ -318,7 +318,7 @@ def test_a_folder_of_another_key_is_moved_aside(
 def test_another_setting_is_another_result_and_says_which(
     cell: CellFiles, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, logger="benchmark")
     changed = {**KEY, "benchmark": {"name": "toy", "options": {"words": 4}}}
     other = CellFiles(cell.subset_folder, cell.label, changed)
     other.prepare()
