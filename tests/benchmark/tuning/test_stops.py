@@ -37,6 +37,7 @@ def test_a_search_ends_with_its_time(tiny_model: Path, tmp_path: Path):
     assert all(set(optimized.results) == TASKS for optimized in found.values())
 
 
+@pytest.mark.timeout(900)  # three searches, two of them started anew
 def test_killed_searches_go_on(tiny_model: Path, tmp_path: Path):
     """SIGKILL at two moments; what was evaluated stays, and the search ends as it should."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
