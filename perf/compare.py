@@ -1,10 +1,10 @@
 """Run a program of this folder in two checkouts in turn, and print how the ratios differ.
 
-    python perf/compare.py many_configs --against ../other-checkout --rounds 3 -- --prefix 4096
+    python perf/compare.py many_configs --against ../other-checkout --turns 3 --context 4096
 
-The programs print their ratios as a line of JSON.  Each round runs both checkouts, the one that
-comes first changing from round to round; the last line is the median of this checkout over that of
-the other one, by name: above 1 it is dearer here.
+Options that this program does not know go to the other one.  Each turn runs both checkouts, the one
+that comes first changing from turn to turn; the last line has the median of this checkout over that
+of the other one, by name: above 1 it is dearer here.
 """
 
 from __future__ import annotations
@@ -41,14 +41,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("program", help="its name, such as decode_overhead")
     parser.add_argument("--against", type=Path, required=True, help="another checkout")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("options", nargs="*", help="of the program, after --")
-    arguments = parser.parse_args()
+    parser.add_argument("--turns", type=int, default=3)
+    arguments, options = parser.parse_known_args()
     checkouts = [HERE, arguments.against.resolve()]
     found: dict[Path, list[dict[str, float]]] = {checkout: [] for checkout in checkouts}
-    for turn in range(arguments.rounds):
+    for turn in range(arguments.turns):
         for checkout in checkouts if turn % 2 else reversed(checkouts):
-            found[checkout].append(measure(checkout, arguments.program, arguments.options))
+            found[checkout].append(measure(checkout, arguments.program, options))
     table = Table("ratio", "here", "there", "here over there")
     over = {}
     for name in found[HERE][0]:
