@@ -40,6 +40,19 @@ def test_every_point_is_a_configuration_of_the_type(config_type, data):
     assert AttentionConfig.from_json(config.to_json()) == config
 
 
+@pytest.mark.parametrize(
+    ("config_type", "works"),
+    [
+        ("magic_pig", {"lsh_k": 9, "lsh_l": 200}),
+        ("quest", {"page_size": 8, "heavy_size": 0.3}),
+        ("quest", {"page_size": 4, "heavy_size": 0.2}),
+    ],
+)
+def test_settings_that_answer_on_a_small_real_model_are_searched(config_type, works):
+    domains = {one.name: one for one in GenericConfigOptimizer(config_type).search_space}
+    assert all(domains[name].contains(value) for name, value in works.items())
+
+
 def test_the_type_itself_can_be_searched():
     space = GenericConfigOptimizer(ANY_TYPE)
     kinds = space.search_space[0]
