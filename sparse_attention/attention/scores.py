@@ -31,18 +31,19 @@ class SharedScores:
     ) -> None:
         self._queries, self._view, self._geometry = queries, view, geometry
         self._settings, self._border = settings, border
-        self._parts = range(border), range(border, queries.shape[0])
+        self.parts = range(border), range(border, queries.shape[0])
+        """Rows before the border, and the others."""
         self._scores: dict[range, Tensor] = {}
         self._probabilities: dict[range, Tensor] = {}
         self.draws: dict[Hashable, Tensor] = {}
 
     def known(self, rows: Sequence[int]) -> bool:
         """Whether the scores of these rows have been computed."""
-        return self._parts[rows[0] >= self._border] in self._scores
+        return self.parts[rows[0] >= self._border] in self._scores
 
     def scores(self, rows: Sequence[int]) -> Tensor:
         """Logits of neighbouring rows of one part, (rows, H, G, Q, K) float32, heads first."""
-        part = self._parts[rows[0] >= self._border]
+        part = self.parts[rows[0] >= self._border]
         chosen = slice(rows[0] - part.start, rows[-1] + 1 - part.start)
         if part in self._scores:
             return self._scores[part][chosen]
@@ -74,7 +75,7 @@ class SharedScores:
 
     def probabilities(self, rows: Sequence[int]) -> Tensor:
         """Softmax of the scores of these rows, in the same layout; kept if they are a part."""
-        part = self._parts[rows[0] >= self._border]
+        part = self.parts[rows[0] >= self._border]
         if part in self._probabilities:
             return self._probabilities[part][rows[0] - part.start : rows[-1] + 1 - part.start]
         probabilities = self.scores(rows).transpose(0, 1).softmax(-1).transpose(0, 1)

@@ -77,7 +77,8 @@ class BatchDecoder:
         for part in self.parts:
             rows = self._index(part)
             result = part.decoder.attend(layer, queries[rows], settings)
-            output[part.rows] = result
+            alone = part.decoder.asked_rows < len(part.rows)
+            output[part.rows if alone else rows] = result
         return output
 
     def _index(self, part: PromptRows) -> list[int] | slice:

@@ -75,8 +75,7 @@ class Decoder:
         self._context_nbytes = context.kv_nbytes  # also when it is not held any more
         self.tails = [Tails() for _ in context.layers]
         self._probes = Probes(len(configs), context.layers[0].segments[0].keys.device)
-        # One more probe than rows is there, see ``Probes.unread``.
-        rows = zip(configs, sample_keys, self._probes.probes, strict=False)
+        rows = zip(configs, sample_keys, self._probes.probes[:-1], strict=True)
         self.rows = [Row(config, key, probe, context) for config, key, probe in rows]
         self._statistics, self._frees = context.statistics, frees and not measure_error
         self._reads_densely = False
@@ -176,12 +175,13 @@ class Decoder:
         """Count what all rows read together, in the probe of the first."""
         for row in self.rows:
             row.probe = self.rows[0].probe
-        self._arrange()
+        self._probes.assign([row.probe for row in self.rows])
 
     def stop_measuring(self, row: int) -> None:
         """Count nothing more for a row, because its answer has ended."""
-        self.rows[row].probe = self._probes.unread
-        self._arrange()
+        if self.rows[row].probe is not self._probes.unread:
+            self.rows[row].probe = self._probes.unread
+            self._probes.assign([one.probe for one in self.rows])
 
     def end_step(self) -> None:
         """New tokens have passed all layers: compress what has to be, note what is held."""

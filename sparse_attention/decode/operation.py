@@ -81,7 +81,6 @@ class Operation:
         self.view, self.geometry, self.queries = view, geometry, queries
         self.settings, self.block, self.dense_layer = settings, block, dense_layer
         border = queries.shape[0] if measured or dense_layer else block.scored
-        self._parts = range(border), range(border, queries.shape[0])
         self._shared = SharedScores(queries, view, geometry, settings, border)
         self._positional: dict[tuple[Masker, ...], Selection] = {}
 
@@ -125,7 +124,7 @@ class Operation:
                 output[own] = gathered_attention(call, selection, self.settings.sink_logits)
             else:
                 masked.append((rows, selection))
-        for part in self._parts:
+        for part in self._shared.parts:
             together = [(rows, selection) for rows, selection in masked if rows[0] in part]
             if together:
                 self._attend_masked(together, part, output)
