@@ -17,6 +17,7 @@ from benchmark.generic_config_optimizer import GenericConfigOptimizer
 from benchmark.run.devices import choose_devices
 from benchmark.run.models import find_model
 from benchmark.run.plan import plan_tasks
+from benchmark.run.ray_session import hold_ray, start_ray
 from benchmark.run.requests import Pool, PoolFactory
 from benchmark.run.workers import WorkerPool
 from benchmark.tuning.cache import GLOBAL, BestConfigCache, CachedResult, Names
@@ -177,6 +178,9 @@ def _search(
         studies = plan.start()
         for _, study in studies:
             stack.callback(study.close)
+        # Trials run on Ray whatever pool answers them.
+        stack.enter_context(hold_ray())
+        start_ray()
         pool = stack.enter_context(start_pool())
         progress = TuningProgress([study for _, study in studies], quiet)
         search = Search([study for _, study in studies], plan.settings, pool, progress)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ _TRIALS = "sparse_bench_trial"
 
 _holders = 0
 _started = False
+_endings: list[Callable[[], object]] = []
 
 
 @contextmanager
@@ -31,8 +32,15 @@ def hold_ray() -> Iterator[None]:
         if _started and not _holders:
             import ray
 
+            while _endings:
+                _endings.pop()()
             _started = False
             ray.shutdown()
+
+
+def before_shutdown(end: Callable[[], object]) -> None:
+    """Call ``end`` before the Ray that ``start_ray`` started is shut down."""
+    _endings.append(end)
 
 
 def start_ray() -> None:

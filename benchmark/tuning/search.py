@@ -21,7 +21,7 @@ import ray
 from ray import tune
 from ray.tune.search import Searcher
 
-from benchmark.run.ray_session import trial_resources
+from benchmark.run.ray_session import before_shutdown, trial_resources
 from benchmark.run.requests import Pool
 from benchmark.tuning.progress import TuningProgress
 from benchmark.tuning.queue import EvaluationQueue, Want
@@ -43,6 +43,8 @@ from benchmark.tuning.trial import (
 
 logger = logging.getLogger(__name__)
 
+_TUNE_ENDS_WITHIN = 30.0
+"""Seconds after the last trial; a few are usual."""
 _POLL = 0.01
 """Seconds between two looks into the mailbox.  A trial waits for its answer that much longer; each
 look is a call of another process."""
@@ -101,13 +103,15 @@ class Search:
         self._mailbox: Any = ray.remote(Mailbox).options(name=name, num_cpus=0).remote()
         thread = threading.Thread(target=self._tune, args=(name,), daemon=True)
         thread.start()
-        # The thread itself ends later: Ray Tune waits some seconds for idle processes to go.
         while thread.is_alive() and not self._is_over():
             for request, result in self._pool.run(self._take, poll=_POLL):
                 self._queue.record(request, result)
                 self._advance()
             self._reply()
             time.sleep(_POLL)
+        # The thread itself ends later: Ray Tune waits some seconds for idle processes to go.  If it
+        # then finds no Ray, that can end this process.
+        before_shutdown(lambda: thread.join(_TUNE_ENDS_WITHIN))
         if self._crash is not None:
             raise RuntimeError(f"the search ended early: {self._crash!r}") from self._crash
 
