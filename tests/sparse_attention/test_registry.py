@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,25 +28,17 @@ ENTRY = "[sparse_bench.methods]\n{name} = {value}\n"
 
 
 @pytest.fixture(autouse=True)
-def _only_here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What a test registers or imports is gone after it."""
+def _only_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test registers is gone after it."""
     monkeypatch.setattr(METHODS, "_registered", dict(METHODS._registered))
-    before = set(sys.modules)
-    yield
-    for name in set(sys.modules) - before:
-        if name.partition(".")[0] in ("strides", "broken"):
-            del sys.modules[name]
 
 
 @pytest.fixture
-def strides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def strides(site: Path) -> Path:
     """A package with the toy method, installed."""
-    folder = tmp_path / "site"
-    folder.mkdir()
     entry = ENTRY.format(name="every_nth", value="strides.every_nth:EveryNth")
-    install(folder, "strides", {"every_nth": toy_source()}, entry)
-    monkeypatch.syspath_prepend(str(folder))
-    return folder
+    install(site, "strides", {"every_nth": toy_source()}, entry)
+    return site
 
 
 def broken(folder: Path, name: str, source: str, value: str = "broken.method:Method") -> None:
@@ -154,10 +145,9 @@ class Method(OracleTopK):
         ('"mine"\n', '"mine"\n    stacked = frozenset({"gone"})\n', "stacked names fields"),
     ],
 )
-def test_what_cannot_be_used_says_why(tmp_path, monkeypatch, capsys, old, new, message):
+def test_what_cannot_be_used_says_why(site, tmp_path, capsys, old, new, message):
     assert old in GOOD
-    broken(tmp_path, "mine", GOOD.replace(old, new, 1))
-    monkeypatch.syspath_prepend(str(tmp_path))
+    broken(site, "mine", GOOD.replace(old, new, 1))
     with pytest.raises(UserError) as caught:
         make_config("mine")
     text = str(caught.value)
@@ -177,26 +167,23 @@ def test_what_cannot_be_used_says_why(tmp_path, monkeypatch, capsys, old, new, m
     assert capsys.readouterr().err == f"sparse-bench: error: {text}\n"
 
 
-def test_the_method_to_be_spoilt_is_good(tmp_path, monkeypatch):
-    broken(tmp_path, "mine", GOOD)
-    monkeypatch.syspath_prepend(str(tmp_path))
+def test_the_method_to_be_spoilt_is_good(site):
+    broken(site, "mine", GOOD)
     assert make_config("mine", heavy_size=0.1).methods[-1].heavy_size == 0.1
     assert not METHODS.complaints()
 
 
 @pytest.mark.parametrize("value", ["broken.method", "broken.method:Method:more", "a b"])
-def test_a_reference_of_another_form(tmp_path, monkeypatch, value):
-    broken(tmp_path, "mine", GOOD, value)
-    monkeypatch.syspath_prepend(str(tmp_path))
+def test_a_reference_of_another_form(site, value):
+    broken(site, "mine", GOOD, value)
     with pytest.raises(UserError, match=r"is not of the form package\.module:Class"):
         make_config("mine")
 
 
 @pytest.mark.parametrize("name", ["quest", "snapkv", "sink_local", "dense", "sparse_attention"])
-def test_names_of_the_project_cannot_be_taken(tmp_path, monkeypatch, name, capsys):
+def test_names_of_the_project_cannot_be_taken(site, name, capsys):
     before = {kind: CONFIG_TYPES[kind] for kind in CONFIG_TYPES}
-    broken(tmp_path, name, GOOD.replace('"mine"', f'"{name}"'))
-    monkeypatch.syspath_prepend(str(tmp_path))
+    broken(site, name, GOOD.replace('"mine"', f'"{name}"'))
     assert {kind: CONFIG_TYPES[kind] for kind in CONFIG_TYPES} == before
     assert main(["ls", "config-types"]) == 2
     shown = capsys.readouterr()
@@ -208,9 +195,8 @@ def test_names_of_the_project_cannot_be_taken(tmp_path, monkeypatch, name, capsy
 
 
 @pytest.mark.usefixtures("strides")
-def test_two_packages_with_one_name(tmp_path, monkeypatch):
-    broken(tmp_path, "every_nth", GOOD.replace('"mine"', '"every_nth"'))
-    monkeypatch.syspath_prepend(str(tmp_path))
+def test_two_packages_with_one_name(site):
+    broken(site, "every_nth", GOOD.replace('"mine"', '"every_nth"'))
     with pytest.raises(UserError, match="several packages offer the name 'every_nth'"):
         make_config("every_nth")
     taken = type("Taken", (OracleTopK,), {"name": "every_nth", "__doc__": OracleTopK.__doc__})

@@ -78,11 +78,8 @@ class TestColours(BenchmarkContract):
         ),
     ],
 )
-def test_what_cannot_be_used_says_why(tmp_path, monkeypatch, capsys, source, message):
-    install(tmp_path, "broken", {"b": source}, "[sparse_bench.benchmarks]\nmine = broken.b:Mine\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    for name in ("broken", "broken.b"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
+def test_what_cannot_be_used_says_why(site, capsys, source, message):
+    install(site, "broken", {"b": source}, "[sparse_bench.benchmarks]\nmine = broken.b:Mine\n")
     with pytest.raises(UserError) as caught:
         benchmark_class("mine")
     text = str(caught.value)
