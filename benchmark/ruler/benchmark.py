@@ -146,11 +146,12 @@ class Ruler(Benchmark):
         label = f"{task.name}-{self._options.length}"
         samples = cache.load(label, key)
         if samples is None:
-            checkout = self._sources.checkout
-            if checkout is not None:
-                samples = generate_upstream(task, self._options, self._sources, checkout, tokenizer)
-            else:
-                samples = generate(task, self._options, self._sources, tokenizer)
+            upstream = self._sources.upstream
+            samples = (
+                generate(task, self._options, self._sources, tokenizer)
+                if upstream is None
+                else generate_upstream(task, upstream, tokenizer)
+            )
             cache.store(label, key, samples)
         return samples
 

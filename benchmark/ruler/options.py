@@ -16,7 +16,8 @@ from benchmark.ruler.prompts import Prompts, load_prompts
 from benchmark.ruler.qa_data import QuestionSet, load_questions
 from benchmark.ruler.sentences import split_sentences
 from benchmark.ruler.tasks import TASKS, Task
-from benchmark.ruler.upstream.checkout import Checkout, open_checkout
+from benchmark.ruler.upstream.checkout import open_checkout
+from benchmark.ruler.upstream.generate import Upstream
 from benchmark.suite.dataset import SAMPLES
 from benchmark.suite.options import BenchmarkOptions
 from sparse_attention.errors import UserError, unknown_name
@@ -98,9 +99,20 @@ class Sources:
         return load_lexicon(self.options.lexicon)
 
     @cached_property
-    def checkout(self) -> Checkout | None:
-        """The checkout of RULER, if samples are to be its own."""
-        return None if self.options.upstream is None else open_checkout(self.options.upstream)
+    def upstream(self) -> Upstream | None:
+        """What upstream's samples are made from, if they are asked for."""
+        options = self.options
+        if options.upstream is None:
+            return None
+        return Upstream(
+            checkout=open_checkout(options.upstream),
+            length=options.length,
+            samples=options.samples,
+            seed=options.seed,
+            essay=lambda: self.essay[0],
+            questions=self.questions,
+            common_words=lambda: self.lexicon.common_words,
+        )
 
     @cached_property
     def essay(self) -> tuple[tuple[str, ...], str]:
@@ -121,7 +133,7 @@ class Sources:
             files = {"qa_1": self.options.squad_file, "qa_2": self.options.hotpotqa_file}
             if self.options.source == SAMPLES:
                 files = {name: str(_SAMPLE_FOLDER / f"{name}.json") for name in files}
-            elif self.checkout is not None:
+            elif self.upstream is not None:
                 names = {"qa_1": "squad.json", "qa_2": "hotpotqa.json"}
                 files = {name: str(self._file(files[name], names[name])) for name in files}
             self._questions[task.name] = load_questions(task.name, files[task.name])
@@ -134,8 +146,8 @@ class Sources:
             "lexicon_version": self.lexicon.version,
             "lexicon_sha256": self.lexicon.fingerprint(),
         }
-        if self.checkout is not None:
-            record |= self.checkout.provenance(task.wording)
+        if self.upstream is not None:
+            record |= self.upstream.checkout.provenance(task.wording)
             if task.needs == "prose":
                 splitter = split_sentences("")[1]
                 record |= {"haystack_sha256": self.essay[1], "sentence_splitter": splitter}
@@ -153,9 +165,9 @@ class Sources:
 
     def _file(self, given: str | None, name: str) -> Path:
         """A file of the user's, or what the checkout has in its place."""
-        if given is not None or self.checkout is None:
+        if given is not None or self.upstream is None:
             return Path(given or name)
-        return self.checkout.data(name)
+        return self.upstream.checkout.data(name)
 
 
 def task_named(name: str, lexicon: Lexicon | None = None) -> Task:
