@@ -8,16 +8,17 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from benchmark.executor_config import AdapterConfig, BenchmarkConfig, RequestConfig
+from benchmark.executor_config import AdapterConfig, RequestConfig
 from benchmark.results.cells import open_results
+from benchmark.run import given
 from benchmark.run.devices import choose_devices
+from benchmark.run.given import BenchmarkLike, ConfigsLike
 from benchmark.run.jobs import Choice, Chosen
 from benchmark.run.matrix import MatrixResult, MatrixRun
 from benchmark.run.models import find_models
-from benchmark.run.plan import named_configs, plan_jobs, plan_tasks
+from benchmark.run.plan import plan_jobs, plan_tasks
 from benchmark.run.requests import PoolFactory
 from benchmark.run.workers import WorkerPool
-from sparse_attention.config import AttentionConfig
 from sparse_attention.errors import UserError, explain
 
 
@@ -49,19 +50,20 @@ class BenchmarkExecutor:
 
     def run_benchmark_matrix(
         self,
-        model_names: Sequence[str],
-        sparse_attention_configs: Sequence[tuple[str, AttentionConfig | None]],
-        benchmark_configs: Sequence[BenchmarkConfig],
+        model_names: str | Sequence[str],
+        sparse_attention_configs: ConfigsLike,
+        benchmark_configs: BenchmarkLike | Sequence[BenchmarkLike],
         adapter_config: AdapterConfig | None = None,
         request_kwargs: Mapping[str, Any] | None = None,
     ) -> MatrixResult:
         """Answer all samples under all configurations, and derive the metrics.
 
-        A configuration of None is dense attention.  ``request_kwargs`` are the fields of
+        What is plain may be said plainly: ``run_benchmark_matrix("embedded", ["quest"], "ruler")``;
+        see ``benchmark.run.given``.  ``request_kwargs`` are the fields of
         ``RequestConfig``.  Failures are recorded and do not stop the rest.  Raises ``UserError``
         for bad input, before anything is computed or written.
         """
-        configs = named_configs(sparse_attention_configs)
+        configs = given.named_configs(sparse_attention_configs)
         chosen = {label: Chosen(config) for label, config in configs.items()}
         return self.run_chosen(
             model_names, lambda *_: chosen, benchmark_configs, adapter_config, request_kwargs
@@ -69,9 +71,9 @@ class BenchmarkExecutor:
 
     def run_chosen(
         self,
-        model_names: Sequence[str],
+        model_names: str | Sequence[str],
         choose: Choice,
-        benchmark_configs: Sequence[BenchmarkConfig],
+        benchmark_configs: BenchmarkLike | Sequence[BenchmarkLike],
         adapter_config: AdapterConfig | None = None,
         request_kwargs: Mapping[str, Any] | None = None,
     ) -> MatrixResult:
@@ -81,16 +83,17 @@ class BenchmarkExecutor:
             requests = RequestConfig(**(request_kwargs or {}))
         except ValidationError as error:
             raise UserError(f"request settings: {explain(error)}.") from error
+        benchmarks = given.benchmark_configs(benchmark_configs)
         devices = choose_devices(self._gpu_ids, self._num_workers)
         models = find_models(
-            model_names,
+            given.model_names(model_names),
             revision=settings.revision,
             trust_remote_code=settings.trust_remote_code,
         )
-        if not models or not benchmark_configs:
+        if not models or not benchmarks:
             raise UserError("name at least one model and one benchmark.")
         folder = Path(self._results_dir).expanduser().resolve()
-        tasks = plan_tasks(models, benchmark_configs, settings, requests, devices.kind)
+        tasks = plan_tasks(models, benchmarks, settings, requests, devices.kind)
         jobs = plan_jobs(tasks, choose, folder)
         return MatrixRun(
             open_results(folder), jobs, devices, settings, self._pool, self._quiet

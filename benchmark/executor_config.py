@@ -26,14 +26,20 @@ class BenchmarkConfig(BaseModel):
     def __init__(
         self,
         benchmark_name: str,
-        subsets: Iterable[str] | None = None,
+        subsets: str | Iterable[str] | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(
             benchmark_name=benchmark_name,
-            subsets=None if subsets is None else tuple(subsets),
+            subsets=_names(subsets),
             options=dict(options or {}),
         )
+
+
+def _names(given: str | Iterable[str] | None) -> tuple[str, ...] | None:
+    if given is None or isinstance(given, str):
+        return None if given is None else (given,)
+    return tuple(given)
 
 
 class AdapterConfig(BaseModel):

@@ -12,9 +12,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from benchmark.executor_config import AdapterConfig, BenchmarkConfig, RequestConfig
+from benchmark.executor_config import AdapterConfig, RequestConfig
 from benchmark.generic_config_optimizer import GenericConfigOptimizer
 from benchmark.run.devices import choose_devices
+from benchmark.run.given import BenchmarkLike, benchmark_configs
 from benchmark.run.models import find_model
 from benchmark.run.plan import plan_tasks
 from benchmark.run.ray_session import hold_ray, start_ray
@@ -64,8 +65,8 @@ class OptimizedSparseConfig:
 
 async def optimize_sparse_configs(
     model_name: str,
-    benchmarks: Sequence[BenchmarkConfig],
-    config_types: Sequence[str],
+    benchmarks: BenchmarkLike | Sequence[BenchmarkLike],
+    config_types: str | Sequence[str],
     optimization_config: OptimizationConfig,
     **options: Any,
 ) -> dict[str, OptimizedSparseConfig]:
@@ -77,8 +78,8 @@ async def optimize_sparse_configs(
 
 def optimize(
     model_name: str,
-    benchmarks: Sequence[BenchmarkConfig],
-    config_types: Sequence[str],
+    benchmarks: BenchmarkLike | Sequence[BenchmarkLike],
+    config_types: str | Sequence[str],
     optimization_config: OptimizationConfig,
     *,
     adapter_config: AdapterConfig | None = None,
@@ -95,7 +96,7 @@ def optimize(
 
     Args:
         model_name: as ``find_model`` takes it.
-        benchmarks: each of their subsets is a task.
+        benchmarks: each of their subsets is a task; ``benchmark.run.given`` says what forms.
         config_types: what to search; ``sparse_attention`` searches the type too.
         optimization_config: what is minimised, how many settings are tried, what is kept where.
         adapter_config: how the model is loaded, prompted and run; it must measure the error.
@@ -115,6 +116,8 @@ def optimize(
         requests = RequestConfig(**(request_kwargs or {}))
     except ValidationError as error:
         raise UserError(f"request settings: {explain(error)}.") from error
+    wanted = benchmark_configs(benchmarks)
+    types = [config_types] if isinstance(config_types, str) else config_types
     devices = choose_devices(gpu_ids, num_workers)
     model = find_model(
         model_name, revision=settings.revision, trust_remote_code=settings.trust_remote_code
@@ -122,13 +125,13 @@ def optimize(
     profile = model_profile(model.name, model.config)
     spaces = {
         name: GenericConfigOptimizer(name, optimization_config.search_space, profile)
-        for name in dict.fromkeys(config_types)
+        for name in dict.fromkeys(types)
     }
     for name, space in spaces.items():
         if not space.search_space:
             raise UserError(f"config type {name!r} has nothing to search; run it as it is.")
     cache = BestConfigCache(optimization_config.cache_dir)
-    planned = plan_tasks([model], benchmarks, settings, requests, devices.kind)
+    planned = plan_tasks([model], wanted, settings, requests, devices.kind)
     with ExitStack() as stack:
         tasks = []
         for each in planned:

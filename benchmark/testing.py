@@ -33,12 +33,12 @@ from sparse_attention.errors import UserError
 ABSURD = [
     "",
     " \n\t",
-    "word " * 200_000,
-    "x" * 1_000_000,
-    "\n" * 1_000_000,
+    "word " * 40_000,
+    "x" * 200_000,
+    "\n" * 200_000,
     "9" * 5000,
-    "9" * 1_000_000,
-    "1 " * 500_000,
+    "9" * 200_000,
+    "1 " * 100_000,
     " ".join(f"word{n}" for n in range(2000)),
     "文" * 100_000,
     "{" * 100_000,
@@ -229,18 +229,16 @@ class BenchmarkContract:
         assert benchmark.sample_scores(frame.iloc[:0]).shape == (0,)
 
     def test_nothing_depends_on_the_process(self) -> None:
-        """Two processes with other hash seeds have the same samples, scores and metrics."""
-        outputs = set()
+        """A process with another hash seed has the same samples, scores and metrics."""
+        environment = os.environ | {
+            "PYTHONHASHSEED": "4321",
+            "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
+        }
         cls = type(self)
-        for seed in ("0", "4321"):
-            environment = os.environ | {
-                "PYTHONHASHSEED": seed,
-                "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
-            }
-            command = [sys.executable, "-c", _PROGRAM, cls.__module__, cls.__qualname__]
-            outputs.add(subprocess.check_output(command, env=environment, text=True))
-        assert len(outputs) == 1
-        assert outputs.pop().count("\n") == 4 * len(self.subsets()) > 0
+        command = [sys.executable, "-c", _PROGRAM, cls.__module__, cls.__qualname__]
+        there = subprocess.check_output(command, env=environment, text=True).splitlines()
+        assert there == self.everything()
+        assert len(there) == 4 * len(self.subsets()) > 0
 
     def test_unknown_names(self, name: str) -> None:
         """An unknown subset, option or source is an error that says what is valid."""

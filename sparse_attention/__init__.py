@@ -33,6 +33,7 @@ _HOME = {
     "Selection": "attention.selection",
     "SparseGeneration": "hf.generation",
     "UserError": "errors",
+    "as_config": "config_types",
     "load_config": "config",
     "load_configs": "config",
     "make_config": "config_types",

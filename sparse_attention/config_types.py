@@ -6,13 +6,14 @@ a scorer is alone, an adjustment follows SnapKV.  Only what differs from that is
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
-from sparse_attention.config import AttentionConfig, make_method
-from sparse_attention.errors import unknown_name
+from sparse_attention.config import AttentionConfig, load_config, make_method
+from sparse_attention.errors import UserError, unknown_name
 from sparse_attention.maskers import (
     MASKERS,
     AdaptiveSampling,
@@ -163,3 +164,42 @@ def make_config(config_type: str, **settings: Any) -> AttentionConfig:
     if config_type not in CONFIG_TYPES:
         raise unknown_name("config type", config_type, CONFIG_TYPES)
     return CONFIG_TYPES[config_type].make(**settings)
+
+
+ConfigLike = AttentionConfig | Method | Sequence[Method] | str | Path | Mapping[str, Any] | None
+"""Anything that says one configuration; see ``as_config``."""
+
+
+def as_config(given: ConfigLike) -> AttentionConfig:
+    """The configuration that is meant.
+
+    Args:
+        given: a configuration; a method, or methods in their order; the name of a config type; the
+            path of a JSON file with one, or what such a file holds; None for dense attention.
+
+    Raises:
+        UserError: for an unknown name, a file that cannot be used, and anything else.
+    """
+    if given is None:
+        return AttentionConfig()
+    if isinstance(given, AttentionConfig):
+        return given
+    if isinstance(given, Method):
+        return AttentionConfig((given,))
+    if isinstance(given, Mapping):
+        return AttentionConfig.from_json(given)
+    if isinstance(given, Path) or (isinstance(given, str) and _is_path(given)):
+        return load_config(given)
+    if isinstance(given, str):
+        return make_config(given)
+    if isinstance(given, tuple | list):
+        return AttentionConfig(tuple(given))
+    raise UserError(
+        "a configuration is an AttentionConfig, a method or a list of methods, the name of a "
+        "config type, a JSON file with one or its content, or None for dense attention; got "
+        f"{given!r:.200}"
+    )
+
+
+def _is_path(text: str) -> bool:
+    return text not in CONFIG_TYPES and (text.endswith(".json") or "/" in text)

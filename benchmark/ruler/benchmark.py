@@ -16,6 +16,7 @@ from benchmark.ruler.generate import GENERATOR_VERSION, generate
 from benchmark.ruler.options import GENERATE, RulerOptions, Sources, task_named
 from benchmark.ruler.sample_cache import SampleCache, data_fingerprint
 from benchmark.ruler.tasks import TASKS, Task
+from benchmark.ruler.upstream.generate import generate_upstream
 from benchmark.suite.base import Benchmark, Sample
 from benchmark.suite.dataset import SAMPLES, is_hub_name, missing_source, parquet_files
 from benchmark.suite.fingerprints import tokenizer_fingerprint
@@ -37,9 +38,9 @@ class Ruler(Benchmark):
 
     Options (``RulerOptions`` has their ranges): ``length`` tokens of prompt and answer together,
     ``samples`` of each task, ``seed``, ``lexicon`` (``wonderwords`` or ``embedded``), ``haystack``
-    (a text file, or JSON with a ``text``; the project's own prose without), ``shuffle``
-    (``per_sample``, or ``upstream`` for the same permutations in all samples), ``prompts`` (a file
-    with another wording), ``squad_file`` and ``hotpotqa_file`` (for qa_1 and qa_2; the hub
+    (a text file, or JSON with a ``text``; the project's own prose without), ``upstream`` (a
+    checkout of RULER, whose samples are made then, one by one), ``prompts`` (a file with another
+    wording), ``squad_file`` and ``hotpotqa_file`` (for qa_1 and qa_2; the hub
     without), ``source`` (``generate``; ``samples``, which generates with a few questions that ship
     with the project; a parquet file or folder; or a hub name such as ``simonjegou/ruler``),
     ``one_shot`` (a solved example in vt and cwe) and ``cache_dir``.
@@ -115,7 +116,6 @@ class Ruler(Benchmark):
             "length": options.length,
             "samples": options.samples,
             "seed": options.seed,
-            "shuffle": options.shuffle,
             "one_shot": options.with_example(options.length),
             "tokenizer_sha256": tokenizer_sha256,
             **self._sources.provenance(task),
@@ -146,7 +146,12 @@ class Ruler(Benchmark):
         label = f"{task.name}-{self._options.length}"
         samples = cache.load(label, key)
         if samples is None:
-            samples = generate(task, self._options, self._sources, tokenizer)
+            upstream = self._sources.upstream
+            samples = (
+                generate(task, self._options, self._sources, tokenizer)
+                if upstream is None
+                else generate_upstream(task, upstream, tokenizer)
+            )
             cache.store(label, key, samples)
         return samples
 

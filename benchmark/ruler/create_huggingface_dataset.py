@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=42, help="(%(default)s)")
     add("--lexicon", help="wonderwords or embedded; follows the tokenizer without")
     add("--haystack", help="file with prose for the haystacks; own prose without")
-    add("--shuffle", default="per_sample", help="per_sample or upstream (%(default)s)")
+    add("--upstream", help="checkout of RULER whose samples are to be made; own ones without")
     add("--prompts", help="file with another wording")
     add("--squad-file", help="SQuAD's dev-v2.0.json, for qa_1")
     add("--hotpotqa-file", help="HotpotQA's hotpot_dev_distractor_v1.json, for qa_2")

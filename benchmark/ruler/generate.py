@@ -12,7 +12,7 @@ from benchmark.suite.base import Sample
 from benchmark.suite.dataset import SAMPLES
 from sparse_attention.errors import UserError
 
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 """Counts the changes that make other samples from the same options."""
 
 BOS_TOKENS = 1
@@ -29,17 +29,11 @@ def generate(
 
     ``length`` counts the tokens of the context, of what follows it (question, newline, answer
     prefix), one token for the beginning of the sequence, and ``max_new_tokens``.  Each sample is
-    as large as fits; in the shuffle mode ``upstream`` all have the size that fits all, because
-    equal permutations need equal sizes.  Raises ``UserError`` where the smallest sample is
-    longer than ``length``, and where the material ends long before, but for the few questions that
-    ship with the project.
+    as large as fits.  Raises ``UserError`` where the smallest sample is longer than ``length``, and
+    where the material ends long before, but for the few questions that ship with the project.
     """
     writer = _Writer(task, options, sources, TokenCounter(tokenizer))
-    places = range(options.samples)
-    if options.shuffle == "per_sample":
-        return [writer.sample(index) for index in places]
-    size = min(writer.draft(index).fit.size for index in places)
-    return [writer.sample(index, size) for index in places]
+    return [writer.sample(index) for index in range(options.samples)]
 
 
 def max_new_tokens(task: Task, length: int, prompt: Prompt, count: Count) -> int:
@@ -73,12 +67,10 @@ class _Writer:
     sources: Sources
     count: Count
 
-    def sample(self, index: int, size: int | None = None) -> Sample:
-        """Sample ``index``, as large as fits or of a smaller ``size``."""
+    def sample(self, index: int) -> Sample:
+        """Sample ``index``, as large as fits."""
         draft = self.draft(index)
-        size = draft.fit.size if size is None else max(size, draft.plan.smallest)
-        prompt = draft.plan.build(size)
-        total = draft.fit.cost if size == draft.fit.size else self._cost(prompt, draft.new_tokens)
+        prompt = draft.plan.build(draft.fit.size)
         return Sample(
             id=f"{self.task.name}-{self.options.length}-{index:04d}",
             context=prompt.context,
@@ -87,7 +79,7 @@ class _Writer:
             answers=prompt.answers,
             max_new_tokens=draft.new_tokens,
             task=self.task.name,
-            extra={"length_tokens": total, **prompt.extra},
+            extra={"length_tokens": draft.fit.cost, **prompt.extra},
         )
 
     def draft(self, index: int) -> _Draft:
@@ -124,9 +116,7 @@ class _Writer:
             one_shot=self.options.with_example(length),
             count=self.count,
         )
-        random = SampleRandom(
-            self.options.seed, self.task.name, length, index, self.options.shuffle
-        )
+        random = SampleRandom(self.options.seed, self.task.name, length, index)
         plan = self.task.generator(material, random)
         prompt = plan.build(plan.smallest)
         new_tokens = max_new_tokens(self.task, length, prompt, self.count)

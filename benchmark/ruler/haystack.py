@@ -21,8 +21,8 @@ class Haystack(ABC):
     """Endless text, sentence by sentence."""
 
     @abstractmethod
-    def reader(self, rng: Random, *, from_start: bool) -> Reader:
-        """Return the text of one sample; ``from_start`` asks for the same text in all samples."""
+    def reader(self, rng: Random) -> Reader:
+        """Return the text of one sample."""
 
     @abstractmethod
     def provenance(self) -> dict[str, Any]:
@@ -36,14 +36,13 @@ class FillerHaystack(Haystack):
         self._sentence = sentence
         self._name = name
 
-    def reader(self, rng: Random, *, from_start: bool) -> Reader:
+    def reader(self, rng: Random) -> Reader:
         """Sentences drawn one after the other."""
-        source = Random("filler prose") if from_start else rng
         sentences: list[str] = []
 
         def read(count: int) -> list[str]:
             while len(sentences) < count:
-                sentences.append(self._sentence(source))
+                sentences.append(self._sentence(rng))
             return sentences[:count]
 
         return read
@@ -58,13 +57,13 @@ class FileHaystack(Haystack):
 
     def __init__(self, path: str) -> None:
         self._path = Path(path)
-        text, self._sha256 = _read_text(self._path)
-        self._sentences, self._splitter = split_sentences(text)
+        text, self._sha256 = read_text(self._path)
+        self._sentences, self._splitter = split_sentences(" ".join(text.split()))
 
-    def reader(self, rng: Random, *, from_start: bool) -> Reader:
-        """Sentences of the file from a start on, which is the first with ``from_start``."""
+    def reader(self, rng: Random) -> Reader:
+        """Sentences of the file from a random one on."""
         size = len(self._sentences)
-        start = 0 if from_start else rng.randrange(size)
+        start = rng.randrange(size)
 
         def read(count: int) -> list[str]:
             laps = (start + count) // size + 1
@@ -82,7 +81,8 @@ class FileHaystack(Haystack):
         }
 
 
-def _read_text(path: Path) -> tuple[str, str]:
+def read_text(path: Path) -> tuple[str, str]:
+    """A file's text, and the SHA-256 of its bytes."""
     try:
         content = path.read_bytes()
         text = content.decode("utf-8")

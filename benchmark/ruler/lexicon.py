@@ -74,9 +74,9 @@ class WonderwordsLexicon(Lexicon):
     name = "wonderwords"
 
     def __init__(self) -> None:
-        self._adjectives = _wonderwords("adjectivelist.txt")
-        self._nouns = _wonderwords("nounlist.txt")
-        self._verbs = _wonderwords("verblist.txt")
+        self._adjectives = wonderwords("adjectivelist.txt")
+        self._nouns = wonderwords("nounlist.txt")
+        self._verbs = wonderwords("verblist.txt")
         self._common = tuple(sorted({*self._nouns, *self._adjectives, *self._verbs}))
 
     @property
@@ -216,7 +216,8 @@ def _unique(draw: Callable[[], str], taken: set[str]) -> Iterator[str]:
             yield word
 
 
-def _wonderwords(file: str) -> tuple[str, ...]:
+def wonderwords(file: str) -> tuple[str, ...]:
+    """A word list of the package in its order."""
     try:
         text = resources.files("wonderwords.assets").joinpath(file).read_text("utf-8")
     except (ModuleNotFoundError, FileNotFoundError) as error:

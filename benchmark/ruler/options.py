@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from benchmark.ruler.haystack import FileHaystack, FillerHaystack, Haystack
+from benchmark.ruler.haystack import FileHaystack, FillerHaystack, Haystack, read_text
 from benchmark.ruler.lexicon import Lexicon, load_lexicon
 from benchmark.ruler.prompts import Prompts, load_prompts
 from benchmark.ruler.qa_data import QuestionSet, load_questions
-from benchmark.ruler.sampling import ShuffleMode
+from benchmark.ruler.sentences import split_sentences
 from benchmark.ruler.tasks import TASKS, Task
+from benchmark.ruler.upstream.checkout import open_checkout
+from benchmark.ruler.upstream.generate import Upstream
 from benchmark.suite.dataset import SAMPLES
 from benchmark.suite.options import BenchmarkOptions
 from sparse_attention.errors import UserError, unknown_name
@@ -36,7 +39,8 @@ class RulerOptions(BenchmarkOptions):
     lexicon: Literal["wonderwords", "embedded"] = "wonderwords"
     haystack: str | None = None
     """File with prose; None for the project's own."""
-    shuffle: ShuffleMode = "per_sample"
+    upstream: str | None = None
+    """Checkout of RULER, whose wording, data and draws samples are to have; None for our own."""
     prompts: str | None = None
     """File with the wording; None for the project's own."""
     squad_file: str | None = None
@@ -54,6 +58,14 @@ class RulerOptions(BenchmarkOptions):
         if self.one_shot is not None:
             return self.one_shot
         return self.lexicon == "wonderwords" and length >= SHORT
+
+    @model_validator(mode="after")
+    def _only_one_wording(self) -> Self:
+        if self.upstream is not None:
+            for name in ("lexicon", "prompts", "one_shot", "source"):
+                if getattr(self, name) != type(self).model_fields[name].default:
+                    raise ValueError(f"with upstream, {name} is what upstream has; leave it out")
+        return self
 
     @property
     def generated(self) -> bool:
@@ -87,6 +99,28 @@ class Sources:
         return load_lexicon(self.options.lexicon)
 
     @cached_property
+    def upstream(self) -> Upstream | None:
+        """What upstream's samples are made from, if they are asked for."""
+        options = self.options
+        if options.upstream is None:
+            return None
+        return Upstream(
+            checkout=open_checkout(options.upstream),
+            length=options.length,
+            samples=options.samples,
+            seed=options.seed,
+            essay=lambda: self.essay[0],
+            questions=self.questions,
+            common_words=lambda: self.lexicon.common_words,
+        )
+
+    @cached_property
+    def essay(self) -> tuple[tuple[str, ...], str]:
+        """The words of upstream's prose, empty ones too, and the hash of its file."""
+        text, sha256 = read_text(self._file(self.options.haystack, "PaulGrahamEssays.json"))
+        return tuple(re.sub(r"\s+", " ", text).split(" ")), sha256
+
+    @cached_property
     def haystack(self) -> Haystack:
         """The prose."""
         if self.options.haystack is not None:
@@ -99,24 +133,41 @@ class Sources:
             files = {"qa_1": self.options.squad_file, "qa_2": self.options.hotpotqa_file}
             if self.options.source == SAMPLES:
                 files = {name: str(_SAMPLE_FOLDER / f"{name}.json") for name in files}
+            elif self.upstream is not None:
+                names = {"qa_1": "squad.json", "qa_2": "hotpotqa.json"}
+                files = {name: str(self._file(files[name], names[name])) for name in files}
             self._questions[task.name] = load_questions(task.name, files[task.name])
         return self._questions[task.name]
 
     def provenance(self, task: Task) -> dict[str, Any]:
         """Return what the samples of ``task`` are made from, as JSON values."""
         record: dict[str, Any] = {
-            "prompts_version": self.prompts.version,
-            "prompts_sha256": self.prompts.sha256,
             "lexicon": self.lexicon.name,
             "lexicon_version": self.lexicon.version,
             "lexicon_sha256": self.lexicon.fingerprint(),
         }
-        if task.needs == "prose":
-            record |= self.haystack.provenance()
+        if self.upstream is not None:
+            record |= self.upstream.checkout.provenance(task.wording)
+            if task.needs == "prose":
+                splitter = split_sentences("")[1]
+                record |= {"haystack_sha256": self.essay[1], "sentence_splitter": splitter}
+        else:
+            record |= {
+                "prompts_version": self.prompts.version,
+                "prompts_sha256": self.prompts.sha256,
+            }
+            if task.needs == "prose":
+                record |= self.haystack.provenance()
         if task.needs == "questions":
             questions = self.questions(task)
             record |= {"questions": questions.source, "questions_sha256": questions.sha256}
         return record
+
+    def _file(self, given: str | None, name: str) -> Path:
+        """A file of the user's, or what the checkout has in its place."""
+        if given is not None or self.upstream is None:
+            return Path(given or name)
+        return self.upstream.checkout.data(name)
 
 
 def task_named(name: str, lexicon: Lexicon | None = None) -> Task:

@@ -29,13 +29,15 @@ _FIELDS: dict[str, tuple[str, str]] = {
     "value_types.numbers.types": ("", ""),
     "value_types.uuids.type": ("", ""),
     "value_types.uuids.types": ("", ""),
-    "niah.context": ("haystack", _NIAH),
     "niah.needle": ("key value", "type types"),
     "niah.line_joiner": ("", ""),
+    "niah.single.context": ("haystack", _NIAH),
     "niah.single.question": _QUESTION,
     "niah.single.answer_prefix": ("", _NIAH),
+    "niah.multivalue.context": ("haystack", _NIAH),
     "niah.multivalue.question": _QUESTION,
     "niah.multivalue.answer_prefix": ("", _NIAH),
+    "niah.multiquery.context": ("haystack", _NIAH),
     "niah.multiquery.question": _QUESTION,
     "niah.multiquery.answer_prefix": ("", _NIAH),
     "vt.context": ("haystack", "value"),
@@ -44,10 +46,16 @@ _FIELDS: dict[str, tuple[str, str]] = {
     "vt.line_joiner": ("", ""),
     "vt.question": ("value", ""),
     "vt.answer_prefix": ("", "value"),
+    "vt.example": ("prompt answers", ""),
+    "vt.example_answer": ("answer", "number"),
+    "vt.example_joiner": ("", ""),
     "cwe.context": ("words", ""),
     "cwe.entry": ("word", "number"),
     "cwe.question": ("", ""),
     "cwe.answer_prefix": ("", ""),
+    "cwe.example": ("prompt answers", ""),
+    "cwe.example_answer": ("answer", "number"),
+    "cwe.example_joiner": ("", ""),
     "fwe.context": ("words", ""),
     "fwe.blank": ("", ""),
     "fwe.question": ("", ""),
@@ -99,7 +107,7 @@ def load_prompts(path: str | Path | None = None) -> Prompts:
     for key, (required, optional) in _FIELDS.items():
         if key not in strings:
             raise UserError(f"the prompt file {file} lacks the string {key!r}.")
-        _check_fields(file, key, strings[key], set(required.split()), set(optional.split()))
+        check_fields(file, key, strings[key], set(required.split()), set(optional.split()))
     return Prompts(strings, hashlib.sha256(content).hexdigest())
 
 
@@ -118,7 +126,8 @@ def _flatten(tree: Any, file: Path, prefix: str = "") -> list[tuple[str, str]]:
     return pairs
 
 
-def _check_fields(file: Path, key: str, text: str, required: set[str], optional: set[str]) -> None:
+def check_fields(file: Path, key: str, text: str, required: set[str], optional: set[str]) -> None:
+    """Raise ``UserError`` for a format string without a field it needs, or with another one."""
     try:
         parts = list(string.Formatter().parse(text))
     except ValueError as error:

@@ -20,8 +20,13 @@ class Question:
     answers: tuple[str, ...]
     needed: tuple[int, ...]
     """Documents that the answer needs."""
-    related: tuple[int, ...]
-    """Further documents of the same article or question."""
+    article: tuple[int, ...]
+    """All documents of the same article or question, in the order of the file."""
+
+    @property
+    def related(self) -> tuple[int, ...]:
+        """Further documents of the same article or question."""
+        return tuple(place for place in self.article if place not in self.needed)
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ class _Raw:
     text: str
     answers: tuple[str, ...]
     needed: tuple[str, ...]
-    related: tuple[str, ...]
+    article: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -163,13 +168,12 @@ def _hotpot_question(text: str, answer: str, context: Iterable[Any], titles: set
 
 
 def _question_set(raw: list[_Raw], source: str) -> QuestionSet:
-    documents = sorted({text for question in raw for text in (*question.needed, *question.related)})
+    documents = sorted({text for question in raw for text in (*question.needed, *question.article)})
     place = {text: index for index, text in enumerate(documents)}
     questions = []
     for question in raw:
         needed = tuple(dict.fromkeys(place[text] for text in question.needed))
-        related = dict.fromkeys(place[text] for text in question.related)
-        rest = tuple(index for index in related if index not in needed)
-        questions.append(Question(question.text, question.answers, needed, rest))
+        article = tuple(dict.fromkeys(place[text] for text in question.article))
+        questions.append(Question(question.text, question.answers, needed, article))
     digest = hashlib.sha256(json.dumps([documents, [vars(q) for q in questions]]).encode())
     return QuestionSet(tuple(documents), tuple(questions), source, digest.hexdigest())

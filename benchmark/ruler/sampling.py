@@ -4,26 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from random import Random
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 Item = TypeVar("Item")
-ShuffleMode = Literal["per_sample", "upstream"]
 
 
 @dataclass(frozen=True)
 class SampleRandom:
-    """Named streams of random numbers that depend on nothing but the fields here.
-
-    In the mode ``upstream`` a shuffle uses a fresh ``Random(seed)``, so that lists of equal
-    length are permuted in the same way in every sample, as RULER does; in the mode
-    ``per_sample`` it has a stream of the sample.
-    """
+    """Named streams of random numbers that depend on nothing but the fields here."""
 
     seed: int
     task: str
     length: int
     index: int
-    mode: ShuffleMode
 
     def stream(self, name: str) -> Random:
         """Return the stream ``name``, from its start at each call."""
@@ -32,7 +25,6 @@ class SampleRandom:
 
     def shuffled(self, items: list[Item]) -> list[Item]:
         """Return a permuted copy of ``items``."""
-        rng = Random(self.seed) if self.mode == "upstream" else self.stream("shuffle")
         copy = list(items)
-        rng.shuffle(copy)
+        self.stream("shuffle").shuffle(copy)
         return copy

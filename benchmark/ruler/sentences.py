@@ -51,4 +51,4 @@ def split_sentences(text: str) -> tuple[list[str], str]:
         nltk.data.find("tokenizers/punkt_tab/english")
     except (ImportError, LookupError):
         return split_by_rules(text), RULES
-    return sent_tokenize(" ".join(text.split())), f"nltk-punkt {nltk.__version__}"
+    return sent_tokenize(text), f"nltk-punkt {nltk.__version__}"

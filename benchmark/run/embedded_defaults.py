@@ -28,13 +28,11 @@ def embedded_defaults(config: BenchmarkConfig) -> BenchmarkConfig:
     if config.benchmark_name == "ruler":
         # The sample data is for trying every task, also those that the model cannot do.
         everything = options.get("source") == SAMPLES
-        lexicon = "wonderwords" if everything else "embedded"
+        lexicon = "wonderwords" if everything or "upstream" in options else "embedded"
         options = {"lexicon": lexicon, "length": LENGTH, **options}
         if subsets is None and options["lexicon"] == "embedded":
             subsets = SUPPORTED_TASKS
-    elif "source" not in options and issubclass(
-        benchmark_class(config.benchmark_name), DatasetBenchmark
-    ):
+    elif "source" not in options and _is_from_hub(config.benchmark_name):
         logger.info(
             "%s: the embedded model gets the sample data of the project; "
             "--option %s.source=hub is the real data",
@@ -42,3 +40,8 @@ def embedded_defaults(config: BenchmarkConfig) -> BenchmarkConfig:
         )
         options["source"] = SAMPLES
     return BenchmarkConfig(config.benchmark_name, subsets, options)
+
+
+def _is_from_hub(name: str) -> bool:
+    benchmark = benchmark_class(name)
+    return issubclass(benchmark, DatasetBenchmark) and bool(benchmark.hub_dataset)

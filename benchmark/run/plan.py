@@ -16,7 +16,7 @@ from benchmark.results.key import (
     method_sources_fingerprint,
 )
 from benchmark.run.embedded_defaults import embedded_defaults
-from benchmark.run.jobs import DENSE, Cell, Choice, Job
+from benchmark.run.jobs import Cell, Choice, Job
 from benchmark.run.models import ModelSource
 from benchmark.run.task import Task
 from benchmark.suite.base import Benchmark, Sample, by_context
@@ -39,20 +39,6 @@ def select_samples(samples: Sequence[Sample], limit: int | None, subset: str) ->
     random.Random(f"selection of {subset}").shuffle(contexts)
     chosen = {sample.id for sample in [s for group in contexts for s in group][:limit]}
     return [sample for sample in samples if sample.id in chosen]
-
-
-def named_configs(
-    configs: Sequence[tuple[str, AttentionConfig | None]],
-) -> dict[str, AttentionConfig]:
-    """Configurations by label; None stands for dense attention.  ``UserError`` for a repetition."""
-    named: dict[str, AttentionConfig] = {}
-    for label, config in configs:
-        if label in named:
-            raise UserError(f"configuration {label!r} is given twice; labels must differ.")
-        named[label] = config or DENSE
-    if not named:
-        raise UserError("no configuration is given; name at least one, such as dense.")
-    return named
 
 
 def plan_tasks(

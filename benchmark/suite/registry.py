@@ -35,6 +35,7 @@ BENCHMARKS: Catalogue[type[Benchmark]] = Catalogue(
     "benchmark",
     "sparse_bench.benchmarks",
     {
+        "custom": "benchmark.custom.benchmark:Custom",
         "infinite_bench": "benchmark.infinite_bench.benchmark:InfiniteBench",
         "longbench": "benchmark.longbench.benchmark:LongBench",
         "longbenchv2": "benchmark.longbenchv2.benchmark:LongBenchV2",

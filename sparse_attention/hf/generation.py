@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from transformers import PreTrainedModel
 
-from sparse_attention.config import AttentionConfig, load_config
+from sparse_attention.config import AttentionConfig
+from sparse_attention.config_types import ConfigLike, as_config
 from sparse_attention.decode.batch import BatchDecoder, PromptRows
 from sparse_attention.decode.decoder import Decoder
 from sparse_attention.decode.probes import Probe
@@ -51,7 +51,7 @@ class SparseGeneration:
 @contextlib.contextmanager
 def sparse_generation(
     model: PreTrainedModel,
-    config: AttentionConfig | str | Path,
+    config: ConfigLike,
     *,
     protocol: Protocol = Protocol(sparse_from="generation"),
     question_tokens: int = 1,
@@ -75,7 +75,7 @@ def sparse_generation(
 
     Args:
         model: any causal language model that ``HuggingFaceAdapter`` can use, in evaluation mode.
-        config: a configuration, or a JSON file with one (see ``load_config``).
+        config: a configuration, in any form that ``as_config`` takes, such as ``"snapkv"``.
         protocol: where attention is sparse.
         question_tokens: length of the question, at least 1; contexts of at least 1 token remain.
         sample_key: names the sample, as in ``HuggingFaceAdapter.answer``.
@@ -99,14 +99,11 @@ def sparse_generation(
         raise UserError("the model is in training mode; call model.eval() first")
     if type(question_tokens) is not int or question_tokens < 1:
         raise UserError(f"question_tokens must be an integer above 0, got {question_tokens!r}")
-    if isinstance(config, str | Path):
-        config = load_config(config)
-    if not isinstance(config, AttentionConfig):
-        raise UserError(f"config must be an AttentionConfig or the path of a file, got {config!r}")
+    methods = as_config(config)
     check_architecture(model)
     protocol.check_layers(layer_count(model))
-    config = config.for_model(model_profile(model.name_or_path or "", model.config, model))
-    run = _Run(model, config, protocol, question_tokens, sample_key, measure_error)
+    methods = methods.for_model(model_profile(model.name_or_path or "", model.config, model))
+    run = _Run(model, methods, protocol, question_tokens, sample_key, measure_error)
     with replaced_generate(model, run.begin, run.end, question_tokens=question_tokens):
         yield run.generation
 

@@ -2,7 +2,7 @@
 
 from sparse_attention.prompt.encode import EncodedPrompt, encode_prompt
 from sparse_attention.prompt.settings import PromptSettings, PromptSkipped, PromptTooLong
-from sparse_attention.prompt.template import end_of_turn, has_template
+from sparse_attention.prompt.template import end_of_turn, has_template, seam
 
 __all__ = [
     "EncodedPrompt",
@@ -12,4 +12,5 @@ __all__ = [
     "encode_prompt",
     "end_of_turn",
     "has_template",
+    "seam",
 ]

@@ -13,6 +13,7 @@ from sparse_attention.prompt.template import (
     RenderedPrompt,
     is_mistral_common,
     render,
+    seam,
     uses_template,
 )
 from sparse_attention.prompt.tokens import PromptTokens, encode_mistral_chat, encode_rendered
@@ -107,7 +108,8 @@ def _encode(
 ) -> PromptTokens:
     """Tokens of the whole prompt, with at least one before the border and one behind it."""
     if not uses_template(tokenizer, settings):
-        rendered = RenderedPrompt("", context, question, settings.separator, answer_prefix)
+        between = seam(question, answer_prefix, settings.separator)
+        rendered = RenderedPrompt("", context, question, between, answer_prefix)
         tokens = encode_rendered(tokenizer, rendered)
     else:
         if settings.answer_prefix_turn == "user":

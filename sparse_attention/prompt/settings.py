@@ -29,7 +29,8 @@ class PromptSettings(BaseModel):
     answer_prefix_turn: Literal["assistant", "user"] = "assistant"
     """With a chat template, whether the answer prefix begins the answer or ends the question."""
     separator: str = "\n"
-    """Stands between question and answer prefix where there is no chat template."""
+    """Stands between question and answer prefix where there is no chat template, and no white space
+    at the end of the question or the start of the prefix."""
     max_prompt_tokens: int | None = Field(default=None, ge=1)
     """Limit for context and question, in addition to the model's positions."""
 

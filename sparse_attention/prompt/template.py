@@ -36,6 +36,12 @@ class RenderedPrompt:
         return self.head + self.context + self.question + self.tail + self.answer_prefix
 
 
+def seam(question: str, answer_prefix: str, separator: str) -> str:
+    """What stands between the two without a chat template: nothing, where they bring it."""
+    spaced = question[-1:].isspace() or answer_prefix[:1].isspace() or not answer_prefix
+    return "" if spaced else separator
+
+
 def is_mistral_common(tokenizer: PreTrainedTokenizerBase) -> bool:
     """Whether a tokenizer is one of the package mistral-common.
 

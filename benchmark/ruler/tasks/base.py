@@ -12,6 +12,7 @@ from benchmark.ruler.lexicon import Lexicon
 from benchmark.ruler.prompts import Prompts
 from benchmark.ruler.qa_data import QuestionSet
 from benchmark.ruler.sampling import SampleRandom
+from sparse_attention.prompt import seam
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Prompt:
     @property
     def tail(self) -> str:
         """What the model reads after the context."""
-        return f"{self.question}\n{self.answer_prefix}"
+        return self.question + seam(self.question, self.answer_prefix, "\n") + self.answer_prefix
 
 
 @dataclass(frozen=True)
@@ -75,10 +76,17 @@ class Task:
     generator: Generator
     max_new_tokens: int
     metric: Literal["all", "part"]
+    wording: str
+    """Upstream's name of what its tasks of one wording share."""
     needs: Literal["prose", "questions"] | None = None
     """What the task takes from outside the lexicon."""
 
 
-def solved(prompt: Prompt) -> str:
+def solved(prompt: Prompt, task: str, prompts: Prompts) -> str:
     """Return a prompt with its answers as text, to stand as an example before another one."""
-    return f"{prompt.context}{prompt.tail} {', '.join(prompt.answers)}\n\n"
+    answers = prompts.text(f"{task}.example_joiner").join(
+        prompts.text(f"{task}.example_answer", answer=answer, number=number)
+        for number, answer in enumerate(prompt.answers, start=1)
+    )
+    text = prompt.context + prompt.tail
+    return prompts.text(f"{task}.example", prompt=text, answers=answers)

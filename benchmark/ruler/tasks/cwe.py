@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from random import Random
 
 from benchmark.ruler.sampling import SampleRandom
 from benchmark.ruler.tasks.base import Material, Plan, Prompt, solved
@@ -15,7 +14,7 @@ def common_words_extraction(material: Material, random: SampleRandom) -> Plan:
     """Plan of one sample; its size is the number of distinct words.
 
     Beyond the vocabulary, fewer words that are repeated more often take the place of more words.
-    With ``one_shot`` a solved example, the same in all samples, comes first.
+    With ``one_shot`` a solved example comes first.
     """
     example = _example(material, random) if material.one_shot else ""
     vocabulary = material.lexicon.common_words
@@ -70,9 +69,9 @@ def _numbered(material: Material, words: list[str]) -> str:
 def _example(material: Material, random: SampleRandom) -> str:
     """RULER's example: 40 words, 10 and 3 times; below 4096 tokens 20 words, 3 times and once."""
     size, often, seldom = (40, 10, 3) if material.length >= 4096 else (20, 3, 1)
-    rng = Random(f"{random.seed}/{random.task}/example")
+    rng = random.stream("example")
     vocabulary = material.lexicon.common_words
     words = rng.sample(vocabulary, min(size, len(vocabulary)))
     entries = _repeat(words, often, seldom)
     rng.shuffle(entries)
-    return solved(_prompt(material, entries, words))
+    return solved(_prompt(material, entries, words), "cwe", material.prompts)

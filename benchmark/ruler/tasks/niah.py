@@ -54,7 +54,7 @@ class Niah:
         def build(size: int) -> Prompt:
             haystack, depths = surround(size, needles)
             return Prompt(
-                context=prompts.text("niah.context", haystack=haystack, **fields),
+                context=prompts.text(f"{wording}.context", haystack=haystack, **fields),
                 question=prompts.text(f"{wording}.question", **fields),
                 answer_prefix=prompts.text(f"{wording}.answer_prefix", **fields),
                 answers=answers,
@@ -100,9 +100,7 @@ class Niah:
         if self.haystack == "essay":
             if material.haystack is None:
                 raise ValueError(f"{random.task} needs a haystack")
-            read = material.haystack.reader(
-                random.stream("haystack"), from_start=random.mode == "upstream"
-            )
+            read = material.haystack.reader(random.stream("haystack"))
             return lambda size, needles: _insert_in_prose(
                 read(size), needles, random.stream("depths")
             )

@@ -18,7 +18,7 @@ EXAMPLE_TOKENS = 500
 def variable_tracking(material: Material, random: SampleRandom) -> Plan:
     """Plan of one sample: one chain of ``HOPS`` copies; its size is in sentences of noise.
 
-    With ``one_shot`` a solved example of at most 500 tokens, the same in all samples, comes first.
+    With ``one_shot`` a solved example of at most 500 tokens comes first.
     """
     example, taken = _example(material, random) if material.one_shot else ("", set())
     rng = random.stream("facts")
@@ -53,12 +53,13 @@ def _prompt(material: Material, variables: list[str], value: str, size: int, rng
 
 def _example(material: Material, random: SampleRandom) -> tuple[str, set[str]]:
     """Return the example's text and its variables."""
-    rng = Random(f"{random.seed}/{random.task}/example")
+    rng = random.stream("example")
     variables = list(islice(material.lexicon.variables(rng, set()), HOPS + 1))
     value = material.lexicon.variable_value(rng)
 
     def text(size: int) -> str:
-        return solved(_prompt(material, variables, value, size, Random(f"{random.seed}/example")))
+        example = _prompt(material, variables, value, size, random.stream("example depths"))
+        return solved(example, "vt", material.prompts)
 
     budget = min(EXAMPLE_TOKENS, material.length // 4)
     try:

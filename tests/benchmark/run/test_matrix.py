@@ -13,7 +13,7 @@ from benchmark.run import devices
 from benchmark.run.devices import choose_devices
 from benchmark.run.jobs import Chosen, Job
 from benchmark.run.models import find_model
-from benchmark.run.plan import named_configs, plan_jobs, plan_tasks, select_samples
+from benchmark.run.plan import plan_jobs, plan_tasks, select_samples
 from benchmark.run.task import Task
 from benchmark.suite import registry
 from benchmark.suite.base import Sample, by_context
@@ -143,14 +143,6 @@ def test_models_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(UserError, match="cannot be read"):
         find_model(str(tmp_path))
-
-
-def test_configurations_need_different_labels() -> None:
-    assert named_configs([("a", None), ("b", None)])["a"] == AttentionConfig()
-    with pytest.raises(UserError, match="twice"):
-        named_configs([("a", None), ("a", None)])
-    with pytest.raises(UserError, match="at least one"):
-        named_configs([])
 
 
 @pytest.fixture

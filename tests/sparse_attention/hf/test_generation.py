@@ -499,6 +499,15 @@ def test_padding_that_cannot_work_is_one_clear_error(model, mask, message):
         model.generate(**inputs, **GREEDY)
 
 
+def test_a_name_or_a_document_is_a_configuration(model):
+    for name in ("snapkv", "sink_local"):
+        answers = []
+        for config in (make_config(name), name, make_config(name).to_json()):
+            with sparse_generation(model, config, question_tokens=2) as sparse:
+                answers.append((generated(model, tokens(60, 1)), sparse.reports))
+        assert answers[0] == answers[1] == answers[2]
+
+
 def test_what_is_not_a_usable_model_or_setting_is_one_clear_error(model):
     jamba = JambaForCausalLM(
         JambaConfig(
@@ -524,7 +533,9 @@ def test_what_is_not_a_usable_model_or_setting_is_one_clear_error(model):
         ((model, DENSE), {"question_tokens": 0}, "question_tokens"),
         ((model, DENSE), {"question_tokens": True}, "question_tokens"),
         ((model, DENSE), {"question_tokens": "5"}, "question_tokens"),
-        ((model, {"methods": []}), {}, "AttentionConfig"),
+        ((model, {"method": []}), {}, "a configuration is"),
+        ((model, "snapvk"), {}, "snapkv"),
+        ((model, 3), {}, "AttentionConfig"),
         ((model, DENSE), {"protocol": Protocol(dense_layers=(4,))}, "layers 0 to 3"),
         ((model, "no/such/file.json"), {}, "no/such/file"),
     ):
