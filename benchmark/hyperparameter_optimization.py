@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from benchmark.executor_config import AdapterConfig, RequestConfig
-from benchmark.generic_config_optimizer import GenericConfigOptimizer
+from benchmark.generic_config_optimizer import GenericConfigOptimizer, check_overrides
 from benchmark.run.devices import choose_devices
 from benchmark.run.given import BenchmarkLike, benchmark_configs
 from benchmark.run.models import find_model
@@ -127,6 +127,7 @@ def optimize(
         name: GenericConfigOptimizer(name, optimization_config.search_space, profile)
         for name in dict.fromkeys(types)
     }
+    check_overrides(optimization_config.search_space, list(spaces))
     for name, space in spaces.items():
         if not space.search_space:
             raise UserError(f"config type {name!r} has nothing to search; run it as it is.")

@@ -77,6 +77,24 @@ class Parser(argparse.ArgumentParser):
         return list(self._option_string_actions)
 
 
+def number_between(low: Any, high: Any) -> Callable[[str], Any]:
+    """A type of argument: numbers of the type of the bounds, both of them included."""
+
+    def read(text: str) -> Any:
+        try:
+            value = type(low)(text)
+        except ValueError:
+            value = None
+        if value is None or not low <= value <= high:
+            kind = "a whole number" if isinstance(low, int) else "a number"
+            raise argparse.ArgumentTypeError(
+                f"must be {kind} from {low} to {high}, got {text!r:.40}"
+            )
+        return value
+
+    return read
+
+
 def run_program(program: str, work: Callable[[], int]) -> int:
     """Do what a program does; the exit code.
 

@@ -190,7 +190,7 @@ def shown(value: object) -> str:
 
 
 def _too_deep() -> str:
-    return f"it is nested too deeply: {MAX_DEPTH} levels are read."
+    return f"not JSON that can be read: it is nested too deeply, over {MAX_DEPTH} levels."
 
 
 def _without_repetition(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
@@ -207,7 +207,7 @@ def _values(root: Any, where: str) -> Iterator[tuple[Any, str]]:
     stack: list[tuple[Any, str, int]] = [(root, "", 0)]
     while stack:
         value, place, depth = stack.pop()
-        if depth > MAX_DEPTH:
+        if depth == MAX_DEPTH and isinstance(value, dict | list):
             raise UserError(f"{where}: {_too_deep()}")
         if isinstance(value, dict):
             yield from ((key, f"the key {shown(key)}") for key in value)

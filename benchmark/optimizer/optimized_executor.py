@@ -11,7 +11,7 @@ from typing import Any
 from benchmark.executor import BenchmarkExecutor
 from benchmark.executor_config import AdapterConfig, BenchmarkConfig
 from benchmark.files import fingerprint
-from benchmark.generic_config_optimizer import is_tunable
+from benchmark.generic_config_optimizer import check_overrides, is_tunable
 from benchmark.hyperparameter_optimization import (
     OptimizationConfig,
     OptimizedSparseConfig,
@@ -76,6 +76,7 @@ class OptimizedBenchmarkExecutor:
             UserError: for bad input, before anything is computed.
         """
         fixed, searched = self._sort(sparse_attention_configs)
+        check_overrides(self._settings.search_space, searched)
         tuned: dict[str, dict[str, OptimizedSparseConfig]] = {}
         if searched:
             # Before the search, because its cache may lie inside and the folder may not be ours.

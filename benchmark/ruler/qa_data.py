@@ -189,7 +189,7 @@ def _squad_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[_Raw]:
             )
 
 
-def _hotpotqa(data: Iterable[_HotpotEntry]) -> Iterator[_Raw]:
+def _hotpotqa(data: Sequence[_HotpotEntry]) -> Iterator[_Raw]:
     for entry in data:
         titles = {title for title, _ in entry.supporting_facts}
         yield _hotpot_question(entry.question, entry.answer, entry.context, titles)

@@ -26,7 +26,6 @@ from torch import Tensor
 from sparse_attention.calibration.recording import (
     add_number,
     load,
-    number_between,
     parser,
     record,
 )
@@ -43,7 +42,7 @@ from sparse_attention.learned.hash_networks import (
 )
 from sparse_attention.model_facts import ModelProfile
 from sparse_attention.numerics.tensors import keyed_generator, largest
-from sparse_attention.program import run_program
+from sparse_attention.program import number_between, run_program
 
 _WARM_UP = 16
 """First queries of a block, which have too few keys to choose from."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from transformers import PreTrainedTokenizerBase
@@ -17,7 +16,7 @@ from sparse_attention.hf.adapter import HuggingFaceAdapter
 from sparse_attention.hf.attention import forward, our_attention
 from sparse_attention.hf.cache import DecoderCache
 from sparse_attention.learned.files import output_file
-from sparse_attention.program import Parser
+from sparse_attention.program import Parser, number_between
 from sparse_attention.protocol import Protocol
 from sparse_attention.reading import read_text
 
@@ -71,24 +70,6 @@ def add_number(options: Parser, name: str, default: int, words: str, low: int, h
     help_text = f"{words}, {low} to {high} (default: {default})"
     kind = number_between(low, high)
     options.add_argument(name, type=kind, default=default, metavar="N", help=help_text)
-
-
-def number_between(low: Any, high: Any) -> Callable[[str], Any]:
-    """A type of argument: numbers of the type of the bounds, both of them included."""
-
-    def read(text: str) -> Any:
-        try:
-            value = type(low)(text)
-        except ValueError:
-            value = None
-        if value is None or not low <= value <= high:
-            kind = "a whole number" if isinstance(low, int) else "a number"
-            raise argparse.ArgumentTypeError(
-                f"must be {kind} from {low} to {high}, got {text!r:.40}"
-            )
-        return value
-
-    return read
 
 
 def load(options: argparse.Namespace) -> tuple[HuggingFaceAdapter, list[list[int]]]:
