@@ -108,10 +108,12 @@ def read_bytes(value: str | Path, what: str, largest: int = SMALL_FILE) -> bytes
     path = user_file(value, what)
     try:
         with path.open("rb") as file:
-            content = file.read(largest + 1)
+            # Not "at most so much", for which room would be made whatever the file has.
+            size = os.fstat(file.fileno()).st_size
+            content = file.read(size) if size <= largest else b""
     except OSError as error:
         raise UserError(f"{what}: cannot read {path}: {error.strerror}.") from error
-    if len(content) > largest:
+    if size > largest:
         raise UserError(f"{what}: {path} is larger than the {largest // MIB} MiB that are read.")
     return content
 

@@ -108,7 +108,7 @@ def parquet_rows(
                 if task is not None:
                     tasks = data.read(columns=["task"])["task"].to_pylist()
                     for number, name in enumerate(tasks, start=1):
-                        if name not in known:
+                        if not isinstance(name, str) or name not in known:
                             raise Row({}, str(file), number).error("task", f"is {name!r}: unknown")
                     places = [place for place in places if tasks[place] == task]
                 rows = data.read().take(places).to_pylist() if places else []
