@@ -110,7 +110,7 @@ def changed(draw: st.DrawFn, document: Any) -> Any:
             case "twice" if isinstance(parent[last], list):
                 parent[last] = [*parent[last], *copy.deepcopy(parent[last])]
             case _:
-                parent[last] = draw(st.sampled_from(VALUES))
+                parent[last] = copy.deepcopy(draw(st.sampled_from(VALUES)))
         document = document["top"]
     return document
 
