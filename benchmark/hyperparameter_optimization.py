@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from benchmark.executor_config import AdapterConfig, RequestConfig
-from benchmark.generic_config_optimizer import GenericConfigOptimizer, check_overrides
+from benchmark.generic_config_optimizer import GenericConfigOptimizer
 from benchmark.run.devices import choose_devices
 from benchmark.run.given import BenchmarkLike, benchmark_configs
 from benchmark.run.models import find_model
@@ -24,6 +24,7 @@ from benchmark.run.workers import WorkerPool
 from benchmark.tuning.cache import GLOBAL, BestConfigCache, CachedResult, Names
 from benchmark.tuning.evaluations import TuningTask
 from benchmark.tuning.outcome import held_out_wants
+from benchmark.tuning.overrides import check_overrides
 from benchmark.tuning.plan import SearchPlan
 from benchmark.tuning.progress import TuningProgress
 from benchmark.tuning.settings import DEFAULT_CACHE, OptimizationConfig

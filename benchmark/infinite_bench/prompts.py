@@ -12,7 +12,7 @@ from benchmark.suite.prompt_templates import PromptTemplate, split_template
 from benchmark.suite.rows import Row
 from benchmark.suite.sources import json_file
 from sparse_attention.errors import UserError, unknown_name
-from sparse_attention.reading import read_text
+from sparse_attention.reading import check_json, read_text
 
 OWN_WORDING = Path(__file__).parent / "prompts.json"
 
@@ -32,6 +32,7 @@ def load_template(file: Path, prompt_set: str, task: str) -> PromptTemplate:
     template = templates.get(task) if isinstance(templates, dict) else None
     if not isinstance(template, str):
         raise UserError(f"{file} has no template (a text) named {task!r}.")
+    check_json(template, f"{file}, template {task!r}")
     try:
         return split_template(template, "context")
     except ValueError as error:

@@ -11,7 +11,7 @@ from typing import Any
 from benchmark.executor import BenchmarkExecutor
 from benchmark.executor_config import AdapterConfig, BenchmarkConfig
 from benchmark.files import fingerprint
-from benchmark.generic_config_optimizer import check_overrides, is_tunable
+from benchmark.generic_config_optimizer import is_tunable
 from benchmark.hyperparameter_optimization import (
     OptimizationConfig,
     OptimizedSparseConfig,
@@ -24,6 +24,7 @@ from benchmark.run.matrix import MatrixResult
 from benchmark.run.ray_session import hold_ray
 from benchmark.run.requests import PoolFactory
 from benchmark.tuning.cache import CachedResult
+from benchmark.tuning.overrides import check_overrides
 from sparse_attention.config import AttentionConfig
 from sparse_attention.config_types import make_config
 from sparse_attention.errors import UserError
