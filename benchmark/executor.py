@@ -20,6 +20,7 @@ from benchmark.run.plan import plan_jobs, plan_tasks
 from benchmark.run.requests import PoolFactory
 from benchmark.run.workers import WorkerPool
 from sparse_attention.errors import UserError, explain
+from sparse_attention.reading import user_folder
 
 
 class BenchmarkExecutor:
@@ -92,7 +93,7 @@ class BenchmarkExecutor:
         )
         if not models or not benchmarks:
             raise UserError("name at least one model and one benchmark.")
-        folder = Path(self._results_dir).expanduser().resolve()
+        folder = user_folder(self._results_dir, "results folder").resolve()
         tasks = plan_tasks(models, benchmarks, settings, requests, devices.kind)
         jobs = plan_jobs(tasks, choose, folder)
         return MatrixRun(

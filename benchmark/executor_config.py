@@ -10,6 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from sparse_attention.prompt import PromptSettings
 from sparse_attention.protocol import Protocol
 
+MANY = 10**6
+"""Bound of counts that have no other: samples, trials, rungs.  No benchmark has so many."""
+
 
 class BenchmarkConfig(BaseModel):
     """A benchmark, which of its subsets to run (None: all), and its options.
@@ -58,10 +61,10 @@ class AdapterConfig(BaseModel):
     protocol: Protocol = Protocol()
     measure_error: bool = True
     """Compare each sparse attention output with the dense one; costs a dense pass."""
-    max_rows: int = Field(default=32, ge=1)
+    max_rows: int = Field(default=32, ge=1, le=4096)
     """Configurations that are decoded together; halved when memory runs out.  Results do not
     depend on it."""
-    prefill_store_bytes: int = Field(default=4 << 30, ge=0)
+    prefill_store_bytes: int = Field(default=4 << 30, ge=0, lt=2**63)
     """Bound of the prefills that each worker keeps."""
 
     def prompt_for(self, own: PromptSettings) -> PromptSettings:
@@ -75,6 +78,6 @@ class RequestConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    max_requests: int | None = Field(default=None, ge=1)
+    max_requests: int | None = Field(default=None, ge=1, le=MANY)
     """Samples of each subset: whole contexts in a fixed random order, the last one cut; None for
     all.  A smaller number gives a part of what a larger one gives."""

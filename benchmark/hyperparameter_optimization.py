@@ -24,6 +24,7 @@ from benchmark.run.workers import WorkerPool
 from benchmark.tuning.cache import GLOBAL, BestConfigCache, CachedResult, Names
 from benchmark.tuning.evaluations import TuningTask
 from benchmark.tuning.outcome import held_out_wants
+from benchmark.tuning.overrides import check_overrides
 from benchmark.tuning.plan import SearchPlan
 from benchmark.tuning.progress import TuningProgress
 from benchmark.tuning.settings import DEFAULT_CACHE, OptimizationConfig
@@ -127,6 +128,7 @@ def optimize(
         name: GenericConfigOptimizer(name, optimization_config.search_space, profile)
         for name in dict.fromkeys(types)
     }
+    check_overrides(optimization_config.search_space, list(spaces))
     for name, space in spaces.items():
         if not space.search_space:
             raise UserError(f"config type {name!r} has nothing to search; run it as it is.")

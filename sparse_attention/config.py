@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +17,7 @@ from sparse_attention.method import Method
 from sparse_attention.model_facts import ModelProfile
 from sparse_attention.presses import Press
 from sparse_attention.presses.order import check_order
+from sparse_attention.reading import read_json, shown
 from sparse_attention.registry import METHODS
 
 MethodType = TypeVar("MethodType", bound=Method)
@@ -106,9 +106,9 @@ class AttentionConfig:
             UserError: naming the field, its value and what is valid.
         """
         if not isinstance(document, Mapping) or set(document) != {"methods"}:
-            raise UserError(f'a configuration is {{"methods": [...]}}, got {document!r:.200}')
+            raise UserError(f'a configuration is {{"methods": [...]}}, got {shown(document)}')
         if not isinstance(document["methods"], list | tuple):
-            raise UserError(f'"methods" must be a list, got {document["methods"]!r:.200}')
+            raise UserError(f'"methods" must be a list, got {shown(document["methods"])}')
         return cls(tuple(_method_from_json(item) for item in document["methods"]))
 
     def describe(self) -> str:
@@ -123,7 +123,7 @@ def joint_needs(configs: Iterable[AttentionConfig]) -> StatisticsRequest:
 
 def _method_from_json(document: Any) -> Method:
     if not isinstance(document, Mapping) or not isinstance(document.get("name"), str):
-        raise UserError(f'a method is {{"name": ..., field: value}}, got {document!r:.200}')
+        raise UserError(f'a method is {{"name": ..., field: value}}, got {shown(document)}')
     fields = dict(document)
     name = fields.pop("name")
     if name not in METHODS:
@@ -184,49 +184,25 @@ def load_configs(path: str | Path) -> dict[str, AttentionConfig]:
         UserError: naming the file, what is wrong with it and what is valid.
     """
     try:
-        # What can be parsed may still be nested too deeply for everything that looks at it.
-        return _configs(_read(Path(path)), Path(path).stem)
-    except RecursionError:
-        raise UserError(f"{str(path)!r} is not JSON: it is nested too deeply. {_FORMS}.") from None
+        document = read_json(path, "configuration file")
+    except UserError as error:
+        raise UserError(f"{error} {_FORMS}.") from None
+    try:
+        return _configs(document, Path(path).stem)
     except UserError as error:
         raise UserError(f"{str(path)!r} {error}") from None
 
 
-def _read(path: Path) -> Any:
-    try:
-        content = path.read_bytes()
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise UserError(f"cannot be read: {reason}. Give a JSON file. {_FORMS}.") from error
-    try:
-        return json.loads(content.decode("utf-8"), object_pairs_hook=_without_repetition)
-    except UserError:
-        raise
-    except UnicodeDecodeError as error:
-        raise UserError(f"is not JSON: it is not UTF-8 ({error.reason}). {_FORMS}.") from error
-    except ValueError as error:
-        raise UserError(f"is not JSON: {error}. {_FORMS}.") from error
-
-
-def _without_repetition(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = sorted({key for key in keys if keys.count(key) > 1})
-        raise UserError(f"has keys twice in one object: {twice}. Every key may be there once.")
-    return found
-
-
 def _configs(document: Any, stem: str) -> dict[str, AttentionConfig]:
     if not isinstance(document, dict) or not document:
-        raise UserError(f"holds no configuration but {document!r:.200}. {_FORMS}.")
+        raise UserError(f"holds no configuration but {shown(document)}. {_FORMS}.")
     single = _single(document)
     configs = {}
     for label, value in (document if single is None else {stem: single}).items():
         if not label.strip() or not label.isprintable():
             raise UserError(f"has the label {label!r}; a label is printable text, not empty.")
         if not isinstance(value, dict) or "methods" not in value:
-            raise UserError(f"has under {label!r} no configuration but {value!r:.200}. {_FORMS}.")
+            raise UserError(f"has under {label!r} no configuration but {shown(value)}. {_FORMS}.")
         try:
             configs[label] = AttentionConfig.from_json(value)
         except UserError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 from pydantic import ValidationError
@@ -35,6 +36,9 @@ def explain(error: ValidationError) -> str:
     for problem in error.errors():
         field = ".".join(str(part) for part in problem["loc"]) or "settings"
         message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "literal_error":
+            valid = re.findall(r"'([^']*)'", problem["ctx"]["expected"])
+            message += f".{nearest(problem['input'], valid)}".rstrip(".")
         problems.append(f"{field} = {problem['input']!r:.80}: {message}")
     return "; ".join(problems)
 

@@ -18,11 +18,15 @@ from typing import (
 )
 
 import torch
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, field_validator
 from torch import Tensor
 
 if TYPE_CHECKING:
     from sparse_attention.model_facts import ModelProfile
+
+
+MOST_KEYS = 2**31 - 1
+"""Bound of whatever counts keys, and of all other whole numbers that have none of their own."""
 
 
 def _check_size(value: Any) -> int | float:
@@ -30,6 +34,8 @@ def _check_size(value: Any) -> int | float:
         raise ValueError("must be an int (a count of keys) or a float (a share of the keys)")
     if isinstance(value, int) and value < 1:
         raise ValueError("a count must be at least 1")
+    if isinstance(value, int) and value > MOST_KEYS:
+        raise ValueError(f"a count must be at most {MOST_KEYS}; no context has more keys")
     if isinstance(value, float) and not 0 < value <= 1:
         raise ValueError("a share must be above 0 and at most 1")
     return value
@@ -103,6 +109,13 @@ class Method(BaseModel):
             return "a list with a number for each layer"
         words = kind.get(info.annotation, "the name of a file, or none")  # type: ignore[arg-type]
         return f"{words} {' and '.join(limits)}".strip()
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_held_by_tensors(cls, value: Any) -> Any:
+        if isinstance(value, int) and abs(value) > MOST_KEYS:
+            raise ValueError(f"a whole number may have a size of at most {MOST_KEYS}")
+        return value
 
     @cached_property
     def _signature(self) -> tuple[object, ...]:

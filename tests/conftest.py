@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # Before torch is imported, here and in processes that tests start.  The models are too small to
 # gain by a second thread, and where tests run at once, two threads spin while they wait for each
@@ -16,6 +16,23 @@ os.environ["OMP_NUM_THREADS"] = "1"
 # How long an example takes depends on what else the machine does.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fuzz-examples", type=int, help="examples of each test in tests/fuzz")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    long = config.getoption("--fuzz-examples")
+    settings.register_profile(
+        "fuzz",
+        max_examples=long or 8,
+        derandomize=not long,
+        database=None,
+        deadline=None,
+        # A file is written and read for each example, which is the point.
+        suppress_health_check=list(HealthCheck),
+    )
 
 
 @pytest.fixture

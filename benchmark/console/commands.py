@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -26,6 +25,7 @@ from sparse_attention.config_types import make_config
 from sparse_attention.errors import UserError, unknown_name
 from sparse_attention.prompt import PromptSettings
 from sparse_attention.protocol import Protocol
+from sparse_attention.reading import user_folder
 
 
 def run(options: argparse.Namespace, pool: PoolFactory | None = None) -> int:
@@ -127,13 +127,15 @@ def _options(texts: Sequence[str], benchmarks: Sequence[str]) -> dict[str, dict[
             raise UserError(f"option {text!r} is not of the form BENCHMARK.NAME=VALUE.")
         if benchmark not in options:
             raise unknown_name("benchmark (of those given)", benchmark, benchmarks)
+        if name in options[benchmark]:
+            raise UserError(f"the option {benchmark}.{name} is given twice; give it once.")
         options[benchmark].update([option_value(f"{name}={value}")])
     return options
 
 
 def report(options: argparse.Namespace) -> int:
     """``sparse-bench report``."""
-    groups = read_groups(Path(options.results_dir))
+    groups = read_groups(user_folder(options.results_dir, "results folder"))
     if not groups:
         raise UserError(f"no finished results in {options.results_dir}.")
     _show(groups)

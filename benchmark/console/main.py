@@ -8,12 +8,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from benchmark.console.parser import build_parser
+from sparse_attention.program import run_program
 
 if TYPE_CHECKING:
     from benchmark.run.requests import PoolFactory
-
-BAD_INPUT = 2
-INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None, pool: PoolFactory | None = None) -> int:
@@ -36,26 +34,13 @@ def main(arguments: Sequence[str] | None = None, pool: PoolFactory | None = None
 
 
 def execute(command: Callable[[], int], program: str, *, quiet: bool) -> int:
-    """Run what a program does; bad input becomes one message and exit code 2."""
-    from pydantic import ValidationError
+    """Run what a program does, with messages on standard error; the exit code."""
 
-    from sparse_attention.errors import UserError, explain
-
-    _set_up_logging(quiet=quiet)
-    try:
+    def work() -> int:
+        _set_up_logging(quiet=quiet)
         return command()
-    except ValidationError as error:
-        message = explain(error)
-    except UserError as error:
-        message = str(error)
-    except KeyboardInterrupt:
-        print(
-            f"{program}: interrupted; what was answered is kept, run again to go on.",
-            file=sys.stderr,
-        )
-        return INTERRUPTED
-    print(f"{program}: error: {message}", file=sys.stderr)
-    return BAD_INPUT
+
+    return run_program(program, work)
 
 
 def _set_up_logging(*, quiet: bool) -> None:

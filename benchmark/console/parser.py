@@ -6,6 +6,7 @@ import argparse
 
 from benchmark.console.fields import add_field
 from benchmark.executor_config import AdapterConfig, RequestConfig
+from sparse_attention.program import Parser
 from sparse_attention.prompt import PromptSettings
 from sparse_attention.protocol import Protocol
 
@@ -37,9 +38,9 @@ exit codes: 0 all done; 1 some cell or sample failed; 2 bad input; 130 interrupt
 _NO_ERROR = "do not compare attention outputs with dense ones (faster)"
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """The parser of all commands."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="sparse-bench",
         description=_DESCRIPTION,
         epilog=_EPILOG,

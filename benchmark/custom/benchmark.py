@@ -15,6 +15,7 @@ from benchmark.suite.dataset import DatasetBenchmark, DatasetOptions
 from benchmark.suite.rows import Kind, Row
 from benchmark.suite.sources import json_lines, json_records
 from sparse_attention.errors import UserError
+from sparse_attention.reading import shown, user_file
 
 SUBSET = "all"
 
@@ -52,9 +53,9 @@ class Custom(DatasetBenchmark):
         if file is not None:
             if "source" in options:
                 raise UserError("the benchmark custom takes either file or source, not both.")
-            if not Path(file).expanduser().is_file():
-                raise UserError(f"the benchmark custom: there is no file {file}.")
-            options["source"] = str(file)
+            if not isinstance(file, str | Path):
+                raise UserError(f"the benchmark custom: {shown(file)} is no name of a file.")
+            options["source"] = str(user_file(file, "the benchmark custom"))
         super().__init__(**options)
 
     def hub_rows(self, subset: str) -> Iterable[Row]:

@@ -20,6 +20,7 @@ from benchmark.embedded import MODEL_PATH
 from benchmark.embedded_training.training_text import training_sequence
 from sparse_attention.calibration import double_sparsity, hash_attention
 from sparse_attention.learned import channels, hash_networks
+from sparse_attention.program import Parser, number_between, run_program
 
 LENGTH = 768
 """Tokens of a block of text."""
@@ -39,11 +40,17 @@ def calibration_text(sequences: int, length: int, seed: int) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; returns its exit code."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = Parser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--output", type=Path, default=MODEL_PATH, help="folder (the model's)")
-    parser.add_argument("--steps", type=int, default=1500, help="of learning the hashes")
+    parser.add_argument(
+        "--steps", type=number_between(1, 10**6), default=1500, help="of learning the hashes"
+    )
     parser.add_argument("--share", default="0.05", help="of the keys that count as heavy")
     options = parser.parse_args(arguments)
+    return run_program("calibrate", lambda: _calibrate(options))
+
+
+def _calibrate(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as folder:
         text = Path(folder) / "training_text.txt"
         text.write_text(calibration_text(BLOCKS, LENGTH, seed=0), encoding="utf-8")

@@ -8,7 +8,7 @@ on; besides RULER's tasks the diffuse reading of ``benchmark.embedded.votes``.
 
 from __future__ import annotations
 
-import argparse
+import sys
 from collections.abc import Mapping, Sequence
 from random import Random
 
@@ -35,6 +35,7 @@ from sparse_attention.maskers import (
     RandomSampling,
     Sink,
 )
+from sparse_attention.program import Parser, run_program
 
 LENGTHS = (256, 512, 1024, 2048, 4096)
 LENGTH = 1024
@@ -122,15 +123,20 @@ def _line(name: str, values: Sequence[float]) -> str:
     return "| " + " | ".join([name, *(f"{value:.3f}" for value in values)]) + " |"
 
 
-def main() -> None:
-    """Print both tables in Markdown."""
-    parser = argparse.ArgumentParser(
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print both tables in Markdown; the exit code."""
+    parser = Parser(
         prog="python -m benchmark.embedded_training.measure",
         description="Measure the embedded model: the tables of its model card.",
     )
     parser.add_argument("--samples", type=int, default=40, help="per cell (%(default)s)")
+    options = parser.parse_args(arguments)
+    return run_program("measure", lambda: _measure(options.samples))
+
+
+def _measure(samples: int) -> int:
     torch.set_num_threads(1)
-    measurement = Measurement(parser.parse_args().samples)
+    measurement = Measurement(samples)
     tasks = measurement.tasks()
     lines = [
         _line(task, [measurement.run(task, length, DENSE)["dense"][0] for length in LENGTHS])
@@ -146,7 +152,8 @@ def main() -> None:
     print(
         _line("density", [sum(found[t][label][1] for t in tasks) / len(tasks) for label in CONFIGS])
     )
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

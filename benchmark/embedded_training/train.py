@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -30,6 +31,8 @@ from benchmark.embedded_training.model_init import structured_init, tiny_llama_c
 from benchmark.embedded_training.muon import Adam, Muon
 from benchmark.embedded_training.tokenizer import build_tokenizer
 from benchmark.embedded_training.training_text import LABELS, training_sequence
+from sparse_attention.program import Parser, number_between, run_program
+from sparse_attention.reading import user_folder
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # one thread per worker
 
@@ -234,26 +237,32 @@ def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Pa
 
 def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--output", type=Path, required=True, help="folder of the checkpoint")
-    add("--seed", type=int, default=0)
-    add("--steps", type=int, default=3600, help="optimiser steps")
-    add("--workers", type=int, default=2, help="processes with one thread each")
-    add("--batch-tokens", type=int, default=4096, help="tokens per step, all workers together")
-    add("--max-length", type=int, default=4096, help="tokens of the longest sequences")
-    add("--muon-rate", type=float, default=0.015)
-    add("--adam-rate", type=float, default=3e-3)
-    add("--weight-decay", type=float, default=0.002)
-    add("--warm-up", type=int, default=60, help="steps of warm-up")
-    add("--decay-share", type=float, default=0.35, help="last share of the run, with decay")
-    add("--report-steps", type=int, default=100)
+    count, share = number_between(1, 10**6), number_between(1e-9, 1.0)
+    add("--seed", type=number_between(0, 2**63 - 1), default=0)
+    add("--steps", type=count, default=3600, help="optimiser steps")
+    add("--workers", type=number_between(1, 64), default=2, help="processes with one thread each")
+    add("--batch-tokens", type=count, default=4096, help="tokens per step, all workers together")
+    add("--max-length", type=number_between(48, MAX_POSITIONS), default=4096, help="tokens")
+    add("--muon-rate", type=share, default=0.015)
+    add("--adam-rate", type=share, default=3e-3)
+    add("--weight-decay", type=number_between(0.0, 1.0), default=0.002)
+    add("--warm-up", type=count, default=60, help="steps of warm-up")
+    add("--decay-share", type=share, default=0.35, help="last share of the run, with decay")
+    add("--report-steps", type=count, default=100)
     return parser.parse_args(arguments)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Train and save."""
+def main(arguments: list[str] | None = None) -> int:
+    """Train and save; the exit code."""
     options = parse_options(arguments)
+    return run_program("train", lambda: _train(options))
+
+
+def _train(options: argparse.Namespace) -> int:
+    user_folder(options.output, "--output")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(1)
     torch.manual_seed(options.seed)
@@ -278,7 +287,8 @@ def main(arguments: list[str] | None = None) -> None:
     )
     save(model, tokenizer, options.output)
     log.info("saved to %s", options.output)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -22,6 +22,7 @@ from benchmark.suite.dataset import DatasetBenchmark, DatasetOptions, parquet_fi
 from benchmark.suite.rows import Row
 from benchmark.suite.sources import json_lines, raw_file
 from sparse_attention.prompt import PromptSettings
+from sparse_attention.reading import user_path
 
 MAX_NEW_TOKENS: Mapping[str, int] = {
     "passkey": 6,
@@ -73,7 +74,7 @@ class InfiniteBench(DatasetBenchmark):
     def raw_rows(self, source: Path, subset: str) -> Iterable[Row]:
         """Rows of upstream's JSON lines."""
         given = self._options.prompts
-        file = OWN_WORDING if given is None else Path(given).expanduser()
+        file = OWN_WORDING if given is None else user_path(given, "option prompts")
         template = load_template(file, self._options.prompt_set, subset)
         for row in json_lines(raw_file(source, f"{subset}.jsonl", "data")):
             yield row.with_values(
@@ -92,7 +93,7 @@ class InfiniteBench(DatasetBenchmark):
     def remarks(self, subset: str) -> tuple[str, ...]:
         """What makes the numbers incomparable with published ones."""
         found = []
-        source = Path(self._options.source).expanduser()
+        source = user_path(self._options.source, f"source of {self.name}")
         raw = source.exists() and not parquet_files(source, subset)
         if raw and self._options.prompts is None:
             found.append("The prompts are in this project's wording, not upstream's.")

@@ -12,6 +12,7 @@ from benchmark.suite.prompt_templates import PromptTemplate, split_template
 from benchmark.suite.rows import Row
 from benchmark.suite.sources import json_file
 from sparse_attention.errors import UserError, unknown_name
+from sparse_attention.reading import check_json, read_text
 
 OWN_WORDING = Path(__file__).parent / "prompts.json"
 
@@ -31,6 +32,7 @@ def load_template(file: Path, prompt_set: str, task: str) -> PromptTemplate:
     template = templates.get(task) if isinstance(templates, dict) else None
     if not isinstance(template, str):
         raise UserError(f"{file} has no template (a text) named {task!r}.")
+    check_json(template, f"{file}, template {task!r}")
     try:
         return split_template(template, "context")
     except ValueError as error:
@@ -39,9 +41,9 @@ def load_template(file: Path, prompt_set: str, task: str) -> PromptTemplate:
 
 def _python_sets(file: Path, prompt_set: str) -> Any:
     try:
-        module = ast.parse(file.read_bytes())
-    except OSError as error:
-        raise UserError(f"cannot read {file}: {error.strerror}.") from error
+        module = ast.parse(read_text(file, "option prompts"))
+    except UserError:
+        raise
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise UserError(f"{file} is not Python that can be read: {error}.") from error
     sets = {
@@ -55,7 +57,7 @@ def _python_sets(file: Path, prompt_set: str) -> Any:
         raise unknown_name(f"prompt set in {file}", prompt_set, sets)
     try:
         return ast.literal_eval(sets[prompt_set])
-    except ValueError as error:
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError) as error:
         raise UserError(
             f"the prompt set {prompt_set!r} in {file} is computed there, not written down; choose "
             "another one."

@@ -16,6 +16,7 @@ from benchmark.suite.rows import Kind, Row
 from benchmark.suite.sources import json_records
 from sparse_attention.errors import UserError
 from sparse_attention.prompt import PromptSettings
+from sparse_attention.reading import user_path
 
 
 class LongBenchV2Options(DatasetOptions):
@@ -54,9 +55,9 @@ class LongBenchV2(DatasetBenchmark):
 
     def raw_rows(self, source: Path, subset: str) -> Iterable[Row]:
         """Rows of upstream's list of records with its prompt files."""
-        file = source if source.is_file() else source / "data.json"
+        file = source / "data.json" if source.is_dir() else source
         folder, given = file.parent, self._options.prompts
-        own = [] if given is None else [Path(given).expanduser()]
+        own = [] if given is None else [user_path(given, "option prompts")]
         template = load_template(subset, *own, folder / "prompts", folder)
         for row in json_records(file):
             if row.text("answer") not in ("A", "B", "C", "D"):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from benchmark.suite.rows import Row
 from sparse_attention.errors import UserError
+from sparse_attention.reading import read_text
 
 _FIELDS: Mapping[str, str] = {
     "$Q$": "question",
@@ -74,10 +75,7 @@ def load_template(subset: str, *folders: Path) -> Template:
 def _read(name: str, folders: tuple[Path, ...]) -> str:
     for folder in folders:
         if (folder / name).is_file():
-            try:
-                return (folder / name).read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError) as error:
-                raise UserError(f"cannot read {folder / name}: {error}.") from error
+            return read_text(folder / name, "prompt file")
     raise UserError(
         f"raw LongBench-v2 data needs {name} of THUDM/LongBench (its folder prompts), which is not "
         f"in {' or '.join(map(str, folders))}; name its folder with the option prompts."

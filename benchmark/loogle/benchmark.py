@@ -18,6 +18,7 @@ from benchmark.suite.prompt_files import PromptFiles
 from benchmark.suite.rows import Kind, Row
 from benchmark.suite.sources import json_lines, raw_file
 from sparse_attention.prompt import PromptSettings
+from sparse_attention.reading import check_json
 
 PROMPT_FILES = PromptFiles(
     templates="task2prompt.json",
@@ -125,6 +126,7 @@ def _pairs(row: Row) -> list[dict[str, Any]]:
             pairs = literal(pairs)
         except ValueError as error:
             raise row.error("qa_pairs", f"cannot be read: {error}") from error
+        check_json(pairs, f"{row.place}, the field 'qa_pairs'")
     if not isinstance(pairs, list) or not all(isinstance(pair, dict) for pair in pairs):
         raise row.error("qa_pairs", "is not a list of dictionaries, or the text of one")
     return pairs

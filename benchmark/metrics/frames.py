@@ -42,10 +42,12 @@ def prediction_of(row: Mapping[str, Any]) -> str:
 
 
 def references_of(row: Mapping[str, Any], benchmark: str) -> list[str]:
-    """Reference answers of a row: a list, an array or a single string; ``UserError`` for none."""
+    """Reference answers of a row: a list, an array, a text or a number; ``UserError`` for none."""
     answer = row["answer"]
     if isinstance(answer, str):
         return [answer]
+    if isinstance(answer, int | float | np.number) and answer == answer:  # not NaN
+        return [str(answer)]
     found = [str(one) for one in answer] if isinstance(answer, Iterable) else []
     if not found:
         raise UserError(

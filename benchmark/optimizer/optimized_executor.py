@@ -24,6 +24,7 @@ from benchmark.run.matrix import MatrixResult
 from benchmark.run.ray_session import hold_ray
 from benchmark.run.requests import PoolFactory
 from benchmark.tuning.cache import CachedResult
+from benchmark.tuning.overrides import check_overrides
 from sparse_attention.config import AttentionConfig
 from sparse_attention.config_types import make_config
 from sparse_attention.errors import UserError
@@ -76,6 +77,7 @@ class OptimizedBenchmarkExecutor:
             UserError: for bad input, before anything is computed.
         """
         fixed, searched = self._sort(sparse_attention_configs)
+        check_overrides(self._settings.search_space, searched)
         tuned: dict[str, dict[str, OptimizedSparseConfig]] = {}
         if searched:
             # Before the search, because its cache may lie inside and the folder may not be ours.

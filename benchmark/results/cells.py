@@ -36,6 +36,7 @@ from benchmark.results.journal import append_records, read_records, write_record
 from benchmark.results.key import FORMAT, describe_difference, differing_fields
 from benchmark.results.records import Cost, Prediction
 from sparse_attention.errors import UserError
+from sparse_attention.reading import user_folder
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ def open_results(path: str | Path) -> Path:
 
     Raises ``UserError`` if it cannot be written, or holds files and is not a results folder.
     """
-    folder = Path(path).expanduser()
+    folder = user_folder(path, "results folder")
     marker = folder / MARKER
     if folder.exists() and not folder.is_dir():
         raise UserError(f"results folder {folder} is a file; name a folder.")

@@ -24,6 +24,7 @@ from benchmark.suite.rows import Kind, sample_of
 from benchmark.suite.sources import hub_rows, parquet_rows
 from sparse_attention.errors import UserError
 from sparse_attention.prompt import PromptSettings
+from sparse_attention.reading import user_path
 
 COLUMNS: Mapping[str, Kind] = {
     "length_tokens": "integer",
@@ -124,7 +125,7 @@ class Ruler(Benchmark):
     def _read(self, task: Task) -> list[Sample]:
         """The first samples of a task in a prepared dataset, in its order."""
         source, length = self._options.source, str(self._options.length)
-        path = Path(source).expanduser()
+        path = user_path(source, "source of ruler")
         if path.exists():
             rows = parquet_rows(_files(path, length), task.name, TASKS)
         elif is_hub_name(source):
@@ -135,6 +136,12 @@ class Ruler(Benchmark):
             sample_of(row, f"{task.name}-{length}-{index:04d}", TASKS, COLUMNS)
             for index, row in enumerate(islice(rows, self._options.samples))
         ]
+        for sample in samples:
+            if not all(reference.strip() for reference in sample.answers):
+                raise UserError(
+                    f"the prepared dataset {source}: sample {sample.id} has an empty reference, "
+                    "which every answer would hold."
+                )
         if not samples:
             raise UserError(f"the prepared dataset {source} has no sample of the task {task.name}.")
         return samples
@@ -157,7 +164,7 @@ class Ruler(Benchmark):
 
 
 def _files(path: Path, length: str) -> list[Path]:
-    files = [path] if path.is_file() else parquet_files(path, length)
+    files = parquet_files(path, length) if path.is_dir() else [path]
     if not files:
         there = sorted(inner.name for inner in path.iterdir() if inner.is_dir())
         raise UserError(

@@ -16,8 +16,10 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from benchmark.embedded import MODEL_NAME, MODEL_PATH
 from benchmark.ruler.benchmark import COLUMNS, Ruler
 from benchmark.suite.base import Sample
-from benchmark.suite.builder import guarded, write_parquet
+from benchmark.suite.builder import PROGRAM, write_parquet
 from sparse_attention.errors import UserError
+from sparse_attention.program import Parser, run_program
+from sparse_attention.reading import user_folder
 
 
 def write_dataset(
@@ -46,8 +48,8 @@ def _load_tokenizer(name: str) -> PreTrainedTokenizerBase:
         ) from error
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="python -m benchmark.ruler.create_huggingface_dataset",
         description="Generate RULER samples for a tokenizer and write them as parquet.",
     )
@@ -80,13 +82,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given["lexicon"] is None:
         given["lexicon"] = "embedded" if name == MODEL_NAME else "wonderwords"
 
-    def write() -> None:
+    def write() -> int:
+        user_folder(output, "--output")
         rulers = [Ruler(length=length, **given) for length in lengths]
         tokenizer = _load_tokenizer(name)
         for ruler in rulers:
             print(write_dataset(output, ruler, tasks or ruler.supported_subsets, tokenizer))
+        return 0
 
-    return guarded(write)
+    return run_program(PROGRAM, write)
 
 
 if __name__ == "__main__":

@@ -3,18 +3,43 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+
 from benchmark.ruler.sentences import split_sentences
 from sparse_attention.errors import UserError
+from sparse_attention.reading import (
+    SMALL_FILE,
+    decoded,
+    parse_json,
+    read_bytes,
+    user_path,
+    validated,
+)
 
 Reader = Callable[[int], list[str]]
 """Gives the first ``n`` sentences of one sample's text; a longer text continues a shorter one."""
+
+
+LONGEST_SENTENCE = 20_000
+"""Characters; prose stays far below, and one word of a million letters takes tokenizers minutes."""
+_WHAT = "haystack file"
+
+
+class _Essays(BaseModel):
+    """A haystack as JSON."""
+
+    model_config = ConfigDict(strict=True)
+
+    text: str
+
+
+_ESSAYS = TypeAdapter(_Essays)
 
 
 class Haystack(ABC):
@@ -56,9 +81,17 @@ class FileHaystack(Haystack):
     """Text of a file; it starts at a random sentence and begins anew where it ends."""
 
     def __init__(self, path: str) -> None:
-        self._path = Path(path)
+        self._path = user_path(path, _WHAT)
         text, self._sha256 = read_text(self._path)
         self._sentences, self._splitter = split_sentences(" ".join(text.split()))
+        longest = max(self._sentences, key=len)
+        if len(longest) > LONGEST_SENTENCE:
+            raise UserError(
+                f"{_WHAT} {path}: a sentence has {len(longest)} characters ({longest[:40]!r}...), "
+                f"and at most {LONGEST_SENTENCE} are read, because samples are filled sentence by "
+                "sentence. A sentence ends with '.', '!' or '?' before white space and a capital "
+                "letter."
+            )
 
     def reader(self, rng: Random) -> Reader:
         """Sentences of the file from a random one on."""
@@ -83,24 +116,16 @@ class FileHaystack(Haystack):
 
 def read_text(path: Path) -> tuple[str, str]:
     """A file's text, and the SHA-256 of its bytes."""
-    try:
-        content = path.read_bytes()
-        text = content.decode("utf-8")
-        if path.suffix == ".json":
-            data = json.loads(text)
-            text = data["text"]
-            if not isinstance(text, str):
-                raise TypeError
-    except OSError as error:
-        raise UserError(f"cannot read the haystack file {path}: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"the haystack file {path} is not UTF-8 text: {error}.") from error
-    except json.JSONDecodeError as error:
-        raise UserError(f"the haystack file {path} is not valid JSON: {error}.") from error
-    except (KeyError, TypeError) as error:
-        raise UserError(
-            f'the haystack file {path} must be a JSON object {{"text": "..."}} or plain text.'
-        ) from error
+    content = read_bytes(path, _WHAT, SMALL_FILE)
+    text = decoded(content, path, _WHAT)
+    if path.suffix == ".json":
+        where = f"{_WHAT} {path}"
+        text = validated(
+            _ESSAYS,
+            parse_json(text, where),
+            where,
+            'It must be a JSON object {"text": "..."}, or plain text under another name.',
+        ).text
     if not text.strip():
-        raise UserError(f"the haystack file {path} holds no text.")
+        raise UserError(f"the {_WHAT} {path} holds no text.")
     return text, hashlib.sha256(content).hexdigest()

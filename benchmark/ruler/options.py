@@ -21,6 +21,7 @@ from benchmark.ruler.upstream.generate import Upstream
 from benchmark.suite.dataset import SAMPLES
 from benchmark.suite.options import BenchmarkOptions
 from sparse_attention.errors import UserError, unknown_name
+from sparse_attention.reading import user_folder
 
 GENERATE = "generate"
 _SAMPLE_FOLDER = Path(__file__).parent / "sample_data"
@@ -35,7 +36,7 @@ class RulerOptions(BenchmarkOptions):
     """Tokens of prompt and answer together."""
     samples: int = Field(default=100, ge=1, le=100_000)
     """Samples of each task."""
-    seed: int = Field(default=42, ge=0)
+    seed: int = Field(default=42, ge=0, lt=2**63)
     lexicon: Literal["wonderwords", "embedded"] = "wonderwords"
     haystack: str | None = None
     """File with prose; None for the project's own."""
@@ -76,9 +77,9 @@ class RulerOptions(BenchmarkOptions):
     def cache_folder(self) -> Path:
         """Where generated samples are kept."""
         if self.cache_dir is not None:
-            return Path(self.cache_dir)
+            return user_folder(self.cache_dir, "option cache_dir")
         root = os.environ.get("SPARSE_BENCH_CACHE") or "~/.cache/sparse-bench"
-        return Path(root).expanduser() / "ruler"
+        return user_folder(root, "SPARSE_BENCH_CACHE") / "ruler"
 
 
 class Sources:

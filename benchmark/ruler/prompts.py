@@ -8,7 +8,6 @@ hold.
 from __future__ import annotations
 
 import hashlib
-import json
 import string
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from sparse_attention.errors import UserError, unknown_name
+from sparse_attention.reading import MIB, decoded, parse_json, read_bytes
 
+_WHAT = "prompt file"
+_NEVER_EMPTY = ("noise", "fwe.blank")
+"""What samples are filled with."""
 DEFAULT_PATH = Path(__file__).with_name("prompts.json")
 
 _NIAH = "type types query"
@@ -93,13 +96,8 @@ def load_prompts(path: str | Path | None = None) -> Prompts:
     unknown, malformed or without a field that it needs; the message names the string's key.
     """
     file = DEFAULT_PATH if path is None else Path(path)
-    try:
-        content = file.read_bytes()
-        tree = json.loads(content)
-    except OSError as error:
-        raise UserError(f"cannot read the prompt file {file}: {error.strerror}.") from error
-    except ValueError as error:
-        raise UserError(f"the prompt file {file} is not valid JSON: {error}.") from error
+    content = read_bytes(file, _WHAT, MIB)
+    tree = parse_json(decoded(content, file, _WHAT), f"{_WHAT} {file}")
     strings = dict(_flatten(tree, file))
     for key in strings:
         if key not in _FIELDS:
@@ -107,6 +105,8 @@ def load_prompts(path: str | Path | None = None) -> Prompts:
     for key, (required, optional) in _FIELDS.items():
         if key not in strings:
             raise UserError(f"the prompt file {file} lacks the string {key!r}.")
+        if key in _NEVER_EMPTY and not strings[key].strip():
+            raise UserError(f"the prompt file {file} has no text in the string {key!r}.")
         check_fields(file, key, strings[key], set(required.split()), set(optional.split()))
     return Prompts(strings, hashlib.sha256(content).hexdigest())
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
 from sparse_attention.errors import UserError
+from sparse_attention.reading import DATA_FILE, read_json, validated
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,56 @@ class _Source:
     hub_name: str | None
 
 
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("a text is expected that is not empty, which every answer would hold")
+    return text
+
+
+_Text = Annotated[str, AfterValidator(_not_blank)]
+
+
+class _Entry(BaseModel):
+    """Strict, as nothing else is what its author meant; further fields are left alone."""
+
+    model_config = ConfigDict(strict=True)
+
+
+class _SquadAnswer(_Entry):
+    text: _Text
+
+
+class _SquadQuestion(_Entry):
+    question: str
+    answers: list[_SquadAnswer]
+    is_impossible: bool = False
+
+
+class _Paragraph(_Entry):
+    context: str
+    qas: list[_SquadQuestion]
+
+
+class _Article(_Entry):
+    paragraphs: list[_Paragraph]
+
+
+class _Squad(_Entry):
+    data: list[_Article]
+
+
+class _HotpotEntry(_Entry):
+    question: str
+    answer: _Text
+    context: Annotated[
+        list[Annotated[tuple[str, list[str]], Field(strict=False)]], Field(min_length=1)
+    ]
+    supporting_facts: list[Annotated[tuple[str, int], Field(strict=False)]] = []
+
+
+_SQUAD = TypeAdapter(_Squad)
+_HOTPOTQA: TypeAdapter[Sequence[_HotpotEntry]] = TypeAdapter(list[_HotpotEntry])
+
 _SOURCES = {
     "qa_1": _Source("SQuAD", "squad_file", "dev-v2.0.json", "rajpurkar/squad_v2", None),
     "qa_2": _Source(
@@ -85,26 +138,16 @@ def load_questions(task: str, path: str | None) -> QuestionSet:
         rows = _from_hub(task, source)
         parse = _squad_rows if task == "qa_1" else _hotpotqa_rows
         return _question_set(list(parse(rows)), source.hub_id)
-    data = _read_json(Path(path), source)
-    try:
-        raw = list(_squad(data) if task == "qa_1" else _hotpotqa(data))
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        raise UserError(
-            f"{path} is not in {source.title}'s format ({type(error).__name__}: {error}); "
-            f"{source.option} expects a file such as {source.file_hint}."
-        ) from error
+    what = f"{source.title} file"
+    data = read_json(path, what, DATA_FILE)
+    hint = f"{source.option} expects a file such as {source.file_hint}."
+    if task == "qa_1":
+        raw = list(_squad(validated(_SQUAD, data, f"{what} {path}", hint)))
+    else:
+        raw = list(_hotpotqa(validated(_HOTPOTQA, data, f"{what} {path}", hint)))
     if not raw:
         raise UserError(f"{path} holds no answerable question.")
     return _question_set(raw, Path(path).name)
-
-
-def _read_json(path: Path, source: _Source) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except OSError as error:
-        raise UserError(f"cannot read the {source.title} file {path}: {error.strerror}.") from error
-    except ValueError as error:
-        raise UserError(f"the {source.title} file {path} is not valid JSON: {error}.") from error
 
 
 def _from_hub(task: str, source: _Source) -> Iterable[Mapping[str, Any]]:
@@ -120,15 +163,14 @@ def _from_hub(task: str, source: _Source) -> Iterable[Mapping[str, Any]]:
         ) from error
 
 
-def _squad(data: Any) -> Iterator[_Raw]:
-    for article in data["data"]:
-        paragraphs = [paragraph["context"] for paragraph in article["paragraphs"]]
-        for paragraph in article["paragraphs"]:
-            for entry in paragraph["qas"]:
-                answers = tuple(answer["text"] for answer in entry["answers"])
-                if answers and not entry.get("is_impossible", False):
-                    context = paragraph["context"]
-                    yield _Raw(entry["question"], answers, (context,), tuple(paragraphs))
+def _squad(data: _Squad) -> Iterator[_Raw]:
+    for article in data.data:
+        paragraphs = tuple(paragraph.context for paragraph in article.paragraphs)
+        for paragraph in article.paragraphs:
+            for entry in paragraph.qas:
+                answers = tuple(answer.text for answer in entry.answers)
+                if answers and not entry.is_impossible:
+                    yield _Raw(entry.question, answers, (paragraph.context,), paragraphs)
 
 
 def _squad_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[_Raw]:
@@ -147,10 +189,10 @@ def _squad_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[_Raw]:
             )
 
 
-def _hotpotqa(data: Any) -> Iterator[_Raw]:
+def _hotpotqa(data: Sequence[_HotpotEntry]) -> Iterator[_Raw]:
     for entry in data:
-        titles = {title for title, _ in entry.get("supporting_facts", ())}
-        yield _hotpot_question(entry["question"], entry["answer"], entry["context"], titles)
+        titles = {title for title, _ in entry.supporting_facts}
+        yield _hotpot_question(entry.question, entry.answer, entry.context, titles)
 
 
 def _hotpotqa_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[_Raw]:

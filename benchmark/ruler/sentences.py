@@ -12,7 +12,8 @@ _ABBREVIATION = re.compile(
     r"mr|mrs|ms|dr|prof|sr|jr|st|vs|etc|e\.g|i\.e|cf|fig|no|vol|inc|ltd|co|corp|dept|est|approx|"
     r"jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec|u\.s|u\.k|a\.m|p\.m|ph\.d|[a-hj-z]"
 )
-_LAST_WORD = re.compile(r"(\S+)$")
+_LONGEST_ABBREVIATION = 20
+"""Characters, with quotes and brackets before it."""
 
 
 def split_by_rules(text: str) -> list[str]:
@@ -25,7 +26,7 @@ def split_by_rules(text: str) -> list[str]:
     text = " ".join(text.split())
     sentences, start = [], 0
     for match in _BOUNDARY.finditer(text):
-        if match.group().startswith(".") and _is_abbreviation(text[start : match.start()]):
+        if match.group().startswith(".") and _is_abbreviation(text, start, match.start()):
             continue
         sentences.append(text[start : match.end()].rstrip())
         start = match.end()
@@ -34,11 +35,12 @@ def split_by_rules(text: str) -> list[str]:
     return sentences
 
 
-def _is_abbreviation(before: str) -> bool:
-    match = _LAST_WORD.search(before)
-    if match is None:
+def _is_abbreviation(text: str, start: int, end: int) -> bool:
+    """Whether the last word before ``end`` is one; looks at that word alone, not at all before."""
+    begin = max(start, text.rfind(" ", start, end) + 1)
+    if not 0 < end - begin <= _LONGEST_ABBREVIATION:
         return False
-    word = match.group(1).lstrip("\"'“‘([").lower()
+    word = text[begin:end].lstrip("\"'“‘([").lower()
     return _ABBREVIATION.fullmatch(word) is not None
 
 

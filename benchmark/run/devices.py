@@ -15,6 +15,9 @@ from sparse_attention.errors import UserError
 
 logger = logging.getLogger(__name__)
 
+_MOST_WORKERS = 1024
+"""Each is a process with a model; the largest nodes have a few hundred cores."""
+
 
 @dataclass(frozen=True)
 class Devices:
@@ -61,8 +64,8 @@ def choose_devices(gpu_ids: Sequence[int] | None, num_workers: int | None) -> De
     default is one per GPU, and on a CPU two, because small models leave cores idle and large ones
     fill the memory.  Raises ``UserError`` for a count or an id that makes no sense.
     """
-    if num_workers is not None and num_workers < 1:
-        raise UserError(f"num_workers must be at least 1, got {num_workers}.")
+    if num_workers is not None and not 1 <= num_workers <= _MOST_WORKERS:
+        raise UserError(f"num_workers must be from 1 to {_MOST_WORKERS}, got {num_workers}.")
     if gpu_ids is not None and (
         any(number < 0 for number in gpu_ids) or len(set(gpu_ids)) < len(gpu_ids)
     ):

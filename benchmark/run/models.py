@@ -20,6 +20,7 @@ from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrained
 from benchmark.embedded import MODEL_NAME, MODEL_PATH
 from benchmark.files import file_sha256
 from sparse_attention.errors import UserError, first_line, nearest
+from sparse_attention.reading import user_path
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +85,7 @@ def find_model(
     Raises ``UserError`` if there is no such model or the hub cannot be reached.
     """
     location = str(MODEL_PATH) if name == MODEL_NAME else name
-    path = Path(location).expanduser()
+    path = user_path(location, "model")
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise UserError(f"folder {name!r} holds no model: it has no config.json.")

@@ -8,15 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmark.console.main import execute
+from sparse_attention.program import Parser
 
 PROGRAM = "demo_optimized_benchmarks.py"
 TASKS = ("niah_multikey_2", "niah_multiquery", "vt")
 SEARCHED = ("oracle_top_k", "magic_pig", "adaptive_sampling")
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=PROGRAM,
         description="Search the sparsest settings that keep the score, once for all tasks and once "
         "for each task, on RULER with the model that ships with the project; then compare them "

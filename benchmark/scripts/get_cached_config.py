@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from benchmark.console.main import execute
+from sparse_attention.program import Parser
 
 if TYPE_CHECKING:
     from benchmark.tuning.cache import CachedResult
@@ -30,9 +31,9 @@ exit codes: 0 found; 1 there is none like that; 2 bad input.
 """
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=PROGRAM,
         description="Show the best settings that were found.",
         epilog=_EPILOG,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -14,6 +13,7 @@ from benchmark.console.main import execute
 from benchmark.console.parser import HelpFormatter, add_selection, add_settings
 from benchmark.executor_config import RequestConfig
 from benchmark.tuning.settings import OptimizationConfig
+from sparse_attention.program import Parser
 
 if TYPE_CHECKING:
     from benchmark.run.requests import PoolFactory
@@ -30,9 +30,9 @@ exit codes: 0 all done; 1 some search, cell or sample failed; 2 bad input; 130 i
 """
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=PROGRAM,
         description="Search the best settings of config types, then run the benchmark matrix with "
         "them.",
@@ -89,18 +89,16 @@ def optimization_config(options: argparse.Namespace) -> OptimizationConfig:
 
 def _search_space(texts: Sequence[str]) -> dict[str, Any]:
     from sparse_attention.errors import UserError
+    from sparse_attention.reading import parse_json, shown
 
     space: dict[str, Any] = {}
     for text in texts:
         name, equals, value = text.partition("=")
-        try:
-            space[name] = json.loads(value)
-        except ValueError as error:
-            raise UserError(
-                f"search space {text!r} is not of the form FIELD=JSON ({error})."
-            ) from error
         if not (equals and name):
-            raise UserError(f"search space {text!r} is not of the form FIELD=JSON.")
+            raise UserError(f"search space {shown(text)} is not of the form FIELD=JSON.")
+        if name in space:
+            raise UserError(f"the search space of {name} is given twice; give it once.")
+        space[name] = parse_json(value, f"search space of {name}")
     return space
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
-import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,10 @@ from benchmark.suite.options import option_value
 from benchmark.suite.rows import Kind, to_table
 from benchmark.suite.sources import SAMPLE_MARK
 from sparse_attention.errors import UserError, unknown_name
+from sparse_attention.program import Parser, run_program
+from sparse_attention.reading import user_folder
 
+PROGRAM = "create_huggingface_dataset"
 FILE_NAME = "test-00000-of-00001.parquet"
 """What the hub calls a split of one file, so that a folder can be uploaded as it is."""
 
@@ -52,7 +54,7 @@ def main(benchmark: type[DatasetBenchmark], arguments: Sequence[str] | None = No
 
     Writes a folder for each subset.
     """
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=f"python -m benchmark.{benchmark.name}.create_huggingface_dataset",
         description=f"Write {benchmark.name} as parquet, a folder for each subset.",
     )
@@ -72,21 +74,16 @@ def main(benchmark: type[DatasetBenchmark], arguments: Sequence[str] | None = No
         help="further option of the benchmark; may be repeated",
     )
     given = parser.parse_args(arguments)
-    return guarded(lambda: _write_subsets(benchmark, given))
+    return run_program(PROGRAM, lambda: _write_subsets(benchmark, given))
 
 
-def guarded(work: Callable[[], None]) -> int:
-    """Exit code of ``work``: 2, with the message on standard error, for a ``UserError``."""
-    try:
-        work()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
-
-
-def _write_subsets(cls: type[DatasetBenchmark], given: argparse.Namespace) -> None:
-    options = {"source": given.source, **dict(map(option_value, given.option))}
+def _write_subsets(cls: type[DatasetBenchmark], given: argparse.Namespace) -> int:
+    options = {"source": given.source}
+    for name, value in map(option_value, given.option):
+        if name in options:
+            raise UserError(f"the option {name!r} is given twice; give it once.")
+        options[name] = value
+    user_folder(given.output, "--output")
     benchmark = cls(**options)
     subsets = given.subsets or cls.subsets
     for subset in subsets:
@@ -102,3 +99,4 @@ def _write_subsets(cls: type[DatasetBenchmark], given: argparse.Namespace) -> No
             "samples_sha256": samples_fingerprint(samples),
         }
         print(write_parquet(given.output / subset, samples, cls.columns, record))
+    return 0

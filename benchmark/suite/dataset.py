@@ -19,6 +19,7 @@ from benchmark.suite.options import BenchmarkOptions
 from benchmark.suite.rows import Kind, Row, sample_of
 from benchmark.suite.sources import hub_rows, is_sample_data, parquet_rows
 from sparse_attention.errors import UserError, unknown_name
+from sparse_attention.reading import user_file, user_path
 
 HUB = "hub"
 SAMPLES = "samples"
@@ -127,7 +128,7 @@ class DatasetBenchmark(Benchmark):
 
     @cached_property
     def _made_of_samples(self) -> bool:
-        path = Path(self._options.source).expanduser()
+        path = user_path(self._options.source, f"source of {self.name}")
         files = [path] if path.is_file() else [*path.glob("*.parquet"), *path.glob("*/*.parquet")]
         return any(is_sample_data(file) for file in files if file.suffix == ".parquet")
 
@@ -137,7 +138,7 @@ class DatasetBenchmark(Benchmark):
             return self.hub_rows(subset)
         if source == SAMPLES:
             return self.raw_rows(self.sample_folder, subset)
-        path = Path(source).expanduser()
+        path = user_path(source, f"source of {self.name}")
         if path.exists():
             files = parquet_files(path, subset)
             if not files:
@@ -163,8 +164,8 @@ def _shortened(sample: Sample) -> Sample:
 
 def parquet_files(path: Path, config: str) -> list[Path]:
     """Parquet files of a source: itself, those of the folder ``config`` in it, or those in it."""
-    if path.is_file():
-        return [path] if path.suffix == ".parquet" else []
+    if path.exists() and not path.is_dir():
+        return [user_file(path, "source")] if path.suffix == ".parquet" else []
     return sorted((path / config).glob("*.parquet")) or sorted(path.glob("*.parquet"))
 
 

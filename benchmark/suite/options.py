@@ -10,6 +10,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sparse_attention.errors import UserError, unknown_name
+from sparse_attention.reading import check_json, shown
 
 
 class BenchmarkOptions(BaseModel):
@@ -32,7 +33,7 @@ class BenchmarkOptions(BaseModel):
             first = error.errors()[0]
             raise UserError(
                 f"option {'.'.join(map(str, first['loc'][:1]))!r} of the benchmark {benchmark}: "
-                f"{first['msg']}, got {first['input']!r}."
+                f"{first['msg']}, got {shown(first['input'])}."
             ) from error
 
 
@@ -41,7 +42,15 @@ def option_value(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not (name and equals):
         raise UserError(f"option {text!r} is not of the form NAME=VALUE.")
+    return name, json_or_text(value, f"option {name}")
+
+
+def json_or_text(text: str, where: str) -> Any:
+    """The value that a text on the command line is: JSON, else the text itself."""
     try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        # Brackets that go too deep are no name of anything either: the option's type refuses them.
+        return text
+    check_json(value, where)
+    return value

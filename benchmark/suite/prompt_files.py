@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.suite.prompt_templates import PromptTemplate, split_template
+from benchmark.suite.rows import MAX_NEW_TOKENS
 from benchmark.suite.sources import json_file
 from sparse_attention.errors import UserError
+from sparse_attention.reading import user_path
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class PromptFiles:
         above = [data.parent, data.parent.parent]
         folders = [folder for inner in above for folder in (inner, inner / "config")]
         if given is not None:
-            folders = [Path(given).expanduser()]
+            folders = [user_path(given, "option prompts")]
         for folder in folders:
             if (folder / self.templates).is_file() and (folder / self.limits).is_file():
                 return self._read(task, folder / self.templates, folder / self.limits)
@@ -60,8 +62,10 @@ class PromptFiles:
         limit = limits.get(task) if isinstance(limits, dict) else None
         if not isinstance(template, str):
             raise UserError(f"{templates_file} has no text named {task!r}.")
-        if not isinstance(limit, int) or limit < 1:
-            raise UserError(f"{limits_file} has no positive integer named {task!r}.")
+        if type(limit) is not int or not 1 <= limit <= MAX_NEW_TOKENS:
+            raise UserError(
+                f"{limits_file} has no integer from 1 to {MAX_NEW_TOKENS} named {task!r}."
+            )
         try:
             split = split_template(template, self.document)
         except ValueError as error:

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from benchmark.suite.base import Sample
 from sparse_attention.errors import UserError, unknown_name
+from sparse_attention.reading import parse_json, shown
 
 Kind = Literal["text", "texts", "integer", "json"]
 """What a column holds: a string, a list of strings, an integer, or any JSON value as its text."""
@@ -31,6 +32,10 @@ _COLUMNS: Mapping[str, Kind] = {
 }
 
 
+MAX_NEW_TOKENS = 2**20
+"""Bound of the new tokens of an answer; the longest that a benchmark asks for has 30,000."""
+
+
 class Row:
     """One row of a file; a field that is absent or of another type is a ``UserError`` naming it."""
 
@@ -48,7 +53,7 @@ class Row:
         """A string."""
         value = self._value(name)
         if not isinstance(value, str):
-            raise self.error(name, f"is {_short(value)}, not a text")
+            raise self.error(name, f"is {_typed(value)}, not a text")
         return value
 
     def texts(self, name: str) -> list[str]:
@@ -56,29 +61,31 @@ class Row:
         value = self._value(name)
         found = [value] if isinstance(value, str) else value
         if not isinstance(found, list | tuple | np.ndarray):
-            raise self.error(name, f"is {_short(value)}, not a list of texts")
+            raise self.error(name, f"is {_typed(value)}, not a list of texts")
         for item in found:
             if not isinstance(item, str):
-                raise self.error(name, f"holds {_short(item)}, which is not a text")
+                raise self.error(name, f"holds {_typed(item)}, which is not a text")
         return list(found)
 
     def integer(self, name: str) -> int:
         """An integer."""
         value = self._value(name)
         if isinstance(value, bool) or not isinstance(value, int | np.integer):
-            raise self.error(name, f"is {_short(value)}, not an integer")
+            raise self.error(name, f"is {_typed(value)}, not an integer")
         return int(value)
 
     def json(self, name: str) -> Any:
         """A JSON value, which a table holds as its text."""
-        try:
-            return json.loads(self.text(name))
-        except (ValueError, RecursionError) as error:
-            raise self.error(name, f"is not JSON ({error})") from error
+        return parse_json(self.text(name), f"{self.place}, the field {name!r}")
 
     def error(self, name: str, problem: str) -> UserError:
         """An error about a field, naming file, row and field."""
-        return UserError(f"{self._file}, row {self._number}: the field {name!r} {problem}.")
+        return UserError(f"{self.place}: the field {name!r} {problem}.")
+
+    @property
+    def place(self) -> str:
+        """File and row, for messages."""
+        return f"{self._file}, row {self._number}"
 
     def _value(self, name: str) -> Any:
         if name not in self.values:
@@ -107,8 +114,8 @@ def sample_of(
     if references and not answers:
         raise row.error("answer", "is empty: there is no reference to score an answer with")
     max_new_tokens = row.integer("max_new_tokens")
-    if max_new_tokens < 1:
-        raise row.error("max_new_tokens", f"is {max_new_tokens}, not at least 1")
+    if not 1 <= max_new_tokens <= MAX_NEW_TOKENS:
+        raise row.error("max_new_tokens", f"is {max_new_tokens}, not from 1 to {MAX_NEW_TOKENS}")
     return Sample(
         id=name,
         context=row.text("context"),
@@ -155,6 +162,5 @@ def _stored(value: Any, kind: Kind) -> Any:
     return value.encode("utf-8", "replace").decode()
 
 
-def _short(value: Any) -> str:
-    text = repr(value)
-    return f"{text if len(text) <= 60 else text[:57] + '...'} ({type(value).__name__})"
+def _typed(value: Any) -> str:
+    return f"{shown(value)} ({type(value).__name__})"

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import zipfile
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmark.suite.rows import Row
 from sparse_attention.errors import UserError
+from sparse_attention.reading import DATA_FILE, MIB, parse_json, read_json, user_file
 
 SAMPLE_MARK = "sparse-bench sample data"
 """Key in the metadata of parquet files that were made from the sample data."""
+_LONGEST_LINE = 256 * MIB
+"""Characters; the longest document that is published, of two million words, has 16 million."""
 
 
 def json_lines(path: Path, member: str | None = None) -> Iterator[Row]:
@@ -27,22 +29,28 @@ def json_lines(path: Path, member: str | None = None) -> Iterator[Row]:
     """
     label = path if member is None else path / member
     try:
-        source = path if member is None else zipfile.Path(path, member)
-        with source.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, start=1):
+        file = user_file(path, "data file")
+        source = file if member is None else zipfile.Path(file, member)
+        with source.open(encoding="utf-8") as lines:
+            for number, line in enumerate(_bounded(lines, label), start=1):
                 if line.strip():
                     yield Row(_json_object(line, label, number), str(label), number)
-    except (OSError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, KeyError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        # RuntimeError: an archive with a password or of an unknown method.
         raise UserError(f"cannot read {label}: {error}.") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{label} is not UTF-8 text ({error.reason}).") from error
 
 
+def _bounded(lines: IO[str], label: Path) -> Iterator[str]:
+    while line := lines.readline(_LONGEST_LINE):
+        if len(line) == _LONGEST_LINE:
+            raise UserError(f"{label} has a line of more than {_LONGEST_LINE} characters.")
+        yield line
+
+
 def _json_object(text: str, path: Path, number: int) -> Mapping[str, Any]:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}, row {number}: not JSON ({error}).") from error
+    value = parse_json(text, f"{path}, row {number}")
     if not isinstance(value, dict):
         raise UserError(f"{path}, row {number}: a JSON object is expected.")
     return value
@@ -78,12 +86,7 @@ def json_records(path: Path) -> Iterator[Row]:
 
 def json_file(path: Path) -> Any:
     """The value in a JSON file; ``UserError`` if there is none."""
-    try:
-        return json.loads(path.read_bytes())
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}.") from error
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not valid JSON: {error}.") from error
+    return read_json(path, "data file", DATA_FILE)
 
 
 def parquet_rows(
@@ -95,6 +98,7 @@ def parquet_rows(
     column and for a row whose task is not one of ``known``.
     """
     for file in files:
+        user_file(file, "data file")
         try:
             with pq.ParquetFile(file) as data:
                 names = data.schema_arrow.names
@@ -104,11 +108,14 @@ def parquet_rows(
                 if task is not None:
                     tasks = data.read(columns=["task"])["task"].to_pylist()
                     for number, name in enumerate(tasks, start=1):
-                        if name not in known:
+                        if not isinstance(name, str) or name not in known:
                             raise Row({}, str(file), number).error("task", f"is {name!r}: unknown")
                     places = [place for place in places if tasks[place] == task]
                 rows = data.read().take(places).to_pylist() if places else []
-        except (pa.ArrowException, OSError) as error:
+        except UserError:
+            raise
+        except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+            # ValueError: texts that are not UTF-8, and times beyond those of Python.
             raise UserError(f"{file} is not a readable parquet file: {error}.") from error
         for place, values in zip(places, rows, strict=True):
             yield Row(values, str(file), place + 1)

@@ -25,6 +25,7 @@ from benchmark.results.key import describe_difference, differing_fields
 from benchmark.results.records import Record, Text
 from sparse_attention.config import AttentionConfig
 from sparse_attention.errors import UserError
+from sparse_attention.reading import user_folder
 
 logger = logging.getLogger(__name__)
 
@@ -99,7 +100,7 @@ class BestConfigCache:
     """The finished searches in a folder, a file each."""
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder).expanduser()
+        self.folder = user_folder(folder, "cache folder")
 
     def read_all(self) -> list[CachedResult]:
         """All results; a file that is damaged or something else is reported and left out."""

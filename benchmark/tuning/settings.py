@@ -7,10 +7,13 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from benchmark.executor_config import MANY
 from benchmark.tuning.objectives import Objective, ObjectiveName
 
 AlgorithmName = Literal["tpe", "random", "grid", "evolutionary"]
 
+YEAR = 366 * 24 * 3600
+"""Seconds: what nobody waits for is a mistake."""
 DEFAULT_CACHE = "./results/hyperparameter_cache"
 
 
@@ -21,7 +24,7 @@ class OptimizationConfig(BaseModel):
 
     enabled: bool = True
     """False: no search; configurations that would be searched have their default settings."""
-    num_samples: int = Field(default=20, ge=1)
+    num_samples: int = Field(default=20, ge=1, le=MANY)
     """Ray Tune trials: settings to try, for each config type (and task)."""
     optimization_metric: ObjectiveName = "combined_score"
     """What the search minimises."""
@@ -29,31 +32,31 @@ class OptimizationConfig(BaseModel):
     """True: the best settings for each task; False: one for all tasks, the best on average."""
     cache_dir: str = DEFAULT_CACHE
     """Folder of the best settings and of all evaluations."""
-    penalty: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    penalty: float = Field(default=1.0, ge=0, le=MANY)
     """Weight of 1 - score in ``combined_score``."""
     density_budget: float = Field(default=0.1, gt=0, le=1)
     """Density that ``score_at_density`` allows."""
     tolerance: float = Field(default=0.02, ge=0, le=1)
     """Score that ``density_at_score`` and ``pareto`` may give away."""
-    max_concurrent_trials: int = Field(default=16, ge=1)
+    max_concurrent_trials: int = Field(default=16, ge=1, le=4096)
     """Trials at a time: configurations that can answer as rows of one batch."""
-    timeout_per_trial: float | None = Field(default=None, gt=0)
+    timeout_per_trial: float | None = Field(default=None, gt=0, le=YEAR)
     """Seconds after which a trial is given up; what it waits for counts too."""
-    time_limit: float | None = Field(default=None, gt=0)
+    time_limit: float | None = Field(default=None, gt=0, le=YEAR)
     """Seconds for all trials together; searches end with what they have by then."""
     search_algorithm: AlgorithmName = "tpe"
     """How the next settings are chosen."""
     scheduler: Literal["asha", "none"] = "asha"
     """asha: bad trials stop after a part of the samples; none: every trial sees all of them."""
-    reduction_factor: int = Field(default=4, ge=2)
+    reduction_factor: int = Field(default=4, ge=2, le=MANY)
     """asha: a rung has so many times the contexts of the one before, and lets one in so many on."""
-    smallest_rung: int = Field(default=2, ge=1)
+    smallest_rung: int = Field(default=2, ge=1, le=MANY)
     """asha: contexts of each task in the first rung, at least."""
     held_out: float = Field(default=0.5, ge=0, lt=1)
     """Share of the contexts of a task that the search does not see, for judging its winner."""
-    max_tuning_samples: int | None = Field(default=None, ge=1)
+    max_tuning_samples: int | None = Field(default=None, ge=1, le=MANY)
     """Samples of a task that the search sees at most; the others are held out too."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**32)
     """Of the split, the order of samples and the search."""
     search_space: Mapping[str, Any] = Field(default_factory=dict)
     """Values or a range for a field: lsh_k=[8,10], sink_size=4,

@@ -57,7 +57,7 @@ class ZeroScrolls(DatasetBenchmark):
         # The rows that ship with the project serve both splits.
         split = "validation" if source == self.sample_folder else self._options.split
         name = f"{split}.jsonl"
-        if source.is_file():
+        if not source.is_dir():
             rows = json_lines(source)
         elif (source / subset / name).is_file():
             rows = json_lines(source / subset / name)
@@ -121,10 +121,15 @@ def _columns(row: Row, task: str, answers: list[str]) -> Row:
     The context ends where the query begins, where upstream puts its notice that text was cut.
     """
     text = row.text("input")
-    begin = max(row.integer("document_end_index"), row.integer("query_start_index"))
-    end = max(begin, row.integer("query_end_index"))
-    if not 0 < begin <= end <= len(text):
-        raise row.error("query_start_index", f"or query_end_index is not within the input ({end})")
+    places = {}
+    for name in ("document_end_index", "query_start_index", "query_end_index"):
+        places[name] = row.integer(name)
+        if not 0 <= places[name] <= len(text):
+            raise row.error(name, f"is {places[name]}, not within the {len(text)} of the input")
+    begin = max(places["document_end_index"], places["query_start_index"])
+    end = max(begin, places["query_end_index"])
+    if not begin:
+        raise row.error("document_end_index", "is 0, as query_start_index: there is no document")
     rest = text[end:]
     prefix = rest.lstrip()
     return row.with_values(

@@ -10,7 +10,6 @@ for each.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import io
 import sys
@@ -23,12 +22,12 @@ import pandas as pd
 from benchmark.files import write_atomic
 from benchmark.results.journal import read_records
 from benchmark.results.records import Prediction
-from benchmark.suite.builder import guarded
 from benchmark.suite.dataset import HUB
 from benchmark.suite.sources import json_file
 from benchmark.zero_scrolls.benchmark import ZeroScrolls
 from benchmark.zero_scrolls.tasks import TASKS
 from sparse_attention.errors import UserError
+from sparse_attention.program import Parser, run_program
 
 COLUMNS = ("Task", "ID", "Prediction")
 
@@ -137,7 +136,7 @@ def _check(submission: Submission, source: str, path: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code is 2 for bad input and an invalid submission."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m benchmark.zero_scrolls.submission", description="ZeroSCROLLS submissions."
     )
     commands = parser.add_subparsers(dest="command", required=True)
@@ -151,12 +150,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command.add_argument("--source", default=HUB, help="where the ids are from (%(default)s)")
     given = parser.parse_args(arguments)
 
-    def work() -> None:
+    def work() -> int:
         if given.command == "create":
             write_submission(given.file, read_predictions(given.results, given.config))
         _check(read_submission(given.file), given.source, given.file)
+        return 0
 
-    return guarded(work)
+    return run_program("submission", work)
 
 
 if __name__ == "__main__":

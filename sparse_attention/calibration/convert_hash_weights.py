@@ -17,33 +17,46 @@ used.
 
 from __future__ import annotations
 
-import argparse
-import pickle
 import re
 import sys
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from sparse_attention.errors import UserError
-from sparse_attention.learned.files import write_file
+from sparse_attention.errors import UserError, first_line
+from sparse_attention.learned.files import output_file, write_file
 from sparse_attention.learned.hash_networks import ACTIVATIONS, METHOD, Network, network_tensors
+from sparse_attention.program import Parser, run_program
+from sparse_attention.reading import shown, user_file
 
-_TRAINED = re.compile(r"(\d+)\.learning_to_hash_transformation_([qk])\.(\d+)\.(\d+)\.(weight|bias)")
+_PROGRAM = "convert_hash_weights"
+_TRAINED = re.compile(
+    r"(\d{1,4})\.learning_to_hash_transformation_([qk])\.(\d{1,4})\.(\d{1,4})\.(weight|bias)"
+)
 _SIDES = {"q": "query", "k": "key"}
+_MOST_NUMBERS = 2**30
+"""Of all tensors together: some three times what a model of 80 layers and 64 heads needs.  A tensor
+can claim any size without having it, when its elements share their memory."""
 
 
 def convert(document: Any) -> dict[str, Tensor]:
     """The tensors of a file from published weights in one of the two layouts.
 
     Raises:
-        UserError: if it is neither, or tensors are missing.
+        UserError: if it is neither, tensors are missing, or one is not of plain, finite numbers.
     """
     if not isinstance(document, Mapping) or not document:
         raise UserError("the weights are not a dictionary of tensors")
+    numbers = 0
+    for name, tensor in _all_tensors(document, ""):
+        _check_tensor(name, tensor)
+        numbers += tensor.numel()
+        if numbers > _MOST_NUMBERS:
+            raise UserError(f"the weights have more than {_MOST_NUMBERS} numbers, at {name}")
     try:
         if all(isinstance(name, str) and _TRAINED.fullmatch(name) for name in document):
             networks = _from_trained(document)
@@ -59,6 +72,33 @@ def convert(document: Any) -> dict[str, Tensor]:
     return tensors
 
 
+def _all_tensors(value: Any, place: str) -> Iterator[tuple[str, Tensor]]:
+    """Tensors in dictionaries and lists as deep as the known layouts are, with their places."""
+    if isinstance(value, Tensor):
+        yield place, value
+    elif place.count("/") < 3:
+        if isinstance(value, Mapping):
+            for key, inner in value.items():
+                yield from _all_tensors(inner, f"{place}/{key}")
+        elif isinstance(value, list | tuple):
+            for number, inner in enumerate(value):
+                yield from _all_tensors(inner, f"{place}/{number}")
+
+
+def _check_tensor(name: str, tensor: Tensor) -> None:
+    problem = None
+    if tensor.layout != torch.strided or tensor.is_nested:
+        problem = "is sparse or nested; store it dense (tensor.to_dense())"
+    elif tensor.device.type == "meta":
+        problem = "has no numbers, only a shape (it is on the device 'meta')"
+    elif not tensor.is_floating_point():
+        problem = f"has numbers of the type {tensor.dtype}, not floating-point ones"
+    elif tensor.numel() <= _MOST_NUMBERS and not tensor.isfinite().all():
+        problem = "has numbers that are not finite"
+    if problem:
+        raise UserError(f"the weights cannot be converted: {shown(name)} {problem}")
+
+
 def _from_trained(document: Mapping[str, Tensor]) -> dict[tuple[int, str], Network]:
     places: dict[tuple[int, str], set[tuple[int, int]]] = {}
     for name in document:
@@ -70,7 +110,7 @@ def _from_trained(document: Mapping[str, Tensor]) -> dict[tuple[int, str], Netwo
         heads = sorted({head for head, _ in found})
         networks[layer, _SIDES[side]] = tuple(
             (
-                torch.stack([document[f"{start}.{head}.{place}.weight"].T for head in heads]),
+                torch.stack([document[f"{start}.{head}.{place}.weight"].mT for head in heads]),
                 torch.stack([document[f"{start}.{head}.{place}.bias"] for head in heads]),
             )
             for place in sorted({place for _, place in found})
@@ -81,7 +121,7 @@ def _from_trained(document: Mapping[str, Tensor]) -> dict[tuple[int, str], Netwo
 def _from_matrices(document: Mapping[Any, Any]) -> dict[tuple[int, str], Network]:
     return {
         (int(layer), side): tuple(
-            (torch.as_tensor(matrix), torch.as_tensor(bias))
+            (_tensor(matrix), _tensor(bias))
             for matrix, bias in zip(
                 networks[f"{side}_matrix"], networks[f"{side}_bias"], strict=True
             )
@@ -91,30 +131,42 @@ def _from_matrices(document: Mapping[Any, Any]) -> dict[tuple[int, str], Network
     }
 
 
+def _tensor(value: Any) -> Tensor:
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{shown(value)} is not a tensor")
+    return value
+
+
+def _load(path: Path) -> Any:
+    user_file(path, "weights")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the age of the format
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file fails anywhere in the reader, in any way
+        raise UserError(
+            f"{path} does not open as tensors in plain containers, and anything else could run "
+            f"code: {first_line(error)}"
+        ) from error
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; returns its exit code."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = Parser(prog=_PROGRAM, description=(__doc__ or "").splitlines()[0])
     parser.add_argument("weights", type=Path, help="the published file")
     parser.add_argument("output", type=Path, help="FILE.safetensors to write")
     parser.add_argument("--activation", choices=sorted(ACTIVATIONS), default="silu")
     options = parser.parse_args(arguments)
-    try:
-        try:
-            document = torch.load(options.weights, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise UserError(
-                f"{options.weights} does not open as tensors in plain containers, and anything "
-                f"else could run code: {first}"
-            ) from error
-        tensors = convert(document)
+
+    def work() -> int:
+        output = output_file(options.output)
+        tensors = convert(_load(options.weights))
         settings = {"activation": options.activation, "source": options.weights.name}
-        write_file(options.output, METHOD, tensors, settings, None)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(f"wrote {options.output}: {len(tensors)} tensors")
-    return 0
+        write_file(output, METHOD, tensors, settings, None)
+        print(f"wrote {output}: {len(tensors)} tensors")
+        return 0
+
+    return run_program(_PROGRAM, work)
 
 
 if __name__ == "__main__":

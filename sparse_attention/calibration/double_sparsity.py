@@ -17,10 +17,10 @@ from torch import Tensor
 
 from sparse_attention.calibration.recording import load, parser, record
 from sparse_attention.decode.decoder import LayerSettings
-from sparse_attention.errors import UserError
 from sparse_attention.hf.adapter import HuggingFaceAdapter
 from sparse_attention.learned.channels import METHOD
 from sparse_attention.learned.files import write_file
+from sparse_attention.program import run_program
 
 KIND = "qk_proj"
 
@@ -53,17 +53,17 @@ def calibrate(adapter: HuggingFaceAdapter, blocks: Sequence[Sequence[int]]) -> d
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; returns its exit code."""
-    options = parser((__doc__ or "").splitlines()[0]).parse_args(arguments)
-    try:
+    options = parser(METHOD, (__doc__ or "").splitlines()[0]).parse_args(arguments)
+
+    def work() -> int:
         adapter, blocks = load(options)
         settings = {"blocks": len(blocks), "length": options.length, "text": options.text.name}
         tensors = calibrate(adapter, blocks)
         write_file(options.output, METHOD, tensors, settings, adapter.profile)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(f"wrote {options.output}: {len(tensors)} layers from {len(blocks)} blocks of text")
-    return 0
+        print(f"wrote {options.output}: {len(tensors)} layers from {len(blocks)} blocks of text")
+        return 0
+
+    return run_program(METHOD, work)
 
 
 if __name__ == "__main__":

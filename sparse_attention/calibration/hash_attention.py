@@ -23,7 +23,12 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from sparse_attention.calibration.recording import load, parser, record
+from sparse_attention.calibration.recording import (
+    add_number,
+    load,
+    parser,
+    record,
+)
 from sparse_attention.decode.decoder import LayerSettings
 from sparse_attention.errors import UserError
 from sparse_attention.hf.adapter import HuggingFaceAdapter
@@ -35,12 +40,17 @@ from sparse_attention.learned.hash_networks import (
     apply_network,
     network_tensors,
 )
+from sparse_attention.model_facts import ModelProfile
 from sparse_attention.numerics.tensors import keyed_generator, largest
+from sparse_attention.program import number_between, run_program
 
 _WARM_UP = 16
 """First queries of a block, which have too few keys to choose from."""
 _QUERIES = 96
 """Queries of a block that a step learns from."""
+_MOST_NUMBERS = 2**28
+"""Of all networks together: 4 GiB with gradients and what Adam keeps; the default networks of a
+model with 80 layers, 64 query heads and 8 key-value heads have 213 million."""
 
 
 @dataclass(frozen=True)
@@ -177,10 +187,11 @@ def train(
         The tensors of a file, and for each layer the recall on held-out text before and after.
 
     Raises:
-        UserError: if there are fewer than two blocks.
+        UserError: if there are fewer than two blocks, or the networks are too large.
     """
     if len(blocks) < 2:
         raise UserError(f"learning needs at least two blocks of text, got {len(blocks)}")
+    _check_size(adapter.profile, how)
     held_out = max(1, len(blocks) // 8)
     generator = keyed_generator(torch.device("cpu"), METHOD, how.seed, "queries")
     tests = [examples(adapter, block, how.share, generator) for block in blocks[-held_out:]]
@@ -208,24 +219,40 @@ def train(
     return tensors, {layer: (before[layer], after[layer]) for layer in layers}
 
 
+def _check_size(profile: ModelProfile, how: Training) -> None:
+    sizes = [profile.head_dim, *[how.hidden] * (how.depth - 1), how.bits]
+    networks = profile.layers * (profile.heads + profile.kv_heads)
+    numbers = networks * sum((a + 1) * b for a, b in pairwise(sizes))
+    if numbers > _MOST_NUMBERS:
+        raise UserError(
+            f"the networks would have {numbers:,} numbers, and at most {_MOST_NUMBERS:,} are "
+            "learned: lower --hidden, --depth or --bits"
+        )
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; returns its exit code."""
     default = Training()
-    options_parser = parser((__doc__ or "").splitlines()[0])
+    options_parser = parser(METHOD, (__doc__ or "").splitlines()[0])
     add = options_parser.add_argument
-    add("--bits", type=int, default=default.bits, help="of a code (default: %(default)s)")
-    add("--hidden", type=int, default=default.hidden, help="width (default: %(default)s)")
-    add("--depth", type=int, default=default.depth, help="layers (default: %(default)s)")
+    # More bits, width or layers than these would cost more than the keys that they save.
+    add_number(options_parser, "--bits", default.bits, "of a code", 1, 1024)
+    add_number(options_parser, "--hidden", default.hidden, "width", 1, 4096)
+    add_number(options_parser, "--depth", default.depth, "layers", 1, 16)
     add("--activation", choices=sorted(ACTIVATIONS), default=default.activation)
-    add("--share", type=float, default=default.share, help="heavy keys (default: %(default)s)")
-    add("--steps", type=int, default=default.steps, help="(default: %(default)s)")
-    add("--seed", type=int, default=default.seed, help="(default: %(default)s)")
+    add(
+        "--share",
+        type=number_between(1e-6, 1 - 1e-6),
+        default=default.share,
+        metavar="X",
+        help="heavy keys (default: %(default)s)",
+    )
+    # A million steps take days on the smallest model.
+    add_number(options_parser, "--steps", default.steps, "of learning", 1, 10**6)
+    add_number(options_parser, "--seed", default.seed, "of weights and queries", 0, 2**63 - 1)
     options = options_parser.parse_args(arguments)
-    try:
-        if min(options.bits, options.hidden, options.depth, options.steps) < 1:
-            raise UserError("--bits, --hidden, --depth and --steps must be at least 1")
-        if not 0 < options.share < 1:
-            raise UserError(f"--share must be above 0 and below 1, got {options.share}")
+
+    def work() -> int:
         how = Training(
             bits=options.bits,
             hidden=options.hidden,
@@ -239,13 +266,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tensors, recall = train(adapter, blocks, how)
         settings = {"activation": how.activation, "steps": how.steps, "text": options.text.name}
         write_file(options.output, METHOD, tensors, settings, adapter.profile)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    for layer, (before, after) in recall.items():
-        print(f"layer {layer}: recall on held-out text {before:.3f} before, {after:.3f} after")
-    print(f"wrote {options.output}: {len(recall)} layers from {len(blocks)} blocks of text")
-    return 0
+        for layer, (before, after) in recall.items():
+            print(f"layer {layer}: recall on held-out text {before:.3f} before, {after:.3f} after")
+        print(f"wrote {options.output}: {len(recall)} layers from {len(blocks)} blocks of text")
+        return 0
+
+    return run_program(METHOD, work)
 
 
 if __name__ == "__main__":

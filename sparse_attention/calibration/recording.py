@@ -15,7 +15,13 @@ from sparse_attention.errors import UserError
 from sparse_attention.hf.adapter import HuggingFaceAdapter
 from sparse_attention.hf.attention import forward, our_attention
 from sparse_attention.hf.cache import DecoderCache
+from sparse_attention.learned.files import output_file
+from sparse_attention.program import Parser, number_between
 from sparse_attention.protocol import Protocol
+from sparse_attention.reading import read_text
+
+_MOST_CHARACTERS = 64
+"""Of a token, on average; a text is read as far as its blocks can need it."""
 
 
 def record(adapter: HuggingFaceAdapter, tokens: Sequence[int], visit: Visit) -> None:
@@ -46,17 +52,24 @@ def token_blocks(
     return blocks[:count]
 
 
-def parser(description: str) -> argparse.ArgumentParser:
+def parser(program: str, description: str) -> Parser:
     """The options that calibration programs share."""
-    options = argparse.ArgumentParser(description=description)
+    options = Parser(prog=program, description=description)
     options.add_argument("--model", required=True, help="folder or name on the hub")
     options.add_argument("--text", required=True, type=Path, help="UTF-8 text like that to be read")
     options.add_argument("--output", required=True, type=Path, help="FILE.safetensors to write")
     options.add_argument("--device", default="cpu", help="cpu, cuda, ... (default: cpu)")
     options.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16")
-    options.add_argument("--length", type=int, default=512, help="tokens of a block (default: 512)")
-    options.add_argument("--blocks", type=int, default=256, help="at most (default: 256)")
+    add_number(options, "--length", 512, "tokens of a block", 16, 2**20)
+    add_number(options, "--blocks", 256, "at most", 1, 2**16)
     return options
+
+
+def add_number(options: Parser, name: str, default: int, words: str, low: int, high: int) -> None:
+    """Add the option of a whole number between ``low`` and ``high``."""
+    help_text = f"{words}, {low} to {high} (default: {default})"
+    kind = number_between(low, high)
+    options.add_argument(name, type=kind, default=default, metavar="N", help=help_text)
 
 
 def load(options: argparse.Namespace) -> tuple[HuggingFaceAdapter, list[list[int]]]:
@@ -65,13 +78,11 @@ def load(options: argparse.Namespace) -> tuple[HuggingFaceAdapter, list[list[int
     Raises:
         UserError: for an option that cannot be used.
     """
-    if options.length < 16 or options.blocks < 1:
-        raise UserError("--length must be at least 16 and --blocks at least 1")
-    if options.output.suffix != ".safetensors":
-        raise UserError(f"--output must end in .safetensors, got {str(options.output)!r}")
-    try:
-        text = options.text.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise UserError(f"--text {options.text} cannot be read as UTF-8 text: {error}") from error
+    output_file(options.output)
+    text = read_text(options.text, "--text")[: options.length * options.blocks * _MOST_CHARACTERS]
     adapter = HuggingFaceAdapter.load(options.model, device=options.device, dtype=options.dtype)
+    if adapter.max_positions is not None and options.length > adapter.max_positions:
+        raise UserError(
+            f"--length is {options.length}, and the model has {adapter.max_positions} positions"
+        )
     return adapter, token_blocks(adapter.tokenizer, text, options.length, options.blocks)

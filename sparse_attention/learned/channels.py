@@ -8,22 +8,34 @@ objects ``{"model.layers.{i}.self_attn.{kind}": [[channel, ...] for each head]}`
 
 from __future__ import annotations
 
-import json
 import re
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 import torch
+from pydantic import Field, TypeAdapter
 from torch import Tensor
 
 from sparse_attention.errors import UserError, unknown_name
 from sparse_attention.learned.files import CalibrationFile, check_model, read_file
 from sparse_attention.model_facts import ModelProfile
+from sparse_attention.reading import read_json, validated
 
 METHOD = "double_sparsity"
 DEFAULT_NAME = "double_sparsity.safetensors"
-_PUBLISHED = re.compile(r"model\.layers\.(\d+)\.self_attn\.(\w+)")
+_ORDERS: TypeAdapter[dict[str, list[list[int]]]] = TypeAdapter(
+    Annotated[
+        dict[
+            str,
+            Annotated[
+                list[list[Annotated[int, Field(strict=True, ge=0, lt=2**15)]]], Field(min_length=1)
+            ],
+        ],
+        Field(min_length=1),
+    ]
+)
+_PUBLISHED = re.compile(r"model\.layers\.(\d{1,4})\.self_attn\.(\w+)")
 
 
 def load_channels(path: Path, kind: str, layer: int) -> Tensor:
@@ -52,10 +64,10 @@ def check_channels(path: Path, kind: str, profile: ModelProfile) -> None:
     check_model(_read(path), METHOD, profile)
     for layer in range(profile.layers):
         order = load_channels(path, kind, layer)
-        if order.shape[0] not in (profile.heads, profile.kv_heads):
+        if order.ndim != 2 or order.shape[0] not in (profile.heads, profile.kv_heads):
             raise UserError(
-                f"{METHOD}: layer {layer} of {path} has channels of {order.shape[0]} heads; the "
-                f"model has {profile.heads} query heads and {profile.kv_heads} key-value heads"
+                f"{METHOD}: layer {layer} of {path} has channels of shape {tuple(order.shape)}; "
+                f"the model has {profile.heads} query heads and {profile.kv_heads} key-value heads"
             )
         if order.sort(-1).values.tolist() != [list(range(profile.head_dim))] * order.shape[0]:
             raise UserError(
@@ -68,12 +80,8 @@ def check_channels(path: Path, kind: str, profile: ModelProfile) -> None:
 def _read(path: Path) -> CalibrationFile:
     if path.suffix != ".json":
         return read_file(path, METHOD)
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{METHOD}: {path} is not JSON: {error}") from error
-    if not isinstance(document, dict) or not document:
-        raise UserError(f"{METHOD}: {path} is not a JSON object of channels by layer")
+    what = f"{METHOD}: channels by layer"
+    document = validated(_ORDERS, read_json(path, what), f"{METHOD}: {path}")
     tensors = {}
     for name, heads in document.items():
         match = _PUBLISHED.fullmatch(name)
@@ -81,22 +89,7 @@ def _read(path: Path) -> CalibrationFile:
             raise UserError(
                 f"{METHOD}: {path} has the key {name!r}; expected model.layers.0.self_attn.q_proj"
             )
-        tensors[f"layers.{match[1]}.{match[2]}"] = _order(path, name, heads)
+        if any(len(head) != len(heads[0]) for head in heads):
+            raise UserError(f"{METHOD}: {name} in {path} has heads with unequally many channels")
+        tensors[f"layers.{match[1]}.{match[2]}"] = torch.tensor(heads, dtype=torch.int16)
     return CalibrationFile(path, tensors, {}, None)
-
-
-def _order(path: Path, name: str, heads: Any) -> Tensor:
-    if (
-        not isinstance(heads, list)
-        or not heads
-        or not all(
-            isinstance(head, list)
-            and len(head) == len(heads[0])
-            and all(type(channel) is int and 0 <= channel < 2**15 for channel in head)
-            for head in heads
-        )
-    ):
-        raise UserError(
-            f"{METHOD}: {name} in {path} is not a list of channel numbers for each head"
-        )
-    return torch.tensor(heads, dtype=torch.int16)

@@ -14,15 +14,42 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import torch
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from sparse_attention.errors import UserError
 from sparse_attention.model_facts import ModelProfile
+from sparse_attention.reading import parse_json, user_file, user_folder, user_path, validated
 
 _FORMAT = "sparse_attention calibration 1"
+_WHAT = "calibration file"
 _PICKLES = (".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt")
+
+
+class _Header(BaseModel):
+    """What a file says about itself, as texts."""
+
+    model_config = ConfigDict(strict=True)
+
+    format: str
+    method: str
+    settings: str
+    model: str
+
+
+class _Model(BaseModel):
+    """``ModelProfile.to_json``; what is not named here is only compared."""
+
+    model_config = ConfigDict(extra="allow")
+
+    weights: list[float] | None = None
+
+
+_SETTINGS: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any])
+_MODEL: TypeAdapter[_Model | None] = TypeAdapter(_Model | None)
 
 
 @dataclass(frozen=True)
@@ -59,8 +86,8 @@ def find_file(given: str | None, default: str, method: str, profile: ModelProfil
     program = f"python -m sparse_attention.calibration.{method}"
     make = f"make it with: {program} --model {profile.name} --text TEXT"
     if given is not None:
-        path = Path(given).expanduser()
-        if not path.is_file():
+        path = user_path(given, f"file for {method}")
+        if not path.exists():
             raise UserError(f"{method}: there is no file {given!r}; {make} --output {given}")
         return path
     if profile.folder is None or not (profile.folder / default).is_file():
@@ -92,8 +119,7 @@ def write_file(
     Raises:
         UserError: if the name does not end in .safetensors or the file cannot be written.
     """
-    if path.suffix != ".safetensors":
-        raise UserError(f"calibration files end in .safetensors, got {str(path)!r}")
+    path = output_file(path)
     about = {
         "format": _FORMAT,
         "method": method,
@@ -102,9 +128,27 @@ def write_file(
     }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path, about)
+        # Copies, because the format has no tensors that share memory.
+        copies = {name: _plain_copy(tensor) for name, tensor in tensors.items()}
+        save_file(copies, path, about)
     except (OSError, SafetensorError) as error:
         raise UserError(f"cannot write {path}: {error}") from error
+
+
+def output_file(path: Path) -> Path:
+    """The path of a calibration file to write.
+
+    Raises:
+        UserError: if it does not end in .safetensors, or no file can be there.
+    """
+    if path.suffix != ".safetensors":
+        raise UserError(f"calibration files end in .safetensors, got {str(path)!r}")
+    user_folder(path.parent, _WHAT)
+    return user_file(path, _WHAT) if path.exists() else user_path(path, _WHAT)
+
+
+def _plain_copy(tensor: Tensor) -> Tensor:
+    return tensor.detach().clone(memory_format=torch.contiguous_format)
 
 
 @lru_cache(maxsize=16)
@@ -116,20 +160,24 @@ def read_file(path: Path, method: str) -> CalibrationFile:
     """
     if path.suffix in _PICKLES:
         raise UserError(f"{path} is a pickle, which can run code when it is opened; not read")
+    path = user_file(path, _WHAT)
     try:
         with safe_open(path, framework="pt") as file:
             about = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if about.get("format") != _FORMAT:
-            raise UserError(
-                f"{path} is not a calibration file of this library: its format is "
-                f"{about.get('format')!r}, not {_FORMAT!r}"
-            )
-        if about.get("method") != method:
-            raise UserError(f"{path} is for the method {about.get('method')!r}, not {method!r}")
-        settings, model = json.loads(about["settings"]), json.loads(about["model"])
-    except (OSError, SafetensorError, ValueError, KeyError) as error:
-        if isinstance(error, UserError):
-            raise
+    except (OSError, SafetensorError, ValueError, KeyError, AttributeError) as error:
+        # AttributeError: a type of numbers that this torch has not.
         raise UserError(f"{path} is not a calibration file (safetensors): {error}") from error
-    return CalibrationFile(path, tensors, settings, model)
+    if about.get("format") != _FORMAT:
+        raise UserError(
+            f"{path} is not a calibration file of this library: its format is "
+            f"{about.get('format')!r}, not {_FORMAT!r}"
+        )
+    header = validated(TypeAdapter(_Header), about, f"{path}, header")
+    if header.method != method:
+        raise UserError(f"{path} is for the method {header.method!r}, not {method!r}")
+    place = f"{path}, settings"
+    settings = validated(_SETTINGS, parse_json(header.settings, place), place)
+    place = f"{path}, model"
+    model = validated(_MODEL, parse_json(header.model, place), place)
+    return CalibrationFile(path, tensors, settings, None if model is None else model.model_dump())

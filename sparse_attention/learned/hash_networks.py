@@ -73,6 +73,8 @@ def load_networks(path: Path, layer: int, device: torch.device = _CPU) -> tuple[
             if start + ".bias" not in tensors:
                 raise UserError(f"{METHOD}: {path} has no {start}.bias")
             weight, bias = tensors[start + ".weight"], tensors[start + ".bias"]
+            if not (weight.is_floating_point() and bias.is_floating_point()):
+                raise UserError(f"{METHOD}: {start} in {path} is not of floating-point numbers")
             pairs.append((weight.to(device, torch.float32), bias.to(device, torch.float32)))
         if not pairs:
             raise UserError(f"{METHOD}: {path} has no {side} network of layer {layer}")
@@ -114,7 +116,8 @@ def _check_network(
     name: str, network: Network, heads: set[int], path: Path, profile: ModelProfile
 ) -> int:
     """Bits that a network maps to; ``UserError`` if its shapes are wrong."""
-    count, width = network[0][0].shape[0], profile.head_dim
+    shape, width = tuple(network[0][0].shape), profile.head_dim
+    count = shape[0] if shape else 0
     if count not in heads:
         raise UserError(
             f"{METHOD}: {name}.0.weight in {path} is for {count} heads; {profile.name} needs "
@@ -132,6 +135,8 @@ def _check_network(
                 f"{METHOD}: {name}.{place}.bias in {path} has shape {tuple(bias.shape)}, not "
                 f"({count}, {width})"
             )
+        if not (weight.isfinite().all() and bias.isfinite().all()):
+            raise UserError(f"{METHOD}: {name}.{place} in {path} has numbers that are not finite")
     return width
 
 

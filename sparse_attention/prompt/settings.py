@@ -31,7 +31,7 @@ class PromptSettings(BaseModel):
     separator: str = "\n"
     """Stands between question and answer prefix where there is no chat template, and no white space
     at the end of the question or the start of the prefix."""
-    max_prompt_tokens: int | None = Field(default=None, ge=1)
+    max_prompt_tokens: int | None = Field(default=None, ge=1, lt=2**31)
     """Limit for context and question, in addition to the model's positions."""
 
 

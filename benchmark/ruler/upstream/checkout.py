@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +12,7 @@ from typing import Any
 
 from benchmark.ruler.prompts import check_fields
 from sparse_attention.errors import UserError
+from sparse_attention.reading import check_json, read_json, read_text, user_path
 
 FOLDER = Path("scripts/data/synthetic")
 """Where a checkout has its generators; a task's wording stands in ``constants.py`` there."""
@@ -97,7 +97,7 @@ class Checkout:
     def english_words(self) -> tuple[str, ...]:
         """The words of lists that need more than wonderwords has."""
         file = self.data("english_words.json")
-        content = _read_json(file)
+        content = read_json(file, "words of upstream's download programs")
         if not isinstance(content, dict) or not all(isinstance(w, str) for w in content.values()):
             raise UserError(f"{file} must be a JSON object of words.")
         return tuple(content.values())
@@ -123,9 +123,10 @@ class Checkout:
         for value in _assigned(file, "TASKS"):
             try:
                 tasks = ast.literal_eval(value)
-            except ValueError as error:
+            except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError) as error:
                 raise UserError(f"{file}: TASKS is no plain dictionary of strings.") from error
             if isinstance(tasks, dict):
+                check_json(tasks, f"{file}: TASKS")
                 return tasks
         raise UserError(f"{file} assigns no dictionary TASKS.")
 
@@ -135,7 +136,7 @@ def open_checkout(path: str) -> Checkout:
 
     Raises ``UserError`` where there is none; the files themselves are read when they are needed.
     """
-    root = Path(path).expanduser()
+    root = user_path(path, "checkout of RULER")
     for folder in (root / FOLDER, root):
         if (folder / "constants.py").is_file():
             return Checkout(folder)
@@ -155,10 +156,10 @@ def _string(file: Path, name: str) -> str:
 
 def _assigned(file: Path, name: str) -> list[ast.expr]:
     try:
-        tree = ast.parse(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read {file}: {error.strerror}.") from error
-    except (SyntaxError, ValueError, RecursionError) as error:
+        tree = ast.parse(read_text(file, "checkout of RULER"))
+    except UserError:
+        raise
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise UserError(f"{file} is no Python module: {error}.") from error
     return [
         node.value
@@ -166,14 +167,3 @@ def _assigned(file: Path, name: str) -> list[ast.expr]:
         if isinstance(node, ast.Assign)
         and any(isinstance(target, ast.Name) and target.id == name for target in node.targets)
     ]
-
-
-def _read_json(file: Path) -> Any:
-    try:
-        return json.loads(file.read_bytes())
-    except OSError as error:
-        raise UserError(
-            f"cannot read {file}: {error.strerror}. Upstream's download programs make it."
-        ) from error
-    except ValueError as error:
-        raise UserError(f"{file} is not valid JSON: {error}.") from error

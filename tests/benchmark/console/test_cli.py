@@ -25,7 +25,9 @@ def _in_a_new_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def run(model: Path, *arguments: str) -> int:
-    start = ["run", "--quiet", "--gpu-ids", "--models", str(model), "--benchmarks", "toy"]
+    start = ["run", "--quiet", "--gpu-ids"]
+    start += [] if "--models" in arguments else ["--models", str(model)]
+    start += [] if "--benchmarks" in arguments else ["--benchmarks", "toy"]
     return main([*start, *arguments], LocalPool)
 
 
@@ -96,21 +98,46 @@ def test_a_failure_gives_exit_code_1(tiny_model: Path, capsys: pytest.CaptureFix
         (["--truncation", "center"], "truncation"),
         (["--max-rows", "0"], "max_rows"),
         (["--samples", "0"], "max_requests"),
-        (["--config-file", "absent.json"], "cannot be read"),
-        (["--config-file", "bad.json"], "is not JSON"),
+        (["--config-file", "absent.json"], "cannot read"),
+        (["--config-file", "bad.json"], "not JSON"),
         (["--config-file", "field.json"], "Did you mean 'sink_size'"),
         (["--config-file", "size.json"], "sink_size"),
         (["--config-file", "twice.json"], "keys twice in one object: ['a']"),
-        (["--config-file", "label.json"], r"label '\ud800'"),
+        (["--config-file", "label.json"], r"key '\ud800' holds half a character"),
         (["--config-file", "deep.json"], "nested too deeply"),
-        (["--config-file", "long.json"], "is not JSON"),
+        (["--config-file", "long.json"], "not JSON"),
         (["--config-file", "latin.json"], "not UTF-8"),
-        (["--config-file", "thesis"], "Is a directory"),
+        (["--config-file", "thesis"], "it is a folder, not a file"),
         (["--dtype", "float15", "--subsets", "first"], "float15"),
         (["--dense-layers", "7", "--subsets", "first"], "layers 0 to 1"),
         (["--results-dir", "thesis"], "not a results folder"),
         (["--benchmarks", "tory"], "Did you mean 'toy'"),
         (["--models", "./nowhere"], "not a folder"),
+        (["--models", "a\ud800"], "not text in UTF-8"),
+        (["--models", "x" * 300], "too long for a path"),
+        (["--models", "~nouser/x"], "cannot be found"),
+        (["--results-dir", "/dev/null"], "belongs to the system"),
+        (["--results-dir", "/proc/x"], "belongs to the system"),
+        (["--results-dir", "bad.json"], "is not a folder"),
+        (["--samples", "--"], "'--' is no value"),
+        (["--samples", "1", "--max-requests", "2"], "is given twice"),
+        (["--samples", "9" * 25], "max_requests"),
+        (["--num-workers", "9" * 20], "num_workers must be from 1 to 1024"),
+        (["--option", "toy.words=3", "--option", "toy.words=4"], "toy.words is given twice"),
+        (["--option", "toy.words=" + "9" * 25], "more than 64 bits"),
+        (["--sample", "3"], "Did you mean '--samples'"),
+        (["--benchmarks", "ruler", "--option", "ruler.source=/dev/null"], "belongs to the system"),
+        (
+            [
+                "--benchmarks",
+                "ruler",
+                "--option",
+                "ruler.haystack=/dev/zero",
+                "--subsets",
+                "niah_single_2",
+            ],
+            "belongs to the system",
+        ),
         (["--models", "embeded"], "Did you mean 'embedded'"),
     ],
 )
@@ -127,11 +154,16 @@ def test_bad_input_is_one_message(
     Path("latin.json").write_bytes(b'{"\xe4": {"methods": []}}')
     Path("thesis").mkdir()
     Path("thesis/thesis.tex").write_text("x")
-    assert run(tiny_model, *arguments) == 2
+    try:
+        code = run(tiny_model, *arguments)
+    except SystemExit as ended:
+        code = ended.code
+    assert code == 2
     errors = capsys.readouterr().err
     assert message in errors
     assert "Traceback" not in errors
-    assert errors.startswith("sparse-bench: error: ")
+    assert errors.startswith(("sparse-bench: error: ", "sparse-bench run: error: "))
+    assert errors.count("\n") == 1
     assert not list(Path().rglob("predictions.jsonl"))
 
 

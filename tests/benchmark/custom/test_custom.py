@@ -88,5 +88,5 @@ def test_no_file(tmp_path, capsys):
     command = ["run", "--models", "embedded", "--benchmarks", "custom"]
     assert main([*command, "--results-dir", str(tmp_path)]) == 2
     assert "set its option file" in capsys.readouterr().err
-    with pytest.raises(UserError, match="there is no file"):
+    with pytest.raises(UserError, match="cannot read"):
         get_benchmark("custom", file=str(tmp_path / "none.jsonl"))

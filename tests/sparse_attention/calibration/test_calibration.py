@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -131,20 +132,61 @@ def test_training_examples_mark_the_highest_visible_scores():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--text", "nowhere.txt"], "nowhere.txt cannot be read"),
-        (["--length", "3"], "--length must be at least 16"),
-        (["--length", "5000"], "the text has 500 tokens"),
-        (["--output", "channels.pt"], "must end in .safetensors"),
+        (["--text", "nowhere.txt"], "cannot read nowhere.txt"),
+        (["--length", "3"], "argument --length: must be a whole number from 16"),
+        (["--length", "510"], "the text has 500 tokens"),
+        (["--output", "channels.pt"], "end in .safetensors"),
         (["--model", "/nowhere"], "cannot load a causal language model"),
     ],
 )
 def test_bad_options_are_errors_with_exit_code_2(
     model_folder, tmp_path, capsys, arguments, message
 ):
+    given = {"--model": model_folder, "--text": model_folder / "text.txt"}
+    given |= {"--output": tmp_path / "out.safetensors", **dict([arguments])}
+    try:
+        code = double_sparsity.main([str(text) for pair in given.items() for text in pair])
+    except SystemExit as ended:
+        code = ended.code
+    assert code == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+TOO_MUCH = str(10**9)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        *(
+            (["--" + name, TOO_MUCH], f"--{name}: must be a whole number from 1 to")
+            for name in ("bits", "depth", "steps", "hidden", "blocks")
+        ),
+        (["--seed", "-1"], "--seed: must be a whole number from 0 to"),
+        (["--share", "nan"], "--share: must be a number from"),
+        (["--steps", "5" * 5000], "--steps: must be a whole number"),
+        (["--hidden", "4096", "--depth", "16"], "lower --hidden, --depth or --bits"),
+        (["--length", "8000"], "--length is 8000, and the model has 512 positions"),
+        (["--steps", "--"], "'--' is no value"),
+        (["--steps", "1", "--steps", "2"], "--steps is given twice"),
+        (["--step", "1"], "unknown argument '--step'. Did you mean '--steps'?"),
+        (["--activation", "silo"], "unknown --activation 'silo'. Did you mean 'silu'?"),
+    ],
+)
+def test_what_would_never_end_is_refused(model_folder, tmp_path, capsys, arguments, message):
     common = ["--model", str(model_folder), "--text", str(model_folder / "text.txt")]
     output = ["--output", str(tmp_path / "out.safetensors")]
-    assert double_sparsity.main([*common, *output, *arguments]) == 2
-    assert message in capsys.readouterr().err
+    length = [] if "--length" in arguments else ["--length", "64"]
+    try:
+        code = hash_attention.main([*common, *output, *length, *arguments])
+    except SystemExit as ended:
+        code = ended.code
+    assert code == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
 
 
 def test_the_command_line_shows_no_traceback(model_folder):
@@ -152,7 +194,7 @@ def test_the_command_line_shows_no_traceback(model_folder):
     command += ["--model", str(model_folder), "--text", "x", "--output", "x.safetensors"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr == "error: --share must be above 0 and below 1, got 2.0\n"
+    assert "--share: must be a number from 1e-06 to 0.999999, got '2'" in done.stderr
 
 
 # -------------------------------------------------------------------------------------------------
@@ -251,7 +293,10 @@ def tampered(name, tmp_path, change):
     ("change", "message"),
     [
         (lambda t: t.pop("layers.1.qk_proj"), "no channels of layer 1"),
-        (lambda t: t.update({"layers.1.qk_proj": t["layers.1.qk_proj"][:3]}), "of 3 heads"),
+        (
+            lambda t: t.update({"layers.1.qk_proj": t["layers.1.qk_proj"][:3]}),
+            r"of shape \(3, 16\)",
+        ),
         (lambda t: t["layers.0.qk_proj"].fill_(1), "does not order the channels 0 to 15"),
         (lambda t: t.update({"layers.0.qk_proj": t["layers.0.qk_proj"][:, :9]}), "does not order"),
     ],
@@ -331,14 +376,14 @@ def test_published_channels_are_read(heads, tmp_path):
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        ("[]", "is not a JSON object"),
-        ("{", "is not JSON"),
+        ("[]", "should be a valid dictionary|valid dict"),
+        ("{", "not JSON"),
         ('{"layers.0": [[0]]}', "has the key 'layers.0'"),
-        ('{"model.layers.0.self_attn.q_proj": 3}', "is not a list of channel numbers"),
-        ('{"model.layers.0.self_attn.q_proj": [[0, "1"]]}', "is not a list of channel numbers"),
-        ('{"model.layers.0.self_attn.q_proj": [[0, 1], [0]]}', "is not a list of channel numbers"),
+        ('{"model.layers.0.self_attn.q_proj": 3}', "q_proj is 3: Input should be a valid list"),
+        ('{"model.layers.0.self_attn.q_proj": [[0, "1"]]}', "valid integer"),
+        ('{"model.layers.0.self_attn.q_proj": [[0, 1], [0]]}', "unequally many channels"),
         (json.dumps(published(layers=1)), "no channels of layer 1"),
-        (json.dumps(published(heads=3)), "of 3 heads"),
+        (json.dumps(published(heads=3)), r"of shape \(3, 16\)"),
         (json.dumps(published(width=8)), "does not order the channels"),
         (json.dumps(published(kind="k_proj")), "unknown kind of channels .*'q_proj'.*k_proj"),
     ],
@@ -394,6 +439,72 @@ def test_published_hash_weights_are_converted(tmp_path):
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
+def test_weights_that_share_memory_are_converted(tmp_path):
+    """One tensor of all heads, of which each head has a view, and biases that are the same."""
+    weights = trained_weights()
+    whole = torch.randn(4, 12, 16)
+    bias = torch.zeros(12).expand(12)
+    for head in range(4):
+        weights[f"0.learning_to_hash_transformation_q.{head}.0.weight"] = whole[head]
+        weights[f"0.learning_to_hash_transformation_q.{head}.0.bias"] = bias
+    matrices = {
+        layer: {
+            f"{side}_{part}": [tensor] * 2
+            for side in ("query", "key")
+            for part, tensor in (("matrix", torch.ones(4, 16, 16)), ("bias", torch.ones(4, 16)))
+        }
+        for layer in range(2)
+    }
+    for name, document in (("trained", weights), ("matrices", matrices)):
+        torch.save(document, tmp_path / f"{name}.pt")
+        output = tmp_path / f"{name}.safetensors"
+        assert convert_hash_weights.main([str(tmp_path / f"{name}.pt"), str(output)]) == 0
+        HashAttention(weight_file=str(output)).for_model(calibrated_model((2, 2)))
+    query, _ = load_networks(tmp_path / "trained.safetensors", 0)
+    assert torch.equal(query[0][0][2], whole[2].T)
+
+
+@pytest.mark.parametrize(
+    ("odd", "message"),
+    [
+        (torch.eye(12, 16).to_sparse(), "is sparse"),
+        (torch.empty(12, 16, device="meta"), "no numbers, only a shape"),
+        (torch.full((12, 16), torch.nan), "not finite"),
+        (torch.ones(12, 16, dtype=torch.int64), "floating-point"),
+        (torch.ones(1).expand(2**20, 2**20), "more than 1073741824 numbers"),
+    ],
+)
+def test_tensors_that_are_no_weights_are_named(odd, message, tmp_path, capsys):
+    name = "1.learning_to_hash_transformation_k.2.0.weight"
+    torch.save({**trained_weights(), name: odd}, tmp_path / "odd.pt")
+    output = str(tmp_path / "o.safetensors")
+    assert convert_hash_weights.main([str(tmp_path / "odd.pt"), output]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert name in error
+    assert not Path(output).exists()
+
+
+def test_damaged_weights_are_one_line(tmp_path, capsys):
+    torch.save(trained_weights(), tmp_path / "whole.pt")
+    content = (tmp_path / "whole.pt").read_bytes()
+    path = tmp_path / "damaged.pt"
+    for damaged in (content[:-100], content[:3000], content.replace(b"storage", b"sturage"), b""):
+        path.write_bytes(damaged)
+        assert convert_hash_weights.main([str(path), str(tmp_path / "o.safetensors")]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_networks_without_numbers_are_refused(tmp_path):
+    for value in (torch.nan, torch.inf):
+        path = tampered(
+            "hash_attention", tmp_path, lambda t, v=value: [one.fill_(v) for one in t.values()]
+        )
+        read_file.cache_clear(), load_networks.cache_clear()
+        with pytest.raises(UserError, match="not finite"):
+            bound(HashAttention, path)
+
+
 class Hostile:
     def __reduce__(self):
         return (open, ("hostile-code-ran", "w"))
@@ -430,4 +541,4 @@ def test_odd_published_weights_are_refused(document, tmp_path, capsys):
     assert (
         convert_hash_weights.main([str(tmp_path / "odd.pt"), str(tmp_path / "o.safetensors")]) == 2
     )
-    assert "error: the weights" in capsys.readouterr().err
+    assert "convert_hash_weights: error: the weights" in capsys.readouterr().err
