@@ -95,7 +95,8 @@ class GenericConfigOptimizer:
             overrides: other domains, by ``field`` or ``config_type.field``: a list of values, one
                 value (the field is then fixed), or a range as of ``SearchRange``.  Any field of
                 the type's methods may be named, also one that is not tunable by itself.  Those of
-                other config types are left to them.
+                other config types are left to them.  ``config_type`` names the types that the
+                search for a type chooses from; by default all but oracles.
             profile: of the model to search for.  Where the type is searched too, types that cannot
                 run on it are left out: those of methods that need a file about it which is not
                 there.  Fields with a value for each layer are searched with a profile only.
@@ -105,9 +106,10 @@ class GenericConfigOptimizer:
                 cannot run on the model.
         """
         self.config_type = config_type
-        kinds = types_of(config_type)
+        overrides = dict(overrides or {})
+        kinds = types_of(config_type, overrides.pop(TYPE_PARAMETER, None))
         layers = 0 if profile is None else profile.layers
-        domains = {kind.name: _with_overrides(kind, overrides or {}, layers) for kind in kinds}
+        domains = {kind.name: _with_overrides(kind, overrides, layers) for kind in kinds}
         if profile is not None:
             kinds = tuple(kind for kind in kinds if self._runs(kind, domains[kind.name], profile))
         self._types = kinds
@@ -177,14 +179,27 @@ class GenericConfigOptimizer:
         return f"{config_type}.{field}" if self.searches_type else field
 
 
-def types_of(config_type: str) -> tuple[ConfigType, ...]:
+def types_of(config_type: str, chosen: str | Sequence[str] | None = None) -> tuple[ConfigType, ...]:
     """The config types that a search of ``config_type`` chooses from.
+
+    Args:
+        config_type: one, or ``sparse_attention`` for several.
+        chosen: which these are; None for all but oracles, which cannot be deployed.
 
     Raises:
         UserError: if there is no such type, or nothing to search in it.
     """
     if config_type == ANY_TYPE:
-        return tuple(kind for kind in CONFIG_TYPES.values() if _own_domains(kind))
+        if chosen is None:
+            kinds = (kind for kind in CONFIG_TYPES.values() if not kind.oracle)
+            return tuple(kind for kind in kinds if _own_domains(kind))
+        names = [chosen] if isinstance(chosen, str) else list(chosen)
+        for name in names:
+            if name not in CONFIG_TYPES:
+                raise unknown_name("config type", name, CONFIG_TYPES)
+            if not _own_domains(CONFIG_TYPES[name]):
+                raise UserError(f"config type {name!r} has nothing to search.")
+        return tuple(CONFIG_TYPES[name] for name in dict.fromkeys(names))
     if config_type not in CONFIG_TYPES:
         raise unknown_name("config type", config_type, [*CONFIG_TYPES, ANY_TYPE])
     return (CONFIG_TYPES[config_type],)

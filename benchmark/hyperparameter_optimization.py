@@ -54,6 +54,13 @@ class OptimizedSparseConfig:
     failures: Mapping[str, str] = field(default_factory=dict)
     """Why there is none, likewise."""
 
+    @property
+    def infeasible(self) -> dict[str, str]:
+        """Why the result of a task should not be used, likewise: it violates the constraint."""
+        return {
+            task: result.remarks[0] for task, result in self.results.items() if not result.feasible
+        }
+
     def result_for(self, benchmark: str, subset: str) -> CachedResult | None:
         """The result for a task: its own, else the global one; None if there is none."""
         return self.results.get(f"{benchmark}_{subset}") or self.results.get(GLOBAL)
@@ -162,16 +169,24 @@ def get_cached_optimization_config(
     benchmark_name: str | None = None,
     subset: str | None = None,
     cache_dir: str | Path = DEFAULT_CACHE,
+    *,
+    force: bool = False,
 ) -> AttentionConfig | None:
     """The best configuration that was found last; None if there is none.
 
-    Without ``benchmark_name`` and ``subset`` the one of a search over all tasks.
+    Without ``benchmark_name`` and ``subset`` the one of a search over all tasks.  One that violates
+    the constraint of its search is given with ``force`` only.
     """
     names = Names(
         model=model_name, config_type=config_type, benchmark=benchmark_name, subset=subset
     )
     found = BestConfigCache(cache_dir).find(names)
-    return found[0].config if found else None
+    if not found:
+        return None
+    if not found[0].feasible and not force:
+        logger.warning("%s is not given without force: %s", config_type, found[0].remarks[0])
+        return None
+    return found[0].config
 
 
 def _search(

@@ -47,6 +47,11 @@ class ConfigType:
     summary: str
     methods: tuple[Method, ...]
 
+    @property
+    def oracle(self) -> bool:
+        """Whether a method of it is an oracle; see ``Method.oracle``."""
+        return any(method.oracle for method in self.methods)
+
     def make(self, **settings: Any) -> AttentionConfig:
         """The configuration with ``settings`` in place of the template's.
 

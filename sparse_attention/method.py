@@ -72,6 +72,9 @@ class Method(BaseModel):
 
     name: ClassVar[str]
     """Name in configurations."""
+    oracle: ClassVar[bool] = False
+    """Whether it needs the true scores of all keys: it saves no reading, and is there as a bound
+    for methods that guess them."""
     stacked: ClassVar[frozenset[str]] = frozenset()
     """Fields in which rows that are handled together may differ; rows that differ in others are
     handled one after the other."""

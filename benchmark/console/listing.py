@@ -12,6 +12,8 @@ from sparse_attention.config_types import CONFIG_TYPES
 from sparse_attention.errors import UserError
 from sparse_attention.registry import METHODS
 
+_ORACLE = " [oracle: a bound, not deployable]"
+
 
 def _benchmarks() -> Iterator[str]:
     for name, benchmark in sorted(BENCHMARKS.usable()):
@@ -25,7 +27,7 @@ def _subsets() -> Iterator[str]:
 
 def _methods() -> Iterator[str]:
     for name, method in METHODS.usable():
-        yield f"{name}: {method.summary()}"
+        yield f"{name}: {method.summary()}{_ORACLE if method.oracle else ''}"
         for field, info in method.model_fields.items():
             default = "required" if info.is_required() else f"default {info.default!r}"
             yield f"    {field}: {default}, {method.valid_values(field)}"
@@ -35,7 +37,8 @@ def _config_types() -> Iterator[str]:
     for name in CONFIG_TYPES:
         with suppress(UserError):  # of an entry point that cannot be used
             kind = CONFIG_TYPES[name]
-            yield f"{name}: {kind.summary} ({kind.make().describe()})"
+            mark = _ORACLE if kind.oracle else ""
+            yield f"{name}: {kind.summary} ({kind.make().describe()}){mark}"
 
 
 LISTINGS: dict[str, tuple[Callable[[], Iterator[str]], Catalogue[Any]]] = {

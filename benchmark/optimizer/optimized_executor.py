@@ -71,7 +71,8 @@ class OptimizedBenchmarkExecutor:
         ``(config type, None)`` is searched (per task or once for all, as the optimization config
         says) unless the type has nothing to search or the search is switched off: then it has its
         default settings.  ``(label, configuration)`` is used as it is.  A type for which no
-        settings were found is a failed cell, and the others go on.
+        settings were found, or none that keeps the objective's constraint, is a failed cell, and
+        the others go on.
 
         Raises:
             UserError: for bad input, before anything is computed.
@@ -100,7 +101,7 @@ class OptimizedBenchmarkExecutor:
                     chosen[label] = Chosen(fixed[label])
                     continue
                 result = tuned[model][label].result_for(benchmark, subset)
-                if result is not None:
+                if result is not None and result.feasible:
                     chosen[label] = self._chosen(result, f"{benchmark}_{subset}")
             return chosen
 
@@ -142,12 +143,12 @@ class OptimizedBenchmarkExecutor:
     def _failures(
         self, tuned: Mapping[str, Mapping[str, OptimizedSparseConfig]], result: MatrixResult
     ) -> list[CellResult]:
-        """Cells that were to be tuned and have no settings."""
+        """Cells that were to be tuned and have no settings that may be used."""
         return [
             CellResult(model, "-", task, label, result.results_dir, "failed", message, None)
             for model, types in tuned.items()
             for label, found in types.items()
-            for task, message in found.failures.items()
+            for task, message in (*found.failures.items(), *found.infeasible.items())
         ]
 
 

@@ -27,7 +27,7 @@ examples:
   get_cached_config.py --config-type magic_pig --create-optimized > best.json
       a file for 'sparse-bench run --config-file best.json'
 
-exit codes: 0 found; 1 there is none like that; 2 bad input.
+exit codes: 0 found; 1 there is none like that, or it is infeasible and not forced; 2 bad input.
 """
 
 
@@ -50,6 +50,7 @@ def build_parser() -> Parser:
         action="store_true",
         help="print the configuration as JSON that loads back (several: by name), not a table",
     )
+    add("--force", action="store_true", help="print also what violates its search's constraint")
     return parser
 
 
@@ -67,7 +68,14 @@ def run(options: argparse.Namespace) -> int:
     if not found:
         _explain(options, everything)
         return NOT_FOUND
+    infeasible = [result for result in found if not result.feasible]
     if options.create_optimized:
+        if infeasible and not options.force:
+            for result in infeasible:
+                names = result.names
+                what = f"{names.config_type} {names.task}: {result.remarks[0]}"
+                print(f"{PROGRAM}: {what}; --force prints it all the same.", file=sys.stderr)
+            return NOT_FOUND
         single = found[0].config.to_json() if len(found) == 1 else _named(found)
         print(json.dumps(single, indent=2))
     else:

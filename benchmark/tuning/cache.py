@@ -73,6 +73,16 @@ class CachedResult:
     """The whole file, with all trials and their Pareto front."""
 
     @property
+    def feasible(self) -> bool:
+        """Whether the winner keeps the constraint of the objective, if that has one."""
+        return bool(self.best.get("feasible", True))
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What must be said with the winner."""
+        return tuple(map(str, self.best.get("remarks", ())))
+
+    @property
     def config(self) -> AttentionConfig:
         """The configuration that won."""
         return AttentionConfig.from_json(self.best["config"])

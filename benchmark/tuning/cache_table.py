@@ -47,9 +47,11 @@ def _lines(result: CachedResult) -> list[list[str]]:
         str(result.key["objective"]["name"]),
         str(len(result.document["trials"])),
     ]
+    notes = [["", "", "", "", "", "", "", f"! {remark}"] for remark in result.remarks]
     if len(held_out) == 1:
-        return [[*head, *_held_out(next(iter(held_out.values()))), best["description"]]]
-    lines = [[*head, f"{best['tuning']['density']:.3f}", "", "", best["description"]]]
+        found = _held_out(next(iter(held_out.values())))
+        return [[*head, *found, best["description"]], *notes]
+    lines = [[*head, f"{best['tuning']['density']:.3f}", "", "", best["description"]], *notes]
     for task, found in held_out.items():
         loss = result.document["tasks"][task]["loss_to_best"]
         note = f"loss {loss:+.3g} against the best for this task alone"

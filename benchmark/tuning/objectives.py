@@ -46,7 +46,7 @@ class Objective(BaseModel):
     - ``pareto``: both 1 - s and d; the winner is the sparsest whose score is within ``tolerance``
       of the best one.
 
-    A violated constraint costs at least 1 and a kept one at most 1, so that the former never wins
+    A violated constraint costs more than 1 and a kept one at most 1, so that the former never wins
     over the latter.
     """
 
@@ -66,6 +66,15 @@ class Objective(BaseModel):
     def needs_dense(self) -> bool:
         """Whether the losses depend on the score of dense attention."""
         return self.name == "density_at_score"
+
+    @property
+    def constrained(self) -> bool:
+        """Whether there is a constraint, which may be violated."""
+        return self.name in ("score_at_density", "density_at_score")
+
+    def is_kept(self, losses: Sequence[float]) -> bool:
+        """Whether losses on a task say that the constraint, if any, is kept there."""
+        return not self.constrained or losses[0] <= 1
 
     def losses(self, measured: Measured, dense_score: float | None) -> tuple[float, ...]:
         """The losses of a configuration.

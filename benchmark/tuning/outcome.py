@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from benchmark.results.metrics import estimate_json
@@ -13,6 +13,9 @@ from benchmark.tuning.objectives import pareto_front
 from benchmark.tuning.queue import Want
 from benchmark.tuning.records import TrialRecord
 from benchmark.tuning.study import DENSE, DENSE_NAME, Study
+
+_NEARLY_DENSE = 0.5
+"""Share of the keys above which a winner saves so little that it is said."""
 
 
 def held_out_wants(study: Study, winner: TrialRecord) -> list[Want]:
@@ -37,6 +40,8 @@ def document(study: Study, winner: TrialRecord) -> dict[str, Any]:
             "point": winner.point,
             "trial": winner.number,
             "loss": winner.rungs[-1].losses,
+            "feasible": study.is_feasible(winner),
+            "remarks": list(remarks(study, winner)),
             "tuning": winner.rungs[-1].mean.to_json(),
             "held_out": {name: found["held_out"] for name, found in tasks.items()},
         },
@@ -44,6 +49,25 @@ def document(study: Study, winner: TrialRecord) -> dict[str, Any]:
         "pareto": [complete[place].number for place in front],
         "trials": [record.to_json() for record in study.trials],
     }
+
+
+def remarks(study: Study, winner: TrialRecord) -> Iterator[str]:
+    """What must be said with a winner, in sentences without a full stop."""
+    mean = winner.rungs[-1].mean
+    objective = study.settings.objective
+    if not study.is_feasible(winner):
+        if objective.name == "density_at_score":
+            asked = f"is within {objective.tolerance:g} of dense attention's score"
+        else:
+            asked = f"reads at most {objective.density_budget:g} of the keys"
+        yield (
+            f"infeasible: none of {len(study.complete)} settings {asked} on all tasks; the best "
+            f"score is {mean.score:.3f} at density {mean.density:.3f}"
+        )
+    if mean.density > _NEARLY_DENSE:
+        yield f"reads {mean.density:.0%} of the keys"
+    if any(method.oracle for method in winner.attention.methods):
+        yield "needs the true scores of all keys (an oracle), and cannot be deployed"
 
 
 def _on_task(study: Study, winner: TrialRecord, task: TuningTask) -> dict[str, Any]:

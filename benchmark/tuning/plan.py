@@ -110,4 +110,6 @@ class SearchPlan:
         path = self.cache.store(names, wanted.key, document(study, winner))
         found = self.cache.get(names, wanted.key)
         assert found is not None, f"{path} was just written"
+        for remark in found.remarks:
+            logger.warning("%s: the best settings: %s", study.name, remark)
         self.found[names.config_type][names.task] = found

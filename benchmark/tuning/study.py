@@ -211,11 +211,21 @@ class Study:
         """Trials that saw all samples."""
         return [record for record in self.trials if record.status == COMPLETE]
 
+    def is_feasible(self, record: TrialRecord) -> bool:
+        """Whether a trial that saw all samples keeps the constraint, if any, on every task."""
+        return all(self._objective.is_kept(task.losses) for task in record.rungs[-1].tasks.values())
+
     def winner(self) -> TrialRecord | None:
-        """The best trial of those that saw all samples."""
-        trials = self.complete
+        """The best trial of those that saw all samples and keep the constraint.
+
+        Where none keeps it, the one with the best score, of equal scores the densest.
+        """
+        complete = self.complete
+        trials = [record for record in complete if self.is_feasible(record)]
         if not trials:
-            return None
+            means = [(record.rungs[-1].mean, record) for record in complete]
+            best = max(means, key=lambda one: (one[0].score, one[0].density), default=None)
+            return None if best is None else best[1]
         losses = [record.rungs[-1].losses for record in trials]
         densities = [record.rungs[-1].mean.density for record in trials]
         return trials[self._objective.best(losses, densities)]

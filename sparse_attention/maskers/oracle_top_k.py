@@ -22,6 +22,7 @@ class OracleTopK(TopK):
     """
 
     name = "oracle_top_k"
+    oracle = True
 
     def predict(self, call: AttentionCall) -> Tensor:
         """The true scores."""

@@ -36,6 +36,7 @@ class OracleTopP(Masker):
     """
 
     name = "oracle_top_p"
+    oracle = True
     stacked = frozenset({"top_p"})
 
     top_p: Annotated[

@@ -1,0 +1,106 @@
+"""A search in which no setting keeps the constraint says so, everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from local_pool import LocalPool
+from rich.console import Console
+from toy_search import search
+
+from benchmark.executor_config import BenchmarkConfig
+from benchmark.generic_config_optimizer import GenericConfigOptimizer, types_of
+from benchmark.hyperparameter_optimization import (
+    OptimizationConfig,
+    get_cached_optimization_config,
+)
+from benchmark.optimizer.optimized_executor import create_optimized_benchmark_executor
+from benchmark.run.ray_session import hold_ray
+from benchmark.scripts import get_cached_config
+from benchmark.tuning.cache_table import print_results
+from sparse_attention.errors import UserError
+
+SETTINGS = {
+    "optimization_metric": "score_at_density",
+    "density_budget": 0.001,
+    "num_samples": 3,
+    "scheduler": "none",
+}
+
+
+@pytest.fixture(scope="module")
+def impossible(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory):
+    cache = tmp_path_factory.mktemp("impossible")
+    with hold_ray():
+        found = search(
+            str(tiny_model), str(cache), types=("sink_local",), pool=LocalPool, **SETTINGS
+        )
+    return found["sink_local"], cache
+
+
+def test_the_best_score_is_first_among_violators(impossible):
+    optimized, _ = impossible
+    assert not optimized.failures
+    for result in optimized.results.values():
+        assert not result.feasible
+        means = {t["number"]: t["rungs"][-1]["mean"] for t in result.document["trials"]}
+        best = max(means.values(), key=lambda mean: (mean["score"], mean["density"]))
+        assert means[result.best["trial"]] == best
+        assert result.remarks[0].startswith("infeasible: none of 3 settings reads at most 0.001")
+    assert set(optimized.infeasible) == set(optimized.results)
+
+
+def test_it_is_shown(impossible):
+    console = Console(record=True, width=200, force_terminal=True)
+    print_results(list(impossible[0].results.values()), console)
+    assert console.export_text().count("! infeasible: none of 3 settings") == 2
+
+
+def test_it_is_exported_by_force_only(impossible, tiny_model, capsys):
+    _, cache = impossible
+    names = (str(tiny_model), "sink_local", "toy", "first")
+    assert get_cached_optimization_config(*names, cache_dir=cache) is None
+    assert get_cached_optimization_config(*names, cache_dir=cache, force=True) is not None
+    command = ["--cache-dir", str(cache), "--create-optimized", "--task", "toy_first"]
+    assert get_cached_config.main(command) == 1
+    shown = capsys.readouterr()
+    assert not shown.out
+    assert "infeasible" in shown.err
+    assert "--force" in shown.err
+    assert get_cached_config.main([*command, "--force"]) == 0
+    assert '"methods"' in capsys.readouterr().out
+
+
+def test_the_matrix_leaves_it_out(impossible, tiny_model, tmp_path):
+    executor = create_optimized_benchmark_executor(
+        [],
+        OptimizationConfig(cache_dir=str(tmp_path / "cache"), **SETTINGS),
+        results_dir=tmp_path / "results",
+        quiet=True,
+        pool=LocalPool,
+    )
+    result = executor.run_benchmark_matrix(
+        [str(tiny_model)],
+        [("dense", None), ("sink_local", None)],
+        [BenchmarkConfig("toy", ["first"], {"contexts": 4})],
+    )
+    assert result.exit_code == 1
+    dense, tuned = result.cells
+    assert (dense.config, dense.status) == ("dense", "complete")
+    assert (tuned.config, tuned.status) == ("sink_local", "failed")
+    assert "infeasible" in tuned.message
+
+
+def test_oracles_are_searched_when_they_are_asked_for():
+    names = {kind.name for kind in types_of("sparse_attention")}
+    assert {"quest", "magic_pig"} <= names
+    assert not {"oracle_top_k", "oracle_top_p", "adaptive_sampling", "snapkv_top_k"} & names
+    asked = GenericConfigOptimizer(
+        "sparse_attention", {"config_type": ["oracle_top_k", "quest"], "sink_size": 4}
+    )
+    assert asked.search_space[0].domain == ("oracle_top_k", "quest")
+    with pytest.raises(UserError, match="oracle_top_k"):
+        types_of("sparse_attention", ["oracle_topk"])
+    with pytest.raises(UserError, match="nothing to search"):
+        types_of("sparse_attention", ["dense"])
