@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmark.generic_config_optimizer import types_of
+from benchmark.generic_config_optimizer import ANY_TYPE, TYPE_PARAMETER, types_of
 from sparse_attention.config_types import CONFIG_TYPES
 from sparse_attention.errors import UserError, unknown_name
 
@@ -16,14 +16,20 @@ def check_overrides(overrides: Mapping[str, Any], config_types: Sequence[str]) -
     Raises:
         UserError: naming one that would be left unused.
     """
-    kinds = {kind.name: kind for name in config_types for kind in types_of(name)}
+    chosen = overrides.get(TYPE_PARAMETER)
+    if chosen is not None and ANY_TYPE not in config_types:
+        raise UserError(
+            f"the search space has {TYPE_PARAMETER!r}, which is searched with the config type "
+            f"{ANY_TYPE!r} alone; searched: {', '.join(config_types) or 'none'}."
+        )
+    kinds = {kind.name: kind for name in config_types for kind in types_of(name, chosen)}
     fields = {
         field
         for kind in kinds.values()
         for method in kind.methods
         for field in type(method).model_fields
     }
-    for name in overrides:
+    for name in (name for name in overrides if name != TYPE_PARAMETER):
         owner, _, field = name.rpartition(".")
         if owner and owner in CONFIG_TYPES and owner not in kinds:
             raise UserError(

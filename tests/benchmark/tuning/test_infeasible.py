@@ -19,6 +19,7 @@ from benchmark.optimizer.optimized_executor import create_optimized_benchmark_ex
 from benchmark.run.ray_session import hold_ray
 from benchmark.scripts import get_cached_config
 from benchmark.tuning.cache_table import print_results
+from benchmark.tuning.overrides import check_overrides
 from sparse_attention.errors import UserError
 
 SETTINGS = {
@@ -104,3 +105,11 @@ def test_oracles_are_searched_when_they_are_asked_for():
         types_of("sparse_attention", ["oracle_topk"])
     with pytest.raises(UserError, match="nothing to search"):
         types_of("sparse_attention", ["dense"])
+
+
+def test_types_to_choose_from_are_of_the_search_for_a_type():
+    check_overrides({"config_type": ["quest"], "quest.page_size": [8]}, ["sparse_attention"])
+    with pytest.raises(UserError, match="magic_pig is not searched"):
+        check_overrides({"config_type": ["quest"], "magic_pig.lsh_k": [8]}, ["sparse_attention"])
+    with pytest.raises(UserError, match="with the config type 'sparse_attention' alone"):
+        check_overrides({"config_type": ["quest"]}, ["quest"])
