@@ -97,11 +97,11 @@ def check_networks(path: Path, profile: ModelProfile) -> None:
     load_activation(path)
     for layer in range(profile.layers):
         query, key = load_networks(path, layer)
+        shape = profile.shape(layer)
+        width, either = shape.head_dim, {shape.heads, shape.kv_heads}
         bits = [
-            _check_network(f"layers.{layer}.query", query, {profile.heads}, path, profile),
-            _check_network(
-                f"layers.{layer}.key", key, {profile.heads, profile.kv_heads}, path, profile
-            ),
+            _check_network(f"layers.{layer}.query", query, {shape.heads}, width, path, profile),
+            _check_network(f"layers.{layer}.key", key, either, width, path, profile),
         ]
         if bits[0] != bits[1]:
             raise UserError(
@@ -111,10 +111,10 @@ def check_networks(path: Path, profile: ModelProfile) -> None:
 
 
 def _check_network(
-    name: str, network: Network, heads: set[int], path: Path, profile: ModelProfile
+    name: str, network: Network, heads: set[int], width: int, path: Path, profile: ModelProfile
 ) -> int:
     """Bits that a network maps to; ``UserError`` if its shapes are wrong."""
-    count, width = network[0][0].shape[0], profile.head_dim
+    count = network[0][0].shape[0]
     if count not in heads:
         raise UserError(
             f"{METHOD}: {name}.0.weight in {path} is for {count} heads; {profile.name} needs "
