@@ -307,7 +307,7 @@ def living_bytes() -> int:
     storages = {
         tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes()
         for tensor in gc.get_objects()
-        if isinstance(tensor, torch.Tensor)
+        if isinstance(tensor, torch.Tensor) and tensor.layout == torch.strided
     }
     return sum(storages.values())
 
