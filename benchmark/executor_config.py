@@ -64,8 +64,9 @@ class AdapterConfig(BaseModel):
     measure_error: bool = True
     """Compare each sparse attention output with the dense one; costs a dense pass."""
     max_rows: int = Field(default=32, ge=1, le=4096)
-    """Configurations that are decoded together; halved when memory runs out.  Results do not
-    depend on it."""
+    """Configurations that are decoded together; halved when memory runs out.  How many rows are
+    multiplied at once decides how sums are rounded: the last digits of what is measured, and rarely
+    a key on the edge of a selection, depend on it.  The cost of a sample says its ``rows``."""
     prefill_store_bytes: int = Field(default=4 << 30, ge=0, lt=2**63)
     """Bound of the prefills that each worker keeps."""
 
