@@ -67,7 +67,7 @@ def remarks(study: Study, winner: TrialRecord) -> Iterator[str]:
     if mean.density > _NEARLY_DENSE:
         yield f"reads {mean.density:.0%} of the keys"
     if any(method.oracle for method in winner.attention.methods):
-        yield "needs the true scores of all keys (an oracle), and cannot be deployed"
+        yield "an oracle: it needs all true scores and cannot be deployed"
 
 
 def _on_task(study: Study, winner: TrialRecord, task: TuningTask) -> dict[str, Any]:
