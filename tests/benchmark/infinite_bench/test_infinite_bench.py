@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -266,3 +267,9 @@ def test_prepared_rows_regain_the_text_of_the_right_option(tmp_path):
     table.to_parquet(file)
     with pytest.raises(UserError, match="no line with the option B"):
         InfiniteBench(source=str(tmp_path / "out")).read("longbook_choice_eng")
+
+
+@pytest.mark.parametrize(("label", "prediction"), [(7, "7"), (7.5, "7.5"), (np.int64(7), "7")])
+def test_a_number_alone_is_a_label(label, prediction):
+    assert score("math_find", prediction, label) == 1
+    assert score("math_find", "8", label) == 0

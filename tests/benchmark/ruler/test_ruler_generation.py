@@ -9,8 +9,11 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
@@ -20,6 +23,8 @@ from benchmark.ruler import create_huggingface_dataset
 from benchmark.ruler.benchmark import Ruler
 from benchmark.ruler.calculate_metrics import calculate_metrics
 from benchmark.ruler.generate import frame_tokens
+from benchmark.ruler.options import task_named
+from benchmark.ruler.sentences import split_by_rules
 from sparse_attention.errors import UserError
 from sparse_attention.prompt import encode_prompt
 
@@ -359,3 +364,62 @@ def test_a_chat_template_is_a_part_of_the_length(tmp_path) -> None:
             whole = len(prompt.context_ids) + len(prompt.question_ids) + sample.max_new_tokens
             assert 0.9 * 1024 < whole <= sample.extra["length_tokens"] <= 1024
     assert frame_tokens(chat) > frame_tokens(EMBEDDED) == 1
+
+
+@pytest.mark.parametrize("unit", ["..", "!?", '."', "a", "Mr. A ", ". ( "])
+def test_odd_prose_is_split_in_linear_time(unit):
+    """Half a million characters; a run of marks once took time by its square."""
+    begin = time.process_time()
+    assert " ".join(split_by_rules(unit * (500_000 // len(unit)))).startswith(unit.strip())
+    assert time.process_time() - begin < 10
+
+
+@pytest.mark.parametrize(
+    ("option", "content", "message"),
+    [
+        ("haystack", "a" * 10**6, "at most 20000 are read"),
+        ("haystack", "One. " * 10**6 + "x" * 30_000, "at most 20000 are read"),
+        (
+            "squad_file",
+            {"data": [{"paragraphs": [{"context": None, "qas": []}]}]},
+            "context is None",
+        ),
+        (
+            "squad_file",
+            {
+                "data": [
+                    {
+                        "paragraphs": [
+                            {"context": "c", "qas": [{"question": "q", "answers": [{"text": " "}]}]}
+                        ]
+                    }
+                ]
+            },
+            r"data\[0\]\.paragraphs\[0\]\.qas\[0\]\.answers\[0\]\.text is ' '",
+        ),
+        (
+            "hotpotqa_file",
+            [{"question": "q", "answer": None, "context": [["t", ["s"]]]}],
+            "answer is None",
+        ),
+        ("hotpotqa_file", [{"question": "q", "answer": "a", "context": []}], r"context is \[\]"),
+        ("prompts", {"noise": ""}, r"lacks the string|no text in the string"),
+    ],
+)
+def test_what_could_never_be_a_sample_is_named(option, content, message, tmp_path):
+    text = isinstance(content, str)
+    path = tmp_path / ("x.txt" if text else "x.json")
+    path.write_text(content if text else json.dumps(content))
+    tasks = {"haystack": "niah_single_2", "squad_file": "qa_1", "hotpotqa_file": "qa_2"}
+    ruler = Ruler(**{option: str(path), "cache_dir": str(tmp_path)})
+    with pytest.raises(UserError, match=message) as error:
+        ruler._sources.provenance(task_named(tasks.get(option, "vt")))
+    assert path.name in str(error.value)
+
+
+def test_an_empty_reference_of_a_prepared_dataset_is_refused(tmp_path):
+    row = {"context": "c", "question": "q", "answer_prefix": "", "max_new_tokens": 3, "task": "vt"}
+    for answer in (["a", ""], [" "]):
+        pq.write_table(pa.Table.from_pylist([{**row, "answer": answer}]), tmp_path / "x.parquet")
+        with pytest.raises(UserError, match="has an empty reference"):
+            Ruler(source=str(tmp_path / "x.parquet")).samples("vt", WORDS)

@@ -282,6 +282,14 @@ def test_offsets_outside_the_input(tmp_path, end):
         ZeroScrolls(source=str(tmp_path / "x.jsonl")).read("qasper")
 
 
+@pytest.mark.parametrize("name", ["document_end_index", "query_start_index", "query_end_index"])
+def test_no_index_may_be_negative(tmp_path, name):
+    lines = (ZeroScrolls.sample_folder / "qasper" / "validation.jsonl").read_text().splitlines()
+    (tmp_path / "x.jsonl").write_text(json.dumps({**json.loads(lines[0]), name: -5}) + "\n")
+    with pytest.raises(UserError, match=f"x.jsonl, row 1: the field '{name}' is -5"):
+        ZeroScrolls(source=str(tmp_path / "x.jsonl")).read("qasper")
+
+
 def test_upstreams_archives(tmp_path):
     shutil.make_archive(str(tmp_path / "qasper"), "zip", ZeroScrolls.sample_folder, "qasper")
     read = ZeroScrolls(source=str(tmp_path)).read("qasper")
