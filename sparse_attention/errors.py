@@ -16,6 +16,10 @@ class UserError(ValueError):
     """
 
 
+class NotFinite(ArithmeticError):
+    """The model computed NaN or infinity, of which no answer can be made."""
+
+
 def unknown_name(kind: str, name: object, valid: Iterable[str]) -> UserError:
     """Error for an unknown ``name`` of a ``kind``, with the nearest match and all valid names."""
     names = sorted(valid)

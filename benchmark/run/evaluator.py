@@ -21,6 +21,7 @@ from benchmark.suite.base import Sample
 from benchmark.suite.fingerprints import context_fingerprint
 from sparse_attention import Context
 from sparse_attention.config import AttentionConfig, joint_needs
+from sparse_attention.errors import NotFinite
 from sparse_attention.hf.adapter import Answer, HuggingFaceAdapter
 from sparse_attention.prompt import (
     EncodedPrompt,
@@ -30,7 +31,10 @@ from sparse_attention.prompt import (
     encode_prompt,
 )
 
-_CPU_OUT_OF_MEMORY = ("not enough memory: you tried to allocate", "can't allocate memory")
+_OUT_OF_MEMORY = (
+    *("not enough memory: you tried to allocate", "can't allocate memory"),  # on a CPU
+    "CUDA error: out of memory",
+)
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,8 @@ class Evaluator:
         """Answer ``samples``, best those of one context, under all ``configs`` (by label).
 
         ``prompt`` says how the samples become prompts.  ``scope`` and a sample's id together key
-        the random draws of sampling methods.
+        the random draws of sampling methods.  An error of CUDA after which the process is of no
+        use is raised, so that its worker is replaced.
         """
         result = ContextResult({label: [] for label in configs}, {label: [] for label in configs})
         for sample in samples:
@@ -113,6 +118,8 @@ class Evaluator:
                 result.costs[label].append(self._cost(sample, 0.0, 0.0, len(configs)))
             return
         except Exception as error:
+            if _is_device_lost(error):
+                raise
             outcomes = [self._failure(error, result)] * len(configs)
         else:
             outcomes = self._answer(sample, context, prompt, list(configs.values()), scope, result)
@@ -198,6 +205,8 @@ class Evaluator:
                 measure_error=self._settings.measure_error,
             )
         except Exception as error:
+            if _is_device_lost(error):
+                raise
             out_of_memory = _is_out_of_memory(error)
             if len(configs) == 1:
                 return [self._failure(error, result)]
@@ -221,6 +230,8 @@ class Evaluator:
             reason = "out_of_memory"
         elif isinstance(error, PromptTooLong):
             reason = "prompt_too_long"
+        elif isinstance(error, NotFinite):
+            reason = "not_finite"
         return _Failure(reason, describe_error(error))
 
     def _cost(
@@ -252,6 +263,12 @@ class Evaluator:
             torch.cuda.empty_cache()
 
 
+def _is_device_lost(error: Exception) -> bool:
+    """Whether CUDA has failed in a way after which every call in this process fails as well."""
+    of_cuda = isinstance(error, torch.AcceleratorError) or "CUDA error: " in str(error)
+    return of_cuda and not _is_out_of_memory(error)
+
+
 def describe_error(error: BaseException) -> str:
     """Type and message of an error in one short line."""
     lines = str(error).strip().splitlines()
@@ -262,7 +279,7 @@ def _is_out_of_memory(error: Exception) -> bool:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(
-        phrase in str(error) for phrase in _CPU_OUT_OF_MEMORY
+        phrase in str(error) for phrase in _OUT_OF_MEMORY
     )
 
 
@@ -271,6 +288,9 @@ def _prediction(about: Mapping[str, Any], outcome: _Row | _Failure) -> Predictio
     if isinstance(outcome, _Failure):
         return Prediction.unanswered("failed", outcome.reason, outcome.detail, **about)
     answer = outcome.answer
+    if answer.finish_reason == "not_finite":
+        detail = f"logits after {len(answer.token_ids)} tokens of the answer are NaN or infinite"
+        return Prediction.unanswered("failed", "not_finite", detail, **about)
     measured: dict[str, Any] = {
         name: six_digits(getattr(answer, name))
         for name in (

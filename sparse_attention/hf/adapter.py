@@ -22,16 +22,21 @@ from sparse_attention.hf.prefill import prefill
 from sparse_attention.protocol import Protocol
 
 
+_NO_TOKEN = -1
+"""Ends a row whose logits are not finite."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """What one configuration generated for one question."""
 
     text: str
-    """Decoded without special tokens."""
+    """Decoded without special tokens; empty where logits were not finite."""
     token_ids: tuple[int, ...]
     """All generated tokens, with the one that ended the answer."""
-    finish_reason: Literal["stop", "length"]
-    """Whether the model ended the answer or the limit did."""
+    finish_reason: Literal["stop", "length", "not_finite"]
+    """Whether the model ended the answer, the limit did, or NaN or infinity among its logits, which
+    have no next token; what came before those is no answer either."""
     density: float
     """Keys read / keys that dense attention would read; see ``Probe``."""
     attention_error: float | None
@@ -117,6 +122,7 @@ class HuggingFaceAdapter:
 
         Raises:
             UserError: if it is empty or longer than the model's positions.
+            NotFinite: if some of its keys or values are NaN or infinite.
         """
         if not context_ids:
             raise UserError("a context needs at least one token")
@@ -206,10 +212,12 @@ class HuggingFaceAdapter:
         running = list(range(len(generated)))
         logits = logits.expand(len(running), -1)
         while True:
-            tokens = logits.argmax(-1).tolist()
+            finite = logits.isfinite().all(-1)
+            tokens = logits.argmax(-1).where(finite, _NO_TOKEN).tolist()
             for row, token in zip(running, tokens, strict=True):
                 generated[row].append(token)
-            kept = [i for i, token in enumerate(tokens) if token not in self._stop]
+            ends = self._stop | {_NO_TOKEN}
+            kept = [i for i, token in enumerate(tokens) if token not in ends]
             if not kept or len(generated[running[kept[0]]]) == max_new_tokens:
                 return generated
             if len(kept) < len(running):
@@ -220,12 +228,16 @@ class HuggingFaceAdapter:
             decoder.end_step()
 
     def _answer(self, tokens: list[int], probe: Probe) -> Answer:
-        stopped = tokens[-1] in self._stop
-        shown = tokens[:-1] if stopped else tokens
+        finish: Literal["stop", "length", "not_finite"] = "length"
+        shown = tokens
+        if tokens[-1] == _NO_TOKEN:
+            finish, tokens, shown = "not_finite", tokens[:-1], []
+        elif tokens[-1] in self._stop:
+            finish, shown = "stop", tokens[:-1]
         return Answer(
             text=str(self.tokenizer.decode(shown, skip_special_tokens=True)),
             token_ids=tuple(tokens),
-            finish_reason="stop" if stopped else "length",
+            finish_reason=finish,
             density=probe.density,
             attention_error=probe.attention_error,
             union_density=probe.union_density,

@@ -21,12 +21,9 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from sparse_attention.cache.context import Context, ContextLayer, Segment
 from sparse_attention.cache.statistics import NOTHING, PrefillStatistics, StatisticsRequest
-from sparse_attention.hf.attention import (
-    attention_settings,
-)
-from sparse_attention.hf.facts import (
-    unsupported,
-)
+from sparse_attention.errors import NotFinite
+from sparse_attention.hf.attention import attention_settings
+from sparse_attention.hf.facts import unsupported
 from sparse_attention.hf.rotary import _rotary_layers
 from sparse_attention.model_facts import LayerFacts, Rotary
 
@@ -45,6 +42,7 @@ def prefill(
 
     Raises:
         UserError: if the model keeps something else than keys and values of all tokens.
+        NotFinite: if some of these are NaN or infinite, whether they would be read or not.
     """
     cache = DynamicCache(config=model.config.get_text_config())
     ids = torch.tensor([list(tokens)], device=model.device)
@@ -60,11 +58,16 @@ def prefill(
                 use_cache=True,
                 **keywords,
             )
-    layers = []
+    layers: list[ContextLayer] = []
     for layer in cache.layers:
         keys, values = getattr(layer, "keys", None), getattr(layer, "values", None)
         if keys is None or values is None:
             raise unsupported(model, f"its cache holds {type(layer).__name__} layers")
+        if not bool((keys.isfinite().all() & values.isfinite().all())):
+            raise NotFinite(
+                f"keys or values of layer {len(layers)} are NaN or infinite after {len(tokens)} "
+                "tokens of context"
+            )
         segment = Segment(
             keys[0].contiguous(), values[0].contiguous(), start=len(tokens) - keys.shape[2]
         )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -173,6 +174,69 @@ def test_a_configuration_that_breaks_fails_alone(
     failed = result.predictions["sampling"][0]
     assert (failed.reason, failed.detail) == ("error", "ZeroDivisionError: a bug in bloom")
     assert "Traceback" in result.tracebacks[0]
+
+
+@pytest.fixture
+def damaged(adapter: HuggingFaceAdapter) -> HuggingFaceAdapter:
+    """One with a model of its own, for tests that change weights."""
+    return HuggingFaceAdapter(copy.deepcopy(adapter.model), adapter.tokenizer, "damaged")
+
+
+@pytest.mark.parametrize("measured", [True, False])
+@pytest.mark.parametrize(
+    ("damage", "detail"),
+    [
+        # After the last attention, so that everything that is measured is finite.
+        (lambda model: model.lm_head.weight[3].fill_(torch.nan), "logits after 0 tokens"),
+        (lambda model: model.lm_head.weight[3].fill_(torch.inf), "logits after 0 tokens"),
+        (lambda model: model.model.layers[-1].mlp.down_proj.weight.mul_(3e38), "logits after 0"),
+        # Of a key in the middle, which one of the configurations does not read.
+        (lambda model: model.model.layers[1].self_attn.v_proj.weight.mul_(3e38), "of layer 1"),
+    ],
+)
+def test_what_is_not_finite_is_a_failure_and_no_answer(
+    damaged: HuggingFaceAdapter, samples: list[Sample], measured: bool, damage: Any, detail: str
+) -> None:
+    damage(damaged.model)
+    settings = AdapterConfig(measure_error=measured)
+    result = Evaluator(damaged, settings).evaluate(samples[:1], CONFIGS, PROMPT)
+    for (found,) in result.predictions.values():
+        assert (found.status, found.reason) == ("failed", "not_finite")
+        assert detail in found.detail
+        assert (found.predicted_answer, found.density, found.finish_reason) == (None, None, None)
+
+
+def test_a_token_without_numbers_fails_the_rows_that_wrote_it(
+    damaged: HuggingFaceAdapter,
+) -> None:
+    samples = Toy(contexts=8, questions=1, words=12).samples("first", damaged.tokenizer)
+    for sample in samples:
+        before = Evaluator(damaged, AdapterConfig()).evaluate([sample], CONFIGS, PROMPT).predictions
+        words = {label: (row[0].predicted_answer or "").split() for label, row in before.items()}
+        read = {*sample.context.split(), *sample.question.split(), sample.answer_prefix}
+        alone = {*words["edges"][:-1]} - read - {*words["dense"]}
+        if alone:
+            break
+    word = min(alone)
+    damaged.model.model.embed_tokens.weight[damaged.tokenizer.convert_tokens_to_ids(word)] = (
+        torch.nan
+    )
+    after = Evaluator(damaged, AdapterConfig()).evaluate([sample], CONFIGS, PROMPT).predictions
+    place = words["edges"].index(word) + 1
+    assert after["edges"][0].detail.startswith(f"logits after {place} tokens")
+    assert after["dense"] == before["dense"]
+
+
+@pytest.mark.parametrize("call", ["prefill", "answer"])
+def test_a_lost_device_is_not_a_failure_of_samples(
+    damaged: HuggingFaceAdapter, samples: list[Sample], call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise torch.AcceleratorError("CUDA error: device-side assert triggered")
+
+    monkeypatch.setattr(damaged, call, fail)
+    with pytest.raises(torch.AcceleratorError, match="device-side assert"):
+        Evaluator(damaged, AdapterConfig()).evaluate(samples, CONFIGS, PROMPT)
 
 
 @pytest.mark.parametrize(
