@@ -21,7 +21,6 @@ from sparse_attention.hf.loading import load_model
 from sparse_attention.hf.prefill import prefill
 from sparse_attention.protocol import Protocol
 
-
 _NO_TOKEN = -1
 """Ends a row whose logits are not finite."""
 

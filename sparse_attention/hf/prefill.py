@@ -63,7 +63,7 @@ def prefill(
         keys, values = getattr(layer, "keys", None), getattr(layer, "values", None)
         if keys is None or values is None:
             raise unsupported(model, f"its cache holds {type(layer).__name__} layers")
-        if not bool((keys.isfinite().all() & values.isfinite().all())):
+        if not bool(keys.isfinite().all() & values.isfinite().all()):
             raise NotFinite(
                 f"keys or values of layer {len(layers)} are NaN or infinite after {len(tokens)} "
                 "tokens of context"
