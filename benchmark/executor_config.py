@@ -56,6 +56,8 @@ class AdapterConfig(BaseModel):
     """Branch, tag or commit of a hub model."""
     trust_remote_code: bool = False
     """Run the code that a hub model brings along."""
+    max_positions: int | None = Field(default=None, ge=2, le=1 << 30)
+    """Longest prompt and answer in tokens, in place of what the model's configuration says."""
     prompt: PromptSettings = PromptSettings()
     """What is set here replaces the benchmark's own policy (``prompt_for``)."""
     protocol: Protocol = Protocol()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +14,19 @@ _TOLERANCE = 0.01
 """Relative difference up to which weights are the same, for models loaded in half precision."""
 
 
+ByLayer = int | tuple[int, ...]
+"""A number where all layers are alike, else one for each layer."""
+
+
+@dataclass(frozen=True)
+class HeadShape:
+    """The heads of one layer."""
+
+    heads: int
+    kv_heads: int
+    head_dim: int
+
+
 @dataclass(frozen=True)
 class ModelProfile:
     """A model's name, its shape and a few of its weights, by which it is recognised."""
@@ -22,11 +35,21 @@ class ModelProfile:
     folder: Path | None
     """Where it lies; None for a model on the hub or in memory alone."""
     layers: int
-    heads: int
-    kv_heads: int
-    head_dim: int
+    heads: ByLayer
+    kv_heads: ByLayer
+    head_dim: ByLayer
     weights: tuple[float, ...] | None
     """Two numbers of each matrix; None where the model is not loaded."""
+
+    def shape(self, layer: int) -> HeadShape:
+        """The heads of a layer."""
+        numbers = (self.heads, self.kv_heads, self.head_dim)
+        return HeadShape(*(n if isinstance(n, int) else n[layer] for n in numbers))
+
+    @property
+    def head_dims(self) -> list[int]:
+        """The different widths of heads that some layer has, ascending."""
+        return sorted({self.shape(layer).head_dim for layer in range(self.layers)})
 
     def to_json(self) -> dict[str, Any]:
         """All that tells the model from others, as JSON values."""
@@ -36,6 +59,7 @@ class ModelProfile:
         """In which way ``document``, from ``to_json``, is of another model; None if it is not."""
         for name in ("layers", "heads", "kv_heads", "head_dim"):
             ours, theirs = getattr(self, name), document.get(name)
+            theirs = tuple(theirs) if isinstance(theirs, list) else theirs
             if ours != theirs:
                 return f"{name} is {theirs!r} there and {ours} here"
         theirs = document.get("weights")
@@ -84,6 +108,8 @@ class LayerFacts:
 
     settings: LayerSettings
     rotary: Rotary | None
-    """None where positions enter in a way that is not known to be a fixed rotation."""
-    output_weight: Tensor | None
-    """(H, G, D, hidden): what the output projection makes of each query head; None if unknown."""
+    """None where positions enter in a way that is not known to be a fixed rotation, and where
+    nothing asked for it."""
+    output_weight: Callable[[], Tensor | None]
+    """Gives (H, G, D, hidden), what the output projection makes of each query head; None if that
+    is unknown or nothing asked for it.  Called, because a quantised one is made anew each time."""

@@ -141,6 +141,7 @@ def add_settings(run: argparse.ArgumentParser) -> None:
     add_field(how, Protocol, "press_sees_question", "--question-aware")
     add_field(how, PromptSettings, "truncation", default=own, metavar="POLICY")
     add_field(how, PromptSettings, "max_prompt_tokens", default="the model's positions")
+    add_field(how, AdapterConfig, "max_positions", default="what the model was made for")
     add_field(how, PromptSettings, "chat_template", default=own)
     add_field(how, AdapterConfig, "measure_error", "--no-attention-error", help=_NO_ERROR)
     where = run.add_argument_group("where and with what")

@@ -29,6 +29,7 @@ _LIBRARIES = ("torch", "transformers", "tokenizers")
 _COMPUTING = (
     *("numerics", "cache", "attention", "maskers", "presses", "learned", "decode"),
     *("hf/adapter", "hf/attention", "hf/facts", "hf/loading", "hf/prefill", "hf/rotary"),
+    *("hf/projection", "hf/windows"),
     *("config", "method", "model_facts", "prompt", "protocol"),
 )
 """The rooms and modules of the library that decide an answer."""

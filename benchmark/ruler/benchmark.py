@@ -12,7 +12,7 @@ import pandas as pd
 from transformers import PreTrainedTokenizerBase
 
 from benchmark.ruler import calculate_metrics as metrics
-from benchmark.ruler.generate import GENERATOR_VERSION, generate
+from benchmark.ruler.generate import GENERATOR_VERSION, frame_tokens, generate
 from benchmark.ruler.options import GENERATE, RulerOptions, Sources, task_named
 from benchmark.ruler.sample_cache import SampleCache, data_fingerprint
 from benchmark.ruler.tasks import TASKS, Task
@@ -81,7 +81,7 @@ class Ruler(Benchmark):
             return self._read(task)
         fingerprint = tokenizer_fingerprint(tokenizer)
         if self._last is None or self._last[0] != (subset, fingerprint):
-            samples = self._generate(task, tokenizer, self._key(task, fingerprint))
+            samples = self._generate(task, tokenizer, self._key(task, tokenizer, fingerprint))
             self._last = (subset, fingerprint), samples
         return list(self._last[1])
 
@@ -95,7 +95,7 @@ class Ruler(Benchmark):
         }
         if not self._options.generated:
             return record
-        return {**record, **self._key(task, tokenizer_fingerprint(tokenizer))}
+        return {**record, **self._key(task, tokenizer, tokenizer_fingerprint(tokenizer))}
 
     def sample_scores(self, frame: pd.DataFrame) -> np.ndarray:
         """Share of the references found, for qa whether any was found."""
@@ -108,7 +108,9 @@ class Ruler(Benchmark):
     def _task(self, subset: str) -> Task:
         return task_named(subset, self._sources.lexicon if self._options.generated else None)
 
-    def _key(self, task: Task, tokenizer_sha256: str) -> dict[str, Any]:
+    def _key(
+        self, task: Task, tokenizer: PreTrainedTokenizerBase, tokenizer_sha256: str
+    ) -> dict[str, Any]:
         """All that generated samples depend on."""
         options = self._options
         return {
@@ -119,6 +121,7 @@ class Ruler(Benchmark):
             "seed": options.seed,
             "one_shot": options.with_example(options.length),
             "tokenizer_sha256": tokenizer_sha256,
+            "frame_tokens": frame_tokens(tokenizer),
             **self._sources.provenance(task),
         }
 

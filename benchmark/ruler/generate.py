@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
+from typing import cast
+
+from transformers import PreTrainedTokenizerBase
 
 from benchmark.ruler.length import Count, Encoder, Fit, TokenCounter, TooLargeError, largest_size
 from benchmark.ruler.options import SHORT, RulerOptions, Sources
@@ -11,11 +15,13 @@ from benchmark.ruler.tasks import Material, Plan, Prompt, Task
 from benchmark.suite.base import Sample
 from benchmark.suite.dataset import SAMPLES
 from sparse_attention.errors import UserError
+from sparse_attention.prompt import PromptSettings, encode_prompt
 
 GENERATOR_VERSION = 2
 """Counts the changes that make other samples from the same options."""
 
 BOS_TOKENS = 1
+_WORD = " word"
 _SPARE_TOKENS = 16
 _ROUND = 8
 _FILLED = 0.9
@@ -28,12 +34,32 @@ def generate(
     """Make ``options.samples`` samples of ``task``.
 
     ``length`` counts the tokens of the context, of what follows it (question, newline, answer
-    prefix), one token for the beginning of the sequence, and ``max_new_tokens``.  Each sample is
+    prefix), what stands around them (``frame_tokens``), and ``max_new_tokens``.  Each sample is
     as large as fits.  Raises ``UserError`` where the smallest sample is longer than ``length``, and
     where the material ends long before, but for the few questions that ship with the project.
     """
-    writer = _Writer(task, options, sources, TokenCounter(tokenizer))
+    writer = _Writer(task, options, sources, TokenCounter(tokenizer), frame_tokens(tokenizer))
     return [writer.sample(index) for index in range(options.samples)]
+
+
+def frame_tokens(tokenizer: Encoder) -> int:
+    """Tokens of a prompt that are neither context nor question nor answer prefix.
+
+    One for the beginning of the sequence; of a chat model, its template.
+    """
+    if not getattr(tokenizer, "chat_template", None):
+        return BOS_TOKENS
+    prompt = encode_prompt(
+        cast(PreTrainedTokenizerBase, tokenizer),
+        _WORD,
+        _WORD,
+        _WORD,
+        settings=PromptSettings(),
+        max_new_tokens=1,
+        max_positions=sys.maxsize,
+    )
+    parts = 3 * len(tokenizer.encode(_WORD, add_special_tokens=False))
+    return max(BOS_TOKENS, len(prompt.context_ids) + len(prompt.question_ids) - parts)
 
 
 def max_new_tokens(task: Task, length: int, prompt: Prompt, count: Count) -> int:
@@ -66,6 +92,8 @@ class _Writer:
     options: RulerOptions
     sources: Sources
     count: Count
+    frame: int
+    """Tokens around each prompt; see ``frame_tokens``."""
 
     def sample(self, index: int) -> Sample:
         """Sample ``index``, as large as fits."""
@@ -123,7 +151,7 @@ class _Writer:
         return plan, new_tokens, self._cost(prompt, new_tokens)
 
     def _cost(self, prompt: Prompt, new_tokens: int) -> int:
-        return self.count(prompt.context) + self.count(prompt.tail) + new_tokens + BOS_TOKENS
+        return self.count(prompt.context) + self.count(prompt.tail) + new_tokens + self.frame
 
     def _too_short(self, index: int, needed: int) -> UserError:
         length = self.options.length

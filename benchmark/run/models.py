@@ -20,6 +20,8 @@ from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrained
 from benchmark.embedded import MODEL_NAME, MODEL_PATH
 from benchmark.files import file_sha256
 from sparse_attention.errors import UserError, first_line, nearest
+from sparse_attention.hf.architecture import check_configuration
+from sparse_attention.hf.windows import max_positions
 from sparse_attention.reading import user_path
 
 logger = logging.getLogger(__name__)
@@ -62,7 +64,7 @@ class ModelSource:
     @property
     def max_positions(self) -> int | None:
         """Longest sequence in tokens that the model was made for; None if it does not say."""
-        return getattr(self.config.get_text_config(), "max_position_embeddings", None)
+        return max_positions(self.config)
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -82,7 +84,8 @@ def find_model(
 ) -> ModelSource:
     """Find a model: ``embedded``, a folder, or a name on the hub.
 
-    Raises ``UserError`` if there is no such model or the hub cannot be reached.
+    Raises ``UserError`` if there is no such model, the hub cannot be reached, or its architecture
+    cannot work.
     """
     location = str(MODEL_PATH) if name == MODEL_NAME else name
     path = user_path(location, "model")
@@ -91,9 +94,10 @@ def find_model(
             raise UserError(f"folder {name!r} holds no model: it has no config.json.")
         source = ModelSource(name, str(path.resolve()), None, trust_remote_code)
         try:
-            source.config  # noqa: B018
+            config = source.config
         except (OSError, ValueError, KeyError) as error:
             raise UserError(f"model {name!r} cannot be read: {first_line(error)}") from error
+        check_configuration(config)
         return source
     if name == MODEL_NAME or path.is_absolute() or name.startswith((".", "~")) or path.exists():
         raise UserError(f"model {name!r}: {path} is not a folder with a model.")
@@ -134,6 +138,7 @@ def _find_on_hub(name: str, revision: str | None, trust_remote_code: bool) -> Mo
             f"hub did not give it ({first_line(offline or error)}).{nearest(name, [MODEL_NAME])} "
             f"Valid: {MODEL_NAME!r}, a folder with a model, or a name on the hub."
         ) from error
+    check_configuration(config)
     commit = getattr(config, "_commit_hash", None)
     return ModelSource(name, name, commit or revision or "unknown", trust_remote_code)
 

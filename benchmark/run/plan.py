@@ -104,10 +104,12 @@ def _task(
     samples = select_samples(everything, requests.max_requests, subset)
     _check_samples(benchmark, subset, samples)
     prompt = settings.prompt_for(benchmark.prompt_settings(subset))
-    _check_lengths(model, samples, prompt)
+    max_positions = settings.max_positions or model.max_positions
+    _check_lengths(model, samples, prompt, max_positions)
     key = {
         **_shared_key(model, benchmark, subset, samples, settings, requests),
         "prompt": prompt.model_dump(mode="json"),
+        "max_positions": max_positions,
         "prompt_overrides": settings.prompt.model_dump(mode="json", exclude_unset=True),
         "device_type": device_type,
     }
@@ -188,9 +190,14 @@ def _check_methods(model: ModelSource, configs: Mapping[str, AttentionConfig]) -
             raise UserError(f"configuration {label!r}: {error}") from error
 
 
-def _check_lengths(model: ModelSource, samples: Sequence[Sample], prompt: PromptSettings) -> None:
+def _check_lengths(
+    model: ModelSource,
+    samples: Sequence[Sample],
+    prompt: PromptSettings,
+    max_positions: int | None,
+) -> None:
     """With the policy ``error``, let a prompt that is too long stop the run before it starts."""
-    if prompt.truncation != "error" or model.max_positions is None:
+    if prompt.truncation != "error" or max_positions is None:
         return
     for sample in samples:
         try:
@@ -202,7 +209,7 @@ def _check_lengths(model: ModelSource, samples: Sequence[Sample], prompt: Prompt
                 truncation_notice=sample.truncation_notice,
                 settings=prompt,
                 max_new_tokens=sample.max_new_tokens,
-                max_positions=model.max_positions,
+                max_positions=max_positions,
             )
         except UserError as error:
             raise UserError(f"sample {sample.id} for model {model.name!r}: {error}") from error

@@ -65,6 +65,7 @@ class EvaluationWorker:
             dtype=self._settings.dtype,
             revision=request.revision,
             trust_remote_code=self._settings.trust_remote_code,
+            max_positions=self._settings.max_positions,
         )
         return Evaluator(adapter, self._settings, self._device)
 

@@ -104,8 +104,8 @@ class ContextLayer:
         return sum(one.keys.nbytes + one.values.nbytes for one in self.segments)
 
 
-class CompressedContexts:
-    """What presses left of one context, the most recently used of them."""
+class DerivedContexts:
+    """What was made of one context, the most recently used of them."""
 
     def __init__(self) -> None:
         self._entries: OrderedDict[Hashable, Context] = OrderedDict()
@@ -141,8 +141,11 @@ class Context:
     """How much lower the positions of new tokens are than their places in the sequence."""
     statistics: PrefillStatistics = field(default_factory=PrefillStatistics)
     """What presses may want to know of the prefill; nothing of it in a compressed context."""
-    compressed: CompressedContexts = field(default_factory=CompressedContexts, repr=False)
-    """By presses and the layers that they leave alone."""
+    derived: DerivedContexts = field(default_factory=DerivedContexts, repr=False)
+    """What presses left of it, by the presses and the layers that they leave alone; and the same
+    context as it is read in a longer sequence, where the model then reads it in another way."""
+    tokens: tuple[int, ...] = field(default=(), repr=False)
+    """What was read; nothing in a compressed context."""
 
     @property
     def kv_nbytes(self) -> int:
@@ -158,12 +161,12 @@ class Context:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all that is held: keys, values, features, statistics and what presses left."""
-        return held_nbytes([*self.tensors, *self.compressed.tensors]) + self.statistics.nbytes
+        """Bytes of all that is held: keys, values, features, statistics and what was made of it."""
+        return held_nbytes([*self.tensors, *self.derived.tensors]) + self.statistics.nbytes
 
     def trim(self) -> None:
-        """Bound what presses left by the bytes of the context itself."""
-        self.compressed.shrink(self.kv_nbytes, self.tensors)
+        """Bound what was made of it by the bytes of the context itself."""
+        self.derived.shrink(self.kv_nbytes, self.tensors)
 
     def without_keys(self) -> Context:
         """The same places in the sequence, and no keys at all."""

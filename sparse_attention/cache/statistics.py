@@ -22,15 +22,18 @@ class StatisticsRequest:
     """Mean and covariance of the queries, for each number of first tokens to leave out."""
     attention_sums: bool = False
     """What each key receives of the attention of all queries."""
-    model_facts: bool = False
-    """Settings, rotation and output projection of each layer, which come with all the others."""
+    rotation: bool = False
+    """How each layer turns its keys."""
+    output_weight: bool = False
+    """The output projection of each layer."""
 
     def __or__(self, other: StatisticsRequest) -> StatisticsRequest:
         return StatisticsRequest(
             max(self.last_queries, other.last_queries),
             self.moments | other.moments,
             self.attention_sums or other.attention_sums,
-            self.model_facts or other.model_facts,
+            self.rotation or other.rotation,
+            self.output_weight or other.output_weight,
         )
 
     def __bool__(self) -> bool:

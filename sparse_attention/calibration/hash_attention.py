@@ -40,7 +40,7 @@ from sparse_attention.learned.hash_networks import (
     apply_network,
     network_tensors,
 )
-from sparse_attention.model_facts import ModelProfile
+from sparse_attention.model_facts import HeadShape, ModelProfile
 from sparse_attention.numerics.tensors import keyed_generator, largest
 from sparse_attention.program import number_between, run_program
 
@@ -86,9 +86,9 @@ class Example(NamedTuple):
 class LayerHashes:
     """The networks of one layer while they learn."""
 
-    def __init__(self, heads: int, kv_heads: int, width: int, layer: int, how: Training) -> None:
+    def __init__(self, shape: HeadShape, layer: int, how: Training) -> None:
         generator = keyed_generator(torch.device("cpu"), METHOD, how.seed, layer)
-        sizes = [width, *[how.hidden] * (how.depth - 1), how.bits]
+        sizes = [shape.head_dim, *[how.hidden] * (how.depth - 1), how.bits]
 
         def network(count: int) -> list[tuple[Tensor, Tensor]]:
             return [
@@ -100,9 +100,9 @@ class LayerHashes:
             ]
 
         self._how = how
-        self._query, self._key = network(heads), network(kv_heads)
-        self._scale = torch.full((heads, 1, 1), 0.3).requires_grad_()
-        self._shift = torch.full((heads, 1, 1), -2.0).requires_grad_()
+        self._query, self._key = network(shape.heads), network(shape.kv_heads)
+        self._scale = torch.full((shape.heads, 1, 1), 0.3).requires_grad_()
+        self._shift = torch.full((shape.heads, 1, 1), -2.0).requires_grad_()
         tensors = [tensor for pair in (*self._query, *self._key) for tensor in pair]
         self._optimizer = torch.optim.Adam([*tensors, self._scale, self._shift], lr=how.rate)
         self._schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self._optimizer, how.steps)
@@ -197,8 +197,7 @@ def train(
     tests = [examples(adapter, block, how.share, generator) for block in blocks[-held_out:]]
     profile = adapter.profile
     layers = {
-        layer: LayerHashes(profile.heads, profile.kv_heads, profile.head_dim, layer, how)
-        for layer in range(profile.layers)
+        layer: LayerHashes(profile.shape(layer), layer, how) for layer in range(profile.layers)
     }
 
     def recalls() -> dict[int, float]:

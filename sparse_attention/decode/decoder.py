@@ -152,7 +152,7 @@ class Decoder:
     ) -> Context:
         untouched = self.protocol.dense_layers
         if seen is None:
-            return self.context.compressed.get(
+            return self.context.derived.get(
                 (presses, untouched), lambda: compress(self.context, presses, untouched=untouched)
             )
         return compress(
@@ -286,7 +286,7 @@ class Decoder:
         self, layer: int, queries: Tensor, keys: Tensor, settings: LayerSettings
     ) -> None:
         """A ``Visit`` by what presses will rank keys by."""
-        if not self.protocol.press_sees_question or not self._statistics.request:
+        if not self.protocol.press_sees_question or layer not in self._statistics.facts:
             return
         if self._statistics is self.context.statistics:
             self._statistics = self._statistics.fork()

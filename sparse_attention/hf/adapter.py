@@ -14,13 +14,17 @@ from sparse_attention.config import AttentionConfig, joint_needs
 from sparse_attention.decode.decoder import Decoder
 from sparse_attention.decode.probes import Probe
 from sparse_attention.errors import UserError
+from sparse_attention.hf import windows
+from sparse_attention.hf.architecture import check_configuration
 from sparse_attention.hf.attention import forward, our_attention
 from sparse_attention.hf.cache import DecoderCache
-from sparse_attention.hf.facts import layer_count, max_positions, model_profile, stop_tokens
+from sparse_attention.hf.facts import layer_count, model_profile, stop_tokens
 from sparse_attention.hf.loading import load_model
 from sparse_attention.hf.prefill import prefill
+from sparse_attention.hf.windows import check_max_positions, rotated_for
 from sparse_attention.protocol import Protocol
 
+_UNBOUNDED = 1 << 30
 _NO_TOKEN = -1
 """Ends a row whose logits are not finite."""
 
@@ -63,6 +67,7 @@ class HuggingFaceAdapter:
         name: str,
         *,
         prefill_chunk: int = 8192,
+        max_positions: int | None = None,
     ) -> None:
         """Use a model that is loaded already.
 
@@ -71,10 +76,19 @@ class HuggingFaceAdapter:
             tokenizer: of the model.
             name: for results and messages.
             prefill_chunk: tokens of a context that are processed at a time.
+            max_positions: longest sequence in tokens, in place of what the model's configuration
+                says.
+
+        Raises:
+            UserError: if a model of its architecture cannot work, or not with ``max_positions``.
         """
+        check_configuration(model.config, type(model))
+        if max_positions is not None:
+            check_max_positions(model, max_positions)
         self.model, self.tokenizer, self.name = model, tokenizer, name
         self.prefill_chunk = prefill_chunk
-        self.max_positions = max_positions(model)
+        self.max_positions = max_positions or windows.max_positions(model.config) or _UNBOUNDED
+        self._switch = windows.switches_at(model.config) or _UNBOUNDED
         self.layers = layer_count(model)
         self.profile = model_profile(name, model.config, model)
         self._stop = stop_tokens(model, tokenizer)
@@ -88,6 +102,7 @@ class HuggingFaceAdapter:
         dtype: str = "auto",
         revision: str | None = None,
         trust_remote_code: bool = False,
+        max_positions: int | None = None,
     ) -> HuggingFaceAdapter:
         """Load a folder or a name on the hub.
 
@@ -97,6 +112,8 @@ class HuggingFaceAdapter:
             dtype: auto (float32 on a CPU, else as stored), float32, bfloat16 or float16.
             revision: of a model on the hub.
             trust_remote_code: whether code that comes with the model may run.
+            max_positions: longest sequence in tokens, in place of what the model's configuration
+                says.
 
         Raises:
             UserError: if the model cannot be loaded or its architecture cannot work.
@@ -108,7 +125,7 @@ class HuggingFaceAdapter:
             revision=revision,
             trust_remote_code=trust_remote_code,
         )
-        return cls(*loaded, model)
+        return cls(*loaded, model, max_positions=max_positions)
 
     def prefill(
         self, context_ids: Sequence[int], configs: Sequence[AttentionConfig] = ()
@@ -143,6 +160,10 @@ class HuggingFaceAdapter:
     ) -> list[Answer]:
         """Answer one question with every configuration; they are rows of one batch.
 
+        Where the model reads all of a sequence in another way when it gets longer (LongRoPE), the
+        context is read anew for a question or an answer that crosses that length, and the tokens
+        of the answer so far after it.
+
         Args:
             context: from ``prefill``.
             question_ids: tokens after the context, at least one.
@@ -175,22 +196,44 @@ class HuggingFaceAdapter:
                 )
         self._check_length(context.length + len(question_ids) + max_new_tokens)
         distinct = sorted(dict.fromkeys(configs), key=lambda config: config.rank)
-        decoder = Decoder(
-            context,
-            [config.for_model(self.profile) for config in distinct],
-            [sample_key] * len(distinct),
-            protocol,
-            measure_error=measure_error,
-        )
-        probes = [row.probe for row in decoder.rows]
-        with our_attention(self.model):
-            generated = self._generate(decoder, question_ids, max_new_tokens)
+        answers: dict[AttentionConfig, Answer] = {}
+
+        def decode(rows: Sequence[AttentionConfig], length: int, limit: int) -> None:
+            """Answer, in a sequence that is at least so long, with as many tokens at most."""
+            read = self._as_read(context, length)
+            decoder = Decoder(
+                read,
+                [config.for_model(self.profile) for config in rows],
+                [sample_key] * len(rows),
+                protocol,
+                measure_error=measure_error,
+            )
+            probes = [row.probe for row in decoder.rows]
+            begun = [answers[config].token_ids if answers else () for config in rows]
+            with our_attention(self.model), rotated_for(self.model, length):
+                generated = self._generate(decoder, question_ids, begun, limit)
+            read.trim()
+            for config, tokens, probe in zip(rows, generated, probes, strict=True):
+                answers[config] = self._answer(tokens, probe)
+
+        prompt = context.length + len(question_ids)
+        # The last token of an answer is not read any more.
+        room = self._switch + 1 - prompt
+        decode(distinct, prompt, min(max_new_tokens, room) if room > 0 else max_new_tokens)
+        longer = [config for config in distinct if answers[config].finish_reason == "length"]
+        if 0 < room < max_new_tokens and longer:
+            decode(longer, self._switch + 1, max_new_tokens)
         context.trim()
-        answers = {
-            config: self._answer(tokens, probe)
-            for config, tokens, probe in zip(distinct, generated, probes, strict=True)
-        }
         return [answers[config] for config in configs]
+
+    def _as_read(self, context: Context, length: int) -> Context:
+        """A context as it is read in a sequence of ``length`` tokens."""
+        if not context.length <= self._switch < length:
+            return context
+        request, chunk = context.statistics.request, self.prefill_chunk
+        return context.derived.get(
+            "longer", lambda: prefill(self.model, context.tokens, chunk, request, length)
+        )
 
     def _check_length(self, tokens: int) -> None:
         if tokens > self.max_positions:
@@ -200,9 +243,13 @@ class HuggingFaceAdapter:
             )
 
     def _generate(
-        self, decoder: Decoder, question_ids: Sequence[int], max_new_tokens: int
+        self,
+        decoder: Decoder,
+        question_ids: Sequence[int],
+        begun: Sequence[Sequence[int]],
+        max_new_tokens: int,
     ) -> list[list[int]]:
-        """Tokens of each row; rows that have ended leave the batch."""
+        """Tokens of each row, which go on from ``begun``; rows that have ended leave the batch."""
         cache = DecoderCache(decoder)
         question = torch.tensor([list(question_ids)], device=self.model.device)
         with decoder.question():
@@ -214,7 +261,9 @@ class HuggingFaceAdapter:
             finite = logits.isfinite().all(-1)
             tokens = logits.argmax(-1).where(finite, _NO_TOKEN).tolist()
             for row, token in zip(running, tokens, strict=True):
-                generated[row].append(token)
+                known = begun[row][len(generated[row]) :]
+                generated[row].append(known[0] if known else token)
+            tokens = [generated[row][-1] for row in running]
             ends = self._stop | {_NO_TOKEN}
             kept = [i for i, token in enumerate(tokens) if token not in ends]
             if not kept or len(generated[running[kept[0]]]) == max_new_tokens:

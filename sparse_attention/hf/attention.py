@@ -81,7 +81,7 @@ def _attention_forward(
         query: (rows, heads, n, head_dim).
         key: new keys (rows, kv_heads, n, head_dim), only looked at for their shape.
         value: not used.
-        attention_mask: not used.
+        attention_mask: None, unless the module makes one of its own.
         sparse_decoder: whose tails hold the new keys and values.
         position_bias: not supported.
         given: ``scaling`` of the products (1 / sqrt(head_dim) if None), ``sliding_window`` (keys
@@ -90,12 +90,13 @@ def _attention_forward(
     Returns:
         (rows, n, heads, head_dim) in the dtype of ``query``, and None for the weights.
     """
-    if sparse_decoder is None or position_bias is not None:
-        raise UserError(
-            f"{type(module).__name__} does not hand keyword arguments on to its attention function"
-            if sparse_decoder is None
-            else f"{type(module).__name__} adds a position bias to its scores"
-        )
+    if sparse_decoder is None:
+        raise UserError("it does not hand keyword arguments on to its attention function")
+    if position_bias is not None:
+        raise UserError("it adds a bias by position to its attention scores")
+    # One that adds the same to all keys of a query changes nothing.
+    if attention_mask is not None and not bool((attention_mask == attention_mask[..., :1]).all()):
+        raise UserError("it adds a mask to its attention scores that it computes from what it read")
     rows, heads, count, width = query.shape
     kv_heads = key.shape[1]
     group = heads // kv_heads

@@ -9,17 +9,19 @@ from transformers import (
 
 from sparse_attention.config import AttentionConfig
 from sparse_attention.decode.decoder import Decoder
-from sparse_attention.errors import UserError, first_line
+from sparse_attention.errors import UserError
+from sparse_attention.hf.architecture import Unsupported, check_configuration, unsupported
 from sparse_attention.hf.attention import forward, our_attention
 from sparse_attention.hf.cache import DecoderCache
-from sparse_attention.hf.facts import (
-    layer_count,
-    unsupported,
-)
+from sparse_attention.hf.facts import layer_count
 from sparse_attention.hf.prefill import prefill
 from sparse_attention.protocol import Protocol
 
-_LAYER_TYPES = {"full_attention", "sliding_attention"}
+_PARTS = {
+    "own": "reading a few tokens with its own attention",
+    "prefill": "reading a context into a cache of keys and values",
+    "ours": "reading a question with our attention",
+}
 
 
 def check_architecture(model: PreTrainedModel) -> None:
@@ -28,38 +30,36 @@ def check_architecture(model: PreTrainedModel) -> None:
     Raises:
         UserError: if the architecture cannot work with our attention.
     """
-    config = model.config.get_text_config()
-    kinds = set(getattr(config, "layer_types", None) or []) - _LAYER_TYPES
-    if kinds:
-        raise unsupported(model, f"it has layers of type {', '.join(sorted(kinds))}")
-    vocabulary = int(config.vocab_size)
+    name = type(model).__name__
+    check_configuration(model.config, type(model))
+    vocabulary = int(model.config.get_text_config().vocab_size)
     tokens = [(7 + 11 * index) % vocabulary for index in range(12)]
+    part = "own"
     try:
         with torch.inference_mode():
             ids = torch.tensor([tokens], device=model.device)
             own = model(input_ids=ids, use_cache=False).logits[:, -1].float()
         if not bool(own.isfinite().all()):
             return  # nothing to compare with; each of its samples will fail for that reason
+        part = "prefill"
         context = prefill(model, tokens[:8], chunk=8)
+        part = "ours"
         decoder = Decoder(context, [AttentionConfig()], [""], Protocol())
         with our_attention(model):
             rest = torch.tensor([tokens[8:]], device=model.device)
             ours = forward(model, rest, DecoderCache(decoder))
-    except (
-        UserError,
-        TypeError,
-        AttributeError,
-        IndexError,
-        RuntimeError,
-        AssertionError,
-    ) as error:
-        if isinstance(error, torch.OutOfMemoryError):
-            raise
-        raise unsupported(model, first_line(error)) from error
+    except (torch.OutOfMemoryError, torch.AcceleratorError, MemoryError):
+        raise  # says nothing about the architecture
+    except Unsupported:
+        raise
+    except UserError as error:
+        raise unsupported(name, str(error)) from error
+    except Exception as error:  # whatever code of an unknown architecture may raise
+        raise unsupported(name, f"{_PARTS[part]} fails ({type(error).__name__})") from error
     skipped = [i for i, tail in enumerate(decoder.tails) if tail.length != len(tokens) - 8]
     if skipped or len(decoder.tails) != layer_count(model):
-        raise unsupported(model, f"layers {skipped} keep no keys and values of their own")
+        raise unsupported(name, f"layers {skipped} keep no keys and values of their own")
     tolerance = 1e-3 if model.dtype == torch.float32 else 0.1
     difference = float((own - ours).abs().max() / own.abs().max().clamp(min=1e-6))
     if not difference <= tolerance:
-        raise unsupported(model, f"its logits differ by {difference:.2g} from its own attention's")
+        raise unsupported(name, f"its logits differ by {difference:.2g} from its own attention's")

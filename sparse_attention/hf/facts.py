@@ -11,8 +11,8 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from sparse_attention.errors import UserError
-from sparse_attention.model_facts import ModelProfile
+from sparse_attention.hf.architecture import head_shape, layer_configs
+from sparse_attention.model_facts import ByLayer, ModelProfile
 from sparse_attention.prompt import end_of_turn, has_template
 
 
@@ -21,17 +21,12 @@ def layer_count(model: PreTrainedModel) -> int:
     return int(model.config.get_text_config().num_hidden_layers)
 
 
-def max_positions(model: PreTrainedModel) -> int:
-    """The longest sequence that the model's configuration allows, in tokens."""
-    return int(getattr(model.config.get_text_config(), "max_position_embeddings", 1 << 30))
-
-
 def model_profile(
     name: str, config: PreTrainedConfig, model: PreTrainedModel | None = None
 ) -> ModelProfile:
-    """What methods may need to know of a model; its weights only if it is loaded."""
+    """What methods may need to know of a model that can work; its weights only if it is loaded."""
     text = config.get_text_config()
-    heads = int(text.num_attention_heads)
+    shapes = [head_shape(layer) for layer in layer_configs(text)]
     weights = None
     if model is not None:
         matrices = [p for _, p in sorted(model.named_parameters()) if p.ndim > 1 and not p.is_meta]
@@ -40,12 +35,16 @@ def model_profile(
     return ModelProfile(
         name,
         folder if folder.is_dir() else None,
-        layers=int(text.num_hidden_layers),
-        heads=heads,
-        kv_heads=int(getattr(text, "num_key_value_heads", None) or heads),
-        head_dim=int(getattr(text, "head_dim", None) or text.hidden_size // heads),
+        layers=len(shapes),
+        heads=_by_layer([shape.heads for shape in shapes]),
+        kv_heads=_by_layer([shape.kv_heads for shape in shapes]),
+        head_dim=_by_layer([shape.head_dim for shape in shapes]),
         weights=weights,
     )
+
+
+def _by_layer(numbers: list[int]) -> ByLayer:
+    return numbers[0] if len(set(numbers)) == 1 else tuple(numbers)
 
 
 def stop_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
@@ -63,12 +62,3 @@ def stop_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> f
 def token_set(ids: int | Iterable[int] | None) -> frozenset[int]:
     """Tokens as generation configurations name them: one, several or none."""
     return frozenset([] if ids is None else [ids] if isinstance(ids, int) else ids)
-
-
-def unsupported(model: PreTrainedModel, reason: str) -> UserError:
-    """The error for a model that cannot work with our attention."""
-    return UserError(
-        f"{type(model).__name__} cannot be used: {reason}. Supported are decoder-only models whose "
-        "attention goes through transformers' attention interface, with full or sliding-window "
-        "attention in all layers (Llama, Mistral, Qwen2, Qwen3, Phi-3, Gemma, ...)."
-    )

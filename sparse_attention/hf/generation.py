@@ -126,21 +126,26 @@ class _Run:
         self.generation = SparseGeneration()
         self._prompts: list[tuple[Decoder, Probe]] = []
 
-    def begin(self, prompts: list[list[int]], chunk: int | None) -> BatchDecoder:
-        """Read the contexts of a batch; rows with equal prompts share theirs."""
+    def begin(self, prompts: list[list[int]], length: int, chunk: int | None) -> BatchDecoder:
+        """Read the contexts of a batch for sequences of ``length``; rows with equal prompts share
+        theirs.
+        """
         places: dict[tuple[int, ...], list[int]] = {}
         for row, prompt in enumerate(prompts):
             places.setdefault(tuple(prompt), []).append(row)
         parts = [
-            PromptRows(self._decoder(prompt, len(rows), chunk), rows)
+            PromptRows(self._decoder(prompt, len(rows), length, chunk), rows)
             for prompt, rows in places.items()
         ]
         self._prompts = [(part.decoder, part.decoder.rows[0].probe) for part in parts]
         return BatchDecoder(parts)
 
-    def _decoder(self, prompt: tuple[int, ...], rows: int, chunk: int | None) -> Decoder:
+    def _decoder(
+        self, prompt: tuple[int, ...], rows: int, length: int, chunk: int | None
+    ) -> Decoder:
         tokens = prompt[: -self.question_tokens]
-        context = prefill(self.model, tokens, chunk or _PREFILL_CHUNK, self.config.needs)
+        needs = self.config.needs
+        context = prefill(self.model, tokens, chunk or _PREFILL_CHUNK, needs, length)
         decoder = Decoder(
             context,
             [self.config] * rows,

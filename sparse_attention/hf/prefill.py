@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,9 +23,11 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from sparse_attention.cache.context import Context, ContextLayer, Segment
 from sparse_attention.cache.statistics import NOTHING, PrefillStatistics, StatisticsRequest
 from sparse_attention.errors import NotFinite
+from sparse_attention.hf.architecture import unsupported
 from sparse_attention.hf.attention import attention_settings
-from sparse_attention.hf.facts import unsupported
-from sparse_attention.hf.rotary import _rotary_layers
+from sparse_attention.hf.projection import output_weight
+from sparse_attention.hf.rotary import rotary_layers
+from sparse_attention.hf.windows import rotated_for
 from sparse_attention.model_facts import LayerFacts, Rotary
 
 
@@ -34,11 +37,13 @@ def prefill(
     tokens: Sequence[int],
     chunk: int,
     request: StatisticsRequest = NOTHING,
+    length: int = 0,
 ) -> Context:
     """Read a context with the model's own dense attention, ``chunk`` tokens at a time.
 
     Runs the decoder stack without the head, because no logits of the context are needed.  What is
-    requested is collected on the way; keys and values are the same with and without.
+    requested is collected on the way; keys and values are the same with and without.  They are
+    those of a sequence of ``length`` tokens, if that is more; see ``windows``.
 
     Raises:
         UserError: if the model keeps something else than keys and values of all tokens.
@@ -47,7 +52,8 @@ def prefill(
     cache = DynamicCache(config=model.config.get_text_config())
     ids = torch.tensor([list(tokens)], device=model.device)
     statistics = PrefillStatistics(request)
-    with observing(model, statistics) as keywords:
+    whole = rotated_for(model, max(length, len(tokens)))
+    with whole, observing(model, statistics) as keywords:
         for start in range(0, len(tokens), chunk):
             part = ids[:, start : start + chunk]
             positions = torch.arange(start, start + part.shape[1], device=ids.device)[None]
@@ -62,7 +68,8 @@ def prefill(
     for layer in cache.layers:
         keys, values = getattr(layer, "keys", None), getattr(layer, "values", None)
         if keys is None or values is None:
-            raise unsupported(model, f"its cache holds {type(layer).__name__} layers")
+            kind = type(layer).__name__
+            raise unsupported(type(model).__name__, f"its cache holds {kind} layers")
         if not bool(keys.isfinite().all() & values.isfinite().all()):
             raise NotFinite(
                 f"keys or values of layer {len(layers)} are NaN or infinite after {len(tokens)} "
@@ -73,7 +80,7 @@ def prefill(
         )
         sliding = bool(getattr(layer, "is_sliding", False))
         layers.append(ContextLayer((segment,), sliding))
-    return Context(len(tokens), tuple(layers), statistics=statistics)
+    return Context(len(tokens), tuple(layers), statistics=statistics, tokens=tuple(tokens))
 
 
 @contextlib.contextmanager
@@ -87,8 +94,7 @@ def observing(model: PreTrainedModel, statistics: PrefillStatistics) -> Iterator
         yield {}
         return
     name = model.config.get_text_config()._attn_implementation
-    rotaries = _rotary_layers(model)
-
+    rotaries = rotary_layers(model) if statistics.request.rotation else []
     before = ALL_ATTENTION_FUNCTIONS._local_mapping.get(name)
     registered = before or type(ALL_ATTENTION_FUNCTIONS)._global_mapping.get(name)
 
@@ -118,18 +124,16 @@ def _observe(
     _, heads, count, width = query.shape
     kv_heads, layer = key.shape[1], module.layer_idx
     assert isinstance(layer, int)
+    group = heads // kv_heads
+    find_weight = partial(output_weight, module, kv_heads, group, query.new_empty(0))
     facts = LayerFacts(
-        attention_settings(kv_heads, heads // kv_heads, width, **given),
-        rotaries[layer],
-        _output_weight(module, kv_heads, heads // kv_heads),
+        attention_settings(kv_heads, group, width, **given),
+        rotaries[layer] if rotaries else None,
+        find_weight if statistics.request.output_weight else _not_asked_for,
     )
-    grouped = query[0].view(kv_heads, heads // kv_heads, count, width)
+    grouped = query[0].view(kv_heads, group, count, width)
     statistics.observe(layer, grouped, key[0], facts)
 
 
-def _output_weight(module: nn.Module, kv_heads: int, group: int) -> Tensor | None:
-    """(kv_heads, group, head_dim, hidden), a view of the weight; None if it is not found."""
-    projection = getattr(module, "o_proj", None)
-    if not isinstance(projection, nn.Linear):
-        return None
-    return projection.weight.T.unflatten(0, (kv_heads, group, -1))
+def _not_asked_for() -> None:
+    return None

@@ -11,7 +11,15 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache, PreTrainedModel
 
+from sparse_attention.hf.windows import depends_on_length
 from sparse_attention.model_facts import Rotary
+
+_LATER = 5
+"""A position after the first."""
+
+
+_Turn = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Turns vectors (n, 1, m, D) by tables of cosines and sines."""
 
 
 class _RotaryEmbedding:
@@ -22,8 +30,8 @@ class _RotaryEmbedding:
     the means of both.
     """
 
-    def __init__(self, embedding: nn.Module, apply: Callable[..., Any], layer_type: str) -> None:
-        self._embedding, self._apply = embedding, apply
+    def __init__(self, embedding: nn.Module, turn: _Turn, layer_type: str) -> None:
+        self._embedding, self._apply = embedding, turn
         takes_type = "layer_type" in inspect.signature(embedding.forward).parameters
         self._more = (layer_type,) if takes_type else ()
 
@@ -37,8 +45,7 @@ class _RotaryEmbedding:
         return cosines, sines, (cosines.square() + sines.square()).mean()
 
     def _turn(self, vectors: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
-        lines = vectors.float()[:, None]
-        return self._apply(lines, lines, cosines, sines)[0][:, 0]
+        return self._apply(vectors.float()[:, None], cosines, sines)[:, 0]
 
     def rotate(self, vectors: Tensor, positions: Tensor) -> Tensor:
         cosines, sines, square = self._tables(positions)
@@ -68,7 +75,7 @@ class _NoRotation:
         return vectors.float()
 
 
-def _rotary_layers(model: PreTrainedModel) -> list[Rotary | None]:
+def rotary_layers(model: PreTrainedModel) -> list[Rotary | None]:
     """How each layer turns its keys, None where that is not a rotation of fixed frequencies.
 
     Found out by experiment: in a sequence of one token nothing but the keys' own rotation depends
@@ -76,25 +83,48 @@ def _rotary_layers(model: PreTrainedModel) -> list[Rotary | None]:
     """
     config = model.config.get_text_config()
     kinds = getattr(config, "layer_types", None) or [""] * config.num_hidden_layers
-    embedding = getattr(model.get_decoder(), "rotary_emb", None)
+    embedding: Any = getattr(model.get_decoder(), "rotary_emb", None)
     apply = getattr(sys.modules[type(model).__module__], "apply_rotary_pos_emb", None)
-    parameters = repr(getattr(config, "rope_parameters", ""))
-    # Frequencies that depend on the length of the sequence are no fixed rotation.
-    fixed = "dynamic" not in parameters and "longrope" not in parameters
-    first, second = (_keys_at(model, position) for position in (0, 5))
+    turns = [] if depends_on_length(config) or embedding is None or apply is None else _turns(apply)
+    tolerance = 1e-3 if model.dtype == torch.float32 else 0.05
+    first, second = (_keys_at(model, position) for position in (0, _LATER))
     layers: list[Rotary | None] = []
     for kind, at_start, later in zip(kinds, first, second, strict=True):
-        rotary: Rotary | None = None
         if torch.equal(at_start, later):
-            rotary = _NoRotation()
-        elif fixed and embedding is not None and apply is not None:
-            found = _RotaryEmbedding(embedding, apply, kind)
-            positions = torch.full((at_start.shape[0], 1), 5, device=at_start.device)
-            turned = found.rotate(at_start, positions)
-            error = (turned - later).norm() / later.norm().clamp(min=1e-12)
-            rotary = found if error < (1e-3 if model.dtype == torch.float32 else 0.05) else None
-        layers.append(rotary)
+            layers.append(_NoRotation())
+            continue
+        found = [_RotaryEmbedding(embedding, turn, kind) for turn in turns]
+        layers.append(next((r for r in found if _explains(r, at_start, later, tolerance)), None))
     return layers
+
+
+def _turns(apply: Callable[..., Any]) -> list[_Turn]:
+    """The ways in which architectures call their ``apply_rotary_pos_emb``."""
+
+    def both(vectors: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
+        return apply(vectors, vectors, cosines, sines)[0]
+
+    def one(vectors: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
+        return apply(vectors, cosines, sines)
+
+    def part(vectors: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
+        turned, rest = vectors.tensor_split([cosines.shape[-1]], -1)
+        return torch.cat([both(turned, cosines, sines), rest], -1)
+
+    return [both, part, one]
+
+
+def _explains(rotary: Rotary, at_start: Tensor, later: Tensor, tolerance: float) -> bool:
+    """Whether a rotation makes of keys (H, 1, D) at position 0 those at ``_LATER``."""
+    positions = torch.full((at_start.shape[0], 1), _LATER, device=at_start.device)
+    try:
+        turned = rotary.rotate(at_start, positions)
+    except (TypeError, ValueError, RuntimeError, IndexError):
+        return False  # the architecture calls its function in another way
+    if turned.shape != later.shape:
+        return False
+    error = (turned - later).norm() / later.norm().clamp(min=1e-12)
+    return bool(error < tolerance)
 
 
 def _keys_at(model: PreTrainedModel, position: int) -> list[Tensor]:

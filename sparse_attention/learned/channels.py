@@ -63,16 +63,16 @@ def check_channels(path: Path, kind: str, profile: ModelProfile) -> None:
     """
     check_model(_read(path), METHOD, profile)
     for layer in range(profile.layers):
-        order = load_channels(path, kind, layer)
-        if order.ndim != 2 or order.shape[0] not in (profile.heads, profile.kv_heads):
+        order, shape = load_channels(path, kind, layer), profile.shape(layer)
+        if order.ndim != 2 or order.shape[0] not in (shape.heads, shape.kv_heads):
             raise UserError(
                 f"{METHOD}: layer {layer} of {path} has channels of shape {tuple(order.shape)}; "
-                f"the model has {profile.heads} query heads and {profile.kv_heads} key-value heads"
+                f"the model has {shape.heads} query heads and {shape.kv_heads} key-value heads"
             )
-        if order.sort(-1).values.tolist() != [list(range(profile.head_dim))] * order.shape[0]:
+        if order.sort(-1).values.tolist() != [list(range(shape.head_dim))] * order.shape[0]:
             raise UserError(
                 f"{METHOD}: layer {layer} of {path} does not order the channels 0 to "
-                f"{profile.head_dim - 1} of every head"
+                f"{shape.head_dim - 1} of every head"
             )
 
 

@@ -99,11 +99,11 @@ def check_networks(path: Path, profile: ModelProfile) -> None:
     load_activation(path)
     for layer in range(profile.layers):
         query, key = load_networks(path, layer)
+        shape = profile.shape(layer)
+        width, either = shape.head_dim, {shape.heads, shape.kv_heads}
         bits = [
-            _check_network(f"layers.{layer}.query", query, {profile.heads}, path, profile),
-            _check_network(
-                f"layers.{layer}.key", key, {profile.heads, profile.kv_heads}, path, profile
-            ),
+            _check_network(f"layers.{layer}.query", query, {shape.heads}, width, path, profile),
+            _check_network(f"layers.{layer}.key", key, either, width, path, profile),
         ]
         if bits[0] != bits[1]:
             raise UserError(
@@ -113,10 +113,10 @@ def check_networks(path: Path, profile: ModelProfile) -> None:
 
 
 def _check_network(
-    name: str, network: Network, heads: set[int], path: Path, profile: ModelProfile
+    name: str, network: Network, heads: set[int], width: int, path: Path, profile: ModelProfile
 ) -> int:
     """Bits that a network maps to; ``UserError`` if its shapes are wrong."""
-    shape, width = tuple(network[0][0].shape), profile.head_dim
+    shape = tuple(network[0][0].shape)
     count = shape[0] if shape else 0
     if count not in heads:
         raise UserError(

@@ -64,11 +64,12 @@ class DoubleSparsity(TopK):
 
     def for_model(self, profile: ModelProfile) -> DoubleSparsity:
         """The same with a file that was found and fits."""
-        if profile.head_dim % self.group_factor:
-            raise UserError(
-                f"double_sparsity: group_factor = {self.group_factor} does not divide the "
-                f"{profile.head_dim} channels of a head of {profile.name}"
-            )
+        for width in profile.head_dims:
+            if width % self.group_factor:
+                raise UserError(
+                    f"double_sparsity: group_factor = {self.group_factor} does not divide the "
+                    f"{width} channels of a head of {profile.name}"
+                )
         path = find_file(self.channel_file, DEFAULT_NAME, self.name, profile)
         check_channels(path, self.channels, profile)
         return self.model_copy(update={"channel_file": str(path)})

@@ -63,11 +63,12 @@ class PQCache(TopK):
 
     def for_model(self, profile: ModelProfile) -> PQCache:
         """The same, if its parts divide the model's heads."""
-        if profile.head_dim % self.subspaces:
-            raise UserError(
-                f"pq_cache: subspaces = {self.subspaces} does not divide the {profile.head_dim} "
-                f"channels of a head of {profile.name}"
-            )
+        for width in profile.head_dims:
+            if width % self.subspaces:
+                raise UserError(
+                    f"pq_cache: subspaces = {self.subspaces} does not divide the {width} channels "
+                    f"of a head of {profile.name}"
+                )
         return self
 
     def predict(self, call: AttentionCall) -> Tensor:

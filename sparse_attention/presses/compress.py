@@ -12,7 +12,7 @@ from sparse_attention.cache.context import Context, ContextLayer, Segment
 from sparse_attention.cache.statistics import PrefillStatistics
 from sparse_attention.errors import UserError
 from sparse_attention.model_facts import LayerFacts, Rotary
-from sparse_attention.presses.base import Press, PressCall
+from sparse_attention.presses.base import Press, PressCall, missing
 from sparse_attention.presses.key_rerotation import KeyRerotation
 from sparse_attention.presses.order import Stage, stages
 
@@ -39,6 +39,9 @@ def compress(
         UserError: if the model lacks what a press needs, or has another number of layers.
     """
     known = context.statistics if statistics is None else statistics
+    for press in presses:
+        if press.needs and len(known.facts) < len(context.layers):
+            raise missing(press, "its attention cannot be watched while it reads a context")
     at_the_end, _ = stages(presses)
     extra = 0 if tails is None else tails[0][0].shape[1]
     layers = []

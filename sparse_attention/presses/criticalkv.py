@@ -48,7 +48,7 @@ class CriticalKV(Adjustment):
     @property
     def needs(self) -> StatisticsRequest:
         """The output projection."""
-        return StatisticsRequest(model_facts=True)
+        return StatisticsRequest(output_weight=True)
 
     def adjust(self, call: PressCall, ranking: Ranking) -> Ranking:
         """Forced keys of the first stage, weighted scores for the second."""
@@ -64,9 +64,10 @@ class CriticalKV(Adjustment):
 
     def _output_norms(self, call: PressCall) -> Tensor:
         """Mean over the group of |W_h v_i|_1, (H, n) float32."""
-        weight = call.facts.output_weight
+        weight = call.facts.output_weight()
         if weight is None:
             raise missing(self, "its attention has no linear output projection named o_proj")
+        weight = weight.to(call.values.device)
         heads, group = weight.shape[:2]
         norms = torch.zeros(heads, call.count, device=call.values.device)
         for head in range(heads):

@@ -56,8 +56,8 @@ class ExpectedAttention(Scorer):
 
     @property
     def needs(self) -> StatisticsRequest:
-        """Mean and covariance of the queries."""
-        return StatisticsRequest(moments=frozenset({self.n_sink}))
+        """Mean and covariance of the queries, and how they are rotated."""
+        return StatisticsRequest(moments=frozenset({self.n_sink}), rotation=True)
 
     def rank(self, call: PressCall) -> Ranking:
         """Expected attention times the norm of the value; sinks first."""

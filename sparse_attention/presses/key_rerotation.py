@@ -30,4 +30,4 @@ class KeyRerotation(Press):
     @property
     def needs(self) -> StatisticsRequest:
         """How the model rotates."""
-        return StatisticsRequest(model_facts=True)
+        return StatisticsRequest(rotation=True)

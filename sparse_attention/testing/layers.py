@@ -72,7 +72,8 @@ def make_layer(
     settings = LayerSettings(
         WIDTH**-0.5, softcap=softcap, sink_logits=normal(heads, group) if sinks else None
     )
-    facts = LayerFacts(settings, HalfRotary(), normal(heads, group, WIDTH, 24))
+    weight = normal(heads, group, WIDTH, 24)
+    facts = LayerFacts(settings, HalfRotary(), lambda: weight)
     request = StatisticsRequest()
     for press in presses:
         request = request | press.needs

@@ -11,7 +11,7 @@ from test_press_contract import STACKS
 from transformers import DynamicCache
 
 from sparse_attention import AttentionConfig, HuggingFaceAdapter, Protocol, UserError, make_config
-from sparse_attention.cache.context import CompressedContexts, Segment
+from sparse_attention.cache.context import DerivedContexts, Segment
 from sparse_attention.maskers import (
     DoubleSparsity,
     HashAttention,
@@ -367,7 +367,7 @@ def test_heads_one_at_a_time_give_the_same_as_together(adapter, prefix, monkeypa
             yield Segment(left.keys, left.values, first_head=head, positions=left.positions)
 
     monkeypatch.setattr(compression, "_segments", split)
-    fresh = replace(prefix, compressed=CompressedContexts())
+    fresh = replace(prefix, derived=DerivedContexts())
     apart = adapter.answer(fresh, QUESTION, configs, max_new_tokens=5)
     for one, two in zip(together, apart, strict=True):
         assert one.token_ids == two.token_ids

@@ -273,7 +273,7 @@ def test_criticalkv():
     _, _, v = arrays(call, queries)
     before = base.rank(call)
     after = press.adjust(call, before)
-    weight = call.facts.output_weight.double().numpy()
+    weight = call.facts.output_weight().double().numpy()
     expected = np.zeros((HEADS, LENGTH))
     for h in range(HEADS):
         for i in range(LENGTH):
@@ -320,7 +320,7 @@ def test_criticalkv_after_adakv_shares_the_budget_by_the_scores_alone(alpha, rat
     call.values[0] *= 20  # head 0 would get most of the budget if values counted for it
     q, k, v = arrays(call, queries)
     weights = causal_weights(q[:, :, -window:], k, offset=length - window)
-    weight = call.facts.output_weight.double().numpy()
+    weight = call.facts.output_weight().double().numpy()
     scores, norms = np.zeros((heads, length)), np.zeros((heads, length))
     for h in range(heads):
         votes = weights[h, :, :, : length - window].mean((0, 1))
