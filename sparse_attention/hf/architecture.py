@@ -113,12 +113,13 @@ def _reasons(config: PreTrainedConfig, kind: type[PreTrainedModel] | None) -> It
 
 
 def _of_layers(text: PreTrainedConfig) -> Iterator[str]:
-    types = [getattr(text, name, None) or () for name in _TYPES_OF_LAYERS]
-    for kind in dict.fromkeys(str(one) for found in types for one in found):
+    types = [one for name in _TYPES_OF_LAYERS for one in getattr(text, name, None) or ()]
+    for kind in dict.fromkeys(map(str, types)):
         does = _LAYER_TYPES.get(kind, "are of a type that is not known here")
         if does is not None:
             yield f"layers of the type {kind} {does}"
-    if any(_number(text, name) for name in _OF_STATE_SPACES):
+    # Where types are named, layers without states may be all that there are (Granite 4).
+    if not types and any(isinstance(getattr(text, name, None), int) for name in _OF_STATE_SPACES):
         yield f"it has state-space layers, which {_STATE}"
     try:
         shapes = [head_shape(layer) for layer in layer_configs(text)]
@@ -127,10 +128,6 @@ def _of_layers(text: PreTrainedConfig) -> Iterator[str]:
     else:
         if not shapes:
             yield "it has no layers"
-
-
-def _number(text: PreTrainedConfig, name: str) -> bool:
-    return isinstance(getattr(text, name, None), int)
 
 
 def _has_alibi(text: PreTrainedConfig) -> bool:

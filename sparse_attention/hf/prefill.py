@@ -68,8 +68,7 @@ def prefill(
     for layer in cache.layers:
         keys, values = getattr(layer, "keys", None), getattr(layer, "values", None)
         if keys is None or values is None:
-            kind = type(layer).__name__
-            raise unsupported(type(model).__name__, f"its cache holds {kind} layers")
+            raise unsupported(type(model).__name__, "some layers cache no keys and values")
         if not bool(keys.isfinite().all() & values.isfinite().all()):
             raise NotFinite(
                 f"keys or values of layer {len(layers)} are NaN or infinite after {len(tokens)} "

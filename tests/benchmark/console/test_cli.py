@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from local_pool import LocalPool
+from transformers import BloomConfig, MambaConfig
 
 from benchmark.console.commands import benchmarks
 from benchmark.console.main import main
@@ -165,6 +166,28 @@ def test_bad_input_is_one_message(
     assert errors.startswith(("sparse-bench: error: ", "sparse-bench run: error: "))
     assert errors.count("\n") == 1
     assert not list(Path().rglob("predictions.jsonl"))
+
+
+def test_an_architecture_that_cannot_work_is_one_message(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for config, reason in ((MambaConfig(), "state of fixed size"), (BloomConfig(), "ALiBi")):
+        config.save_pretrained(tmp_path / "model")
+        assert run(tmp_path / "model") == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert reason in line
+    assert not Path("results").exists()
+
+
+def test_the_window_can_be_set(tiny_model: Path) -> None:
+    arguments = ("--subsets", "first", "--samples", "1", "--max-positions")
+    assert run(tiny_model, *arguments, "40", "--results-dir", "short") == 0
+    assert run(tiny_model, *arguments, "400", "--results-dir", "long") == 0
+    statuses = {
+        name: json.loads(next(Path(name).glob("*/*/*/*/predictions.jsonl")).read_text())["status"]
+        for name in ("short", "long")
+    }
+    assert statuses == {"short": "truncated", "long": "ok"}
 
 
 def test_the_command_line_takes_every_form_of_configurations(tiny_model: Path) -> None:

@@ -19,7 +19,9 @@ from benchmark.embedded import MODEL_PATH, SUPPORTED_TASKS
 from benchmark.ruler import create_huggingface_dataset
 from benchmark.ruler.benchmark import Ruler
 from benchmark.ruler.calculate_metrics import calculate_metrics
+from benchmark.ruler.generate import frame_tokens
 from sparse_attention.errors import UserError
+from sparse_attention.prompt import encode_prompt
 
 
 def word_tokenizer() -> PreTrainedTokenizerFast:
@@ -333,3 +335,27 @@ def test_metric_does_not_depend_on_the_order_and_takes_arrays():
     assert calculate_metrics(frame(*rows)) == calculate_metrics(frame(*rows[::-1]))
     assert calculate_metrics(frame(*rows))["vt"]["string_match"] == 50.0
     assert calculate_metrics(frame()) == {}
+
+
+def test_a_chat_template_is_a_part_of_the_length(tmp_path) -> None:
+    """Samples as long as the window of a chat model fit into it, and fill it."""
+    chat = AutoTokenizer.from_pretrained(MODEL_PATH)
+    chat.chat_template = (
+        "{% for m in messages %}a longer line for the system user {{ m['content'] }} end"
+        "{% endfor %} assistant answers "
+    )
+    plain = Ruler(length=1024, samples=2, lexicon="embedded", cache_dir=str(tmp_path))
+    for subset in ("niah_single_1", "vt"):
+        for sample in plain.samples(subset, chat):
+            prompt = encode_prompt(
+                chat,
+                sample.context,
+                sample.question,
+                sample.answer_prefix,
+                settings=plain.prompt,
+                max_new_tokens=sample.max_new_tokens,
+                max_positions=1024,
+            )
+            whole = len(prompt.context_ids) + len(prompt.question_ids) + sample.max_new_tokens
+            assert 0.9 * 1024 < whole <= sample.extra["length_tokens"] <= 1024
+    assert frame_tokens(chat) > frame_tokens(EMBEDDED) == 1

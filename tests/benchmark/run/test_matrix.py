@@ -79,6 +79,7 @@ def test_a_selection_is_not_the_head() -> None:
         ({"settings": AdapterConfig(protocol=Protocol(sparse_from="generation"))}, "protocol"),
         ({"settings": AdapterConfig(prompt=PromptSettings(truncation="left"))}, "prompt"),
         ({"settings": AdapterConfig(dtype="float32")}, "model"),
+        ({"settings": AdapterConfig(max_positions=100)}, "max_positions"),
         ({"benchmark": BenchmarkConfig("toy", ["first"], {"words": 41})}, "benchmark"),
         ({"requests": RequestConfig(max_requests=3)}, "benchmark"),
         ({"configs": {"dense": make_config("sink_masker")}}, "config"),

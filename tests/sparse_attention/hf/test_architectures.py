@@ -2,16 +2,48 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import pytest
 import torch
-from models import ARCHITECTURES, random_model, tokens, word_tokenizer
-from transformers import GPT2Config, GPT2LMHeadModel, JambaConfig, JambaForCausalLM
+from models import ARCHITECTURES, COMMON, WINDOWED, random_model, tokens, word_tokenizer
+from transformers import (
+    BloomConfig,
+    DeepseekV2Config,
+    DeepseekV3Config,
+    DogeConfig,
+    DogeForCausalLM,
+    FalconConfig,
+    FalconH1Config,
+    Gemma3nTextConfig,
+    Gemma4ForCausalLM,
+    Gemma4TextConfig,
+    GPT2Config,
+    GPT2LMHeadModel,
+    GPTJConfig,
+    GraniteMoeHybridConfig,
+    JambaConfig,
+    Llama4TextConfig,
+    LlamaForCausalLM,
+    MambaConfig,
+    MptConfig,
+    Qwen3NextConfig,
+    RecurrentGemmaConfig,
+    RwkvConfig,
+    StableLmConfig,
+    StableLmForCausalLM,
+    T5Config,
+    ViTConfig,
+)
 
 from sparse_attention import AttentionConfig, HuggingFaceAdapter, UserError, make_config
 from sparse_attention.decode.decoder import Decoder
+from sparse_attention.hf.architecture import check_configuration
 from sparse_attention.hf.attention import forward, our_attention
 from sparse_attention.hf.cache import DecoderCache
 from sparse_attention.hf.check import check_architecture
+from sparse_attention.maskers import PQCache
 from sparse_attention.protocol import Protocol
 from sparse_attention.testing.calls import calibrated_model
 
@@ -102,35 +134,103 @@ def test_the_models_own_attention_is_back_after_an_error():
     assert adapter.model.config._attn_implementation == before
 
 
+REFUSED = {
+    "mamba": (MambaConfig(), "keep a state of fixed size"),
+    "jamba": (JambaConfig(), "keep a state of fixed size"),
+    "falcon_h1": (FalconH1Config(), "keep a state of fixed size"),
+    "recurrent_gemma": (RecurrentGemmaConfig(), "keep a state of fixed size"),
+    "rwkv": (RwkvConfig(), "no attention heads"),
+    "qwen3_next": (Qwen3NextConfig(), "linear_attention keep a state"),
+    "llama4": (Llama4TextConfig(), "attend within chunks"),
+    "bloom": (BloomConfig(), "biases by distance .* ALiBi"),
+    "mpt": (MptConfig(), "biases by distance .* ALiBi"),
+    "falcon_alibi": (FalconConfig(alibi=True), "biases by distance .* ALiBi"),
+    "falcon": (FalconConfig(), "does not go through transformers' attention interface"),
+    "gpt_j": (GPTJConfig(), "does not go through transformers' attention interface"),
+    "deepseek_v2": (DeepseekV2Config(), "multi-head latent attention"),
+    "deepseek_v3": (DeepseekV3Config(), "multi-head latent attention"),
+    "gemma3n": (Gemma3nTextConfig(), "read those of other layers"),
+    "t5": (T5Config(), "has an encoder"),
+    "vit": (ViTConfig(), "no causal language model of the type 'vit'"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_an_architecture_that_cannot_work_is_refused_by_its_configuration(name):
+    config, reason = REFUSED[name]
+    with pytest.raises(UserError, match=rf"cannot be used: .*{reason}"):
+        check_configuration(config)
+
+
+@pytest.mark.parametrize("config", [config for _, config in ARCHITECTURES.values()])
+def test_nothing_is_said_against_an_architecture_that_works(config):
+    check_configuration(config)
+
+
+def test_layers_with_attention_alone_work_where_others_would_have_states():
+    types = {"layers_block_type": ["attention"] * 2, "num_hidden_layers": 2}
+    check_configuration(GraniteMoeHybridConfig(**types))
+
+
+class Odd(LlamaForCausalLM):
+    """Refuses to be read with a cache."""
+
+    def forward(self, *args, past_key_values=None, **kwargs):
+        if past_key_values is not None:
+            raise RuntimeError("The size of tensor a (4) must match the size of tensor b (8)")
+        return super().forward(*args, **kwargs)
+
+
 @pytest.mark.parametrize(
     ("model", "reason"),
     [
-        (
-            lambda: JambaForCausalLM(
-                JambaConfig(
-                    vocab_size=97,
-                    hidden_size=32,
-                    intermediate_size=32,
-                    num_hidden_layers=4,
-                    num_attention_heads=2,
-                    num_key_value_heads=2,
-                    attn_layer_period=2,
-                    attn_layer_offset=1,
-                    expert_layer_period=2,
-                    num_experts=2,
-                    use_mamba_kernels=False,
-                    mamba_d_state=4,
-                    mamba_dt_rank=4,
-                    pad_token_id=0,
-                )
-            ),
-            "JambaForCausalLM cannot be used",
-        ),
+        (lambda: Odd(ARCHITECTURES["llama"][1]), r"with our attention fails \(RuntimeError\)"),
+        (lambda: StableLmForCausalLM(StableLmConfig(**COMMON)), "does not hand keyword arguments"),
+        (lambda: doge_that_masks(), "a mask to its attention scores that it computes"),
     ],
 )
-def test_an_architecture_that_cannot_work_is_refused(model, reason):
-    with pytest.raises(UserError, match=reason):
+def test_an_architecture_that_fails_on_a_few_tokens_is_refused_in_words(model, reason):
+    with pytest.raises(UserError, match=f"cannot be used: .*{reason}") as refusal:
         check_architecture(model().eval())
+    assert "tensor" not in str(refusal.value)
+
+
+def doge_that_masks():
+    torch.manual_seed(0)
+    model = DogeForCausalLM(DogeConfig(**COMMON))
+    for layer in model.model.layers:
+        layer.self_attn.A.data.normal_()  # a model without training has zeros, which mask nothing
+    return model
+
+
+def test_layers_with_heads_of_different_width():
+    torch.manual_seed(0)
+    config = Gemma4TextConfig(
+        **COMMON,
+        **WINDOWED,
+        head_dim=16,
+        global_head_dim=32,
+        hidden_size_per_layer_input=0,
+        vocab_size_per_layer_input=97,
+    )
+    model = Gemma4ForCausalLM(config).eval().requires_grad_(False)
+    check_architecture(model)
+    adapter = HuggingFaceAdapter(model, word_tokenizer(), "gemma4")
+    assert adapter.profile.head_dim == (16, 32, 16, 32)
+    assert (adapter.profile.heads, adapter.profile.kv_heads) == (4, 2)
+    document = json.loads(json.dumps(adapter.profile.to_json()))
+    assert adapter.profile.difference(document) is None
+    narrow = replace(adapter.profile, head_dim=16)
+    assert "head_dim" in narrow.difference(document)
+    context, question = tokens(60, 1), tokens(7, 2)
+    names = ("dense", "oracle_top_k", "quest", "pq_cache", "snapkv")
+    full = {"oracle_top_k": {"sink_size": 1.0}, "snapkv": {"observation_window": 8}}
+    configs = [make_config(name, **full.get(name, {})) for name in names]
+    answers = adapter.answer(adapter.prefill(context, configs), question, configs, max_new_tokens=8)
+    expected, _ = own_greedy(model, context + question, 8)
+    assert [list(answer.token_ids) for answer in answers[:2]] == [expected, expected]
+    with pytest.raises(UserError, match="does not divide the 16 channels"):
+        AttentionConfig((PQCache(heavy_size=4, subspaces=32),)).for_model(adapter.profile)
 
 
 def test_gpt2_which_has_no_rotary_positions_works_as_well():

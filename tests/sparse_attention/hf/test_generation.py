@@ -461,6 +461,27 @@ def test_nested_and_reentrant_use(model):
 
 
 @pytest.mark.parametrize(
+    "saved", [{"use_cache": False}, {"cache_implementation": "static"}, {"output_attentions": True}]
+)
+def test_what_a_checkpoint_was_saved_with_is_not_what_the_caller_asked_for(saved):
+    model, prompt = random_model("llama"), tokens(30, 1)
+    expected = generated(model, prompt)
+    model.config.use_cache = saved.get("use_cache", True)
+    for name, value in saved.items():
+        setattr(model.generation_config, name, value)
+    for options in ({}, {"generation_config": GenerationConfig(eos_token_id=None)}):
+        with sparse_generation(model, DENSE):
+            assert generated(model, prompt, **options) == expected
+    (name,) = saved
+    assert getattr(model.generation_config, name) == saved[name]
+    with (
+        sparse_generation(model, DENSE),
+        pytest.raises(UserError, match=name),
+    ):
+        generated(model, prompt, **saved)
+
+
+@pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"past_key_values": DynamicCache()}, "past_key_values"),

@@ -7,18 +7,34 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from models import random_model, tokens, word_tokenizer
-from transformers import GPT2Config, GPT2LMHeadModel
+from models import COMMON, WINDOWED, random_model, tokens, word_tokenizer
+from transformers import (
+    DogeConfig,
+    DogeForCausalLM,
+    DynamicCache,
+    Gemma4ForCausalLM,
+    Gemma4TextConfig,
+    GPT2Config,
+    GPT2LMHeadModel,
+    PersimmonConfig,
+    PersimmonForCausalLM,
+    PhiConfig,
+    PhiForCausalLM,
+)
 
 from sparse_attention import HuggingFaceAdapter, UserError, make_config
 from sparse_attention.cache import causal
 from sparse_attention.cache.causal import attention_sums, causal_attention
 from sparse_attention.cache.statistics import QueryMoments, StatisticsRequest
 from sparse_attention.hf.prefill import prefill
+from sparse_attention.hf.projection import output_weight
+from sparse_attention.hf.rotary import rotary_layers
 from sparse_attention.model_facts import LayerSettings
 
 CONTEXT = tokens(70, 1)
-REQUEST = StatisticsRequest(last_queries=5, moments=frozenset({0, 3}), attention_sums=True)
+REQUEST = StatisticsRequest(
+    last_queries=5, moments=frozenset({0, 3}), attention_sums=True, rotation=True
+)
 QUERY_MODULES = {
     "llama": "q_proj",
     "llama_mqa": "q_proj",
@@ -154,3 +170,111 @@ def test_a_model_without_rotary_positions():
     for name, message in bad.items():
         with pytest.raises(UserError, match=message):
             adapter.answer(prefix, [1, 2], [make_config(name)], max_new_tokens=3)
+
+
+@pytest.mark.parametrize("kind", ["phi", "persimmon", "gemma4"])
+@torch.inference_mode()
+def test_rotations_of_a_part_of_each_head_and_by_functions_of_one_vector(kind):
+    """``rotate`` makes of the keys at position 0 those at any other, in every layer."""
+    model = ROTATING[kind]()
+    rotary = rotary_layers(model)
+    caches = []
+    for position in (0, 37):
+        cache = DynamicCache(config=model.config)
+        at = torch.tensor([[position]])
+        model.get_decoder()(input_ids=torch.tensor([[7]]), position_ids=at, past_key_values=cache)
+        caches.append([layer.keys[0] for layer in cache.layers])
+    for found, start, later in zip(rotary, *caches, strict=True):
+        assert found is not None
+        positions = torch.full((start.shape[0], 1), 37)
+        torch.testing.assert_close(found.rotate(start, positions), later, rtol=1e-3, atol=1e-4)
+        back = found.unrotate(later, torch.tensor([37]))
+        torch.testing.assert_close(back, start, rtol=1e-3, atol=1e-4)
+
+
+def small(kind, config, **more):
+    torch.manual_seed(0)
+    settings = COMMON | {"num_hidden_layers": 2} | more
+    return kind(config(**settings)).eval().requires_grad_(False)
+
+
+ROTATING = {
+    "phi": lambda: small(PhiForCausalLM, PhiConfig, num_key_value_heads=4),
+    "persimmon": lambda: small(PersimmonForCausalLM, PersimmonConfig),
+    "gemma4": lambda: small(
+        Gemma4ForCausalLM,
+        Gemma4TextConfig,
+        **WINDOWED | {"layer_types": ["sliding_attention", "full_attention"]},
+        head_dim=16,
+        global_head_dim=32,
+        hidden_size_per_layer_input=0,
+        vocab_size_per_layer_input=97,
+    ),
+}
+
+
+def test_only_what_is_asked_for_is_read(monkeypatch):
+    def fail(*_):
+        raise AssertionError("nobody asked for it")
+
+    model = random_model("llama")
+    monkeypatch.setattr("sparse_attention.hf.prefill.rotary_layers", fail)
+    monkeypatch.setattr("sparse_attention.hf.prefill.output_weight", fail)
+    adapter = HuggingFaceAdapter(model, word_tokenizer(), "x")
+    configs = [make_config("snapkv", observation_window=8), make_config("observed_attention")]
+    adapter.answer(adapter.prefill(CONTEXT, configs), [1, 2], configs, max_new_tokens=2)
+    with pytest.raises(AssertionError, match="nobody asked"):
+        adapter.prefill(CONTEXT, [make_config("expected_attention")])
+
+
+def test_presses_that_watch_are_refused_by_name_where_nothing_can_be_seen():
+    model = small(DogeForCausalLM, DogeConfig)
+    adapter = HuggingFaceAdapter(model, word_tokenizer(), "doge")
+    configs = [make_config(name) for name in ("snapkv", "criticalkv", "streaming_llm")]
+    prefix = adapter.prefill(CONTEXT, configs)
+    for config in configs[:2]:
+        with pytest.raises(UserError, match="snapkv cannot be used with this model"):
+            adapter.answer(prefix, [1, 2], [config], max_new_tokens=3)
+    assert adapter.answer(prefix, [1, 2], configs[2:], max_new_tokens=3)[0].kept_share < 0.8
+
+
+class Stored(torch.nn.Linear):
+    """A projection with a weight that is stored like those of quantising libraries."""
+
+    def __init__(self, linear: torch.nn.Linear, kind: str) -> None:
+        super().__init__(linear.in_features, linear.out_features, bias=False)
+        true = linear.weight.detach()
+        scale = true.abs().amax(1, keepdim=True) / 100
+        self.kind, self.true = kind, (true / scale).round() * scale
+        stored = {
+            "packed": torch.zeros(true.numel() // 2, 1, dtype=torch.uint8),
+            "int8": (true / scale).round().to(torch.int8),
+            "float8": (true / scale).to(torch.float8_e4m3fn),
+        }
+        self.weight = torch.nn.Parameter(stored.get(kind, stored["packed"]), requires_grad=False)
+
+    def forward(self, inputs):
+        if self.kind == "broken":
+            raise RuntimeError("size mismatch, got 4")
+        output = torch.nn.functional.linear(inputs, self.true)
+        return output.square() if self.kind == "no matrix" else output
+
+
+@pytest.mark.parametrize("kind", ["packed", "int8", "float8", "no matrix", "broken"])
+@torch.inference_mode()
+def test_the_output_projection_of_a_quantised_model_is_the_true_one(kind):
+    attention = random_model("llama").model.layers[0].self_attn
+    attention.o_proj = Stored(attention.o_proj, kind)
+    found = output_weight(attention, 2, 2, torch.empty(0))
+    if kind in ("no matrix", "broken"):
+        assert found is None
+    else:
+        true = attention.o_proj.true.T.reshape(2, 2, 16, 64)
+        torch.testing.assert_close(found, true, rtol=1e-5, atol=1e-6)
+
+
+def test_a_plain_output_projection_is_not_copied():
+    attention = random_model("llama").model.layers[0].self_attn
+    found = output_weight(attention, 2, 2, torch.empty(0))
+    assert found.data_ptr() == attention.o_proj.weight.data_ptr()
+    torch.testing.assert_close(found, attention.o_proj.weight.T.reshape(2, 2, 16, 64))
