@@ -137,5 +137,6 @@ def _has_alibi(text: PreTrainedConfig) -> bool:
 
 
 def _uses_the_interface(kind: type[PreTrainedModel]) -> bool:
-    """Whether the module of a class looks attention functions up there."""
-    return hasattr(sys.modules[kind.__module__], "ALL_ATTENTION_FUNCTIONS")
+    """Whether a class looks attention functions up there; one of somebody else's may."""
+    own = kind.__module__.startswith("transformers.")
+    return not own or hasattr(sys.modules[kind.__module__], "ALL_ATTENTION_FUNCTIONS")

@@ -25,9 +25,10 @@ def output_weight(module: nn.Module, kv_heads: int, group: int, like: Tensor) ->
         (kv_heads, group, head_dim, hidden), a view where the weight is a plain matrix of true
         values; None if there is no such projection or it is not linear.
     """
-    projection: Any = getattr(module, "o_proj", None)
-    if not isinstance(projection, nn.Module):
+    found = getattr(module, "o_proj", None)
+    if not isinstance(found, nn.Module):
         return None
+    projection: Any = found
     matrix = projection.weight.T if _is_plain(projection) else _by_unit_vectors(projection, like)
     if matrix is None or matrix.shape[0] % (kv_heads * group):
         return None
