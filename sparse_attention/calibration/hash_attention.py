@@ -219,9 +219,10 @@ def train(
 
 
 def _check_size(profile: ModelProfile, how: Training) -> None:
-    sizes = [profile.head_dim, *[how.hidden] * (how.depth - 1), how.bits]
-    networks = profile.layers * (profile.heads + profile.kv_heads)
-    numbers = networks * sum((a + 1) * b for a, b in pairwise(sizes))
+    numbers = 0
+    for shape in map(profile.shape, range(profile.layers)):
+        sizes = [shape.head_dim, *[how.hidden] * (how.depth - 1), how.bits]
+        numbers += (shape.heads + shape.kv_heads) * sum((a + 1) * b for a, b in pairwise(sizes))
     if numbers > _MOST_NUMBERS:
         raise UserError(
             f"the networks would have {numbers:,} numbers, and at most {_MOST_NUMBERS:,} are "
