@@ -13,7 +13,8 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
@@ -21,15 +22,16 @@ import ray
 from ray import tune
 from ray.tune.search import Searcher
 
-from benchmark.run.ray_session import before_shutdown, trial_resources
+from benchmark.run.errors import RunStopped
+from benchmark.run.ray_session import before_shutdown, check_ray, trial_resources
 from benchmark.run.requests import Pool
+from benchmark.tuning import trial as trial_module
 from benchmark.tuning.progress import TuningProgress
 from benchmark.tuning.queue import EvaluationQueue, Want
 from benchmark.tuning.records import TrialRecord
 from benchmark.tuning.settings import OptimizationConfig
 from benchmark.tuning.study import Study
 from benchmark.tuning.trial import (
-    FAILED,
     OK,
     REASON,
     STATUS,
@@ -40,6 +42,7 @@ from benchmark.tuning.trial import (
     Mailbox,
     Trial,
 )
+from sparse_attention.errors import UserError
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +54,10 @@ look is a call of another process."""
 _LINGER = 0.05
 """Seconds to wait for more trials to begin, which can then answer in the same batch.  Ray Tune
 starts them one after the other: with less, batches have few rows; with more, workers stand idle."""
+_LOOK = 5.0
+"""Seconds that the mailbox may take to answer before it is asked whether Ray still lives."""
+_DEATHS_OF_A_TRIAL = 10
+"""Processes that may die under a trial, which holds no model and cannot be the cause."""
 _ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
@@ -79,7 +86,8 @@ class Search:
         self._wanted: dict[str, int] = {}
         """The rung that a running trial needs next; none if it is to end."""
         self._reports: dict[Ask, dict[str, Any]] = {}
-        """Answers, also to questions that are still to come."""
+        """Answers, also to questions that are still to come; kept until the trial ends, because a
+        trial whose process died asks again."""
         self._asked: set[Ask] = set()
         """Questions without an answer."""
         self._fresh = False
@@ -88,22 +96,31 @@ class Search:
         """When a trial last began."""
         self._end: float | None = None
         self._crash: BaseException | None = None
+        self._looking: Any = None
+        """Ray's reference to what the mailbox is being asked for."""
 
     def run(self) -> None:
         """Search until every study has its trials, or the time is up.
 
         Raises:
             UserError: if the model cannot be loaded.
+            RunStopped: if Ray has gone.
         """
+        # Like workers, processes of trials are not to meet a file of the user of our names.
+        ray.cloudpickle.register_pickle_by_value(trial_module)
         for key, value in _ENVIRONMENT.items():
             os.environ.setdefault(key, value)
         if self._settings.time_limit is not None:
             self._end = time.monotonic() + self._settings.time_limit
         name = f"sparse-bench-mailbox-{uuid4()}"
-        self._mailbox: Any = ray.remote(Mailbox).options(name=name, num_cpus=0).remote()
+        self._mailbox: Any = (
+            ray.remote(Mailbox)
+            .options(name=name, num_cpus=0, max_restarts=-1, max_task_retries=-1)
+            .remote()
+        )
         thread = threading.Thread(target=self._tune, args=(name,), daemon=True)
         thread.start()
-        while thread.is_alive() and not self._is_over():
+        while thread.is_alive() and self._crash is None and not self._is_over():
             for request, result in self._pool.run(self._take, poll=_POLL):
                 self._queue.record(request, result)
                 self._advance()
@@ -112,6 +129,8 @@ class Search:
         # The thread itself ends later: Ray Tune waits some seconds for idle processes to go.  If it
         # then finds no Ray, that can end this process.
         before_shutdown(lambda: thread.join(_TUNE_ENDS_WITHIN))
+        if isinstance(self._crash, OSError | UserError | RunStopped):
+            raise self._crash
         if self._crash is not None:
             raise RuntimeError(f"the search ended early: {self._crash!r}") from self._crash
 
@@ -146,9 +165,24 @@ class Search:
         return time.monotonic() - self._newest < _LINGER
 
     def _collect(self) -> None:
-        for ask in ray.get(self._mailbox.collect.remote()):
-            with self._mutex:
-                self._asked.add(ask)
+        if self._looking is None:
+            self._looking = self._mailbox.collect.remote()
+        # What was not answered in time is waited for the next time: it may carry questions.
+        if not ray.wait([self._looking], timeout=_LOOK)[0]:
+            check_ray()
+            return
+        try:
+            asks = ray.get(self._looking)
+        except ray.exceptions.RayError as error:
+            check_ray()
+            raise RunStopped(
+                "the process that carries the questions of trials has ended and does not come "
+                "back. What was evaluated is kept, run again to go on."
+            ) from error
+        finally:
+            self._looking = None
+        with self._mutex:
+            self._asked.update(asks)
 
     def _advance(self) -> None:
         """Write the reports of all trials whose evaluations are there, and let the best go on."""
@@ -181,7 +215,7 @@ class Search:
                     self._asked.discard(ask)  # it was given up
                     continue
                 if ask in self._reports:
-                    report = self._reports.pop(ask)
+                    report = self._reports[ask]
                 elif self._is_late():
                     report = {STATUS: STOPPED, REASON: "the time was up"}
                 else:
@@ -216,6 +250,15 @@ class Search:
             study.finish(record, status, reason)
         self._progress.advance(study, record)
 
+    @contextmanager
+    def crashing(self) -> Iterator[None]:
+        """What goes wrong in the thread of Ray Tune ends the search."""
+        try:
+            yield
+        except BaseException as error:
+            self._crash = self._crash or error
+            raise
+
     def _tune(self, mailbox: str) -> None:
         settings = self._settings
         try:
@@ -228,11 +271,16 @@ class Search:
                         max_concurrent_trials=settings.max_concurrent_trials,
                         reuse_actors=True,
                     ),
-                    run_config=tune.RunConfig(storage_path=folder, name="search", verbose=0),
+                    run_config=tune.RunConfig(
+                        storage_path=folder,
+                        name="search",
+                        verbose=0,
+                        failure_config=tune.FailureConfig(max_failures=_DEATHS_OF_A_TRIAL),
+                    ),
                 ).fit()
         except BaseException as error:
             if not self._is_over():
-                self._crash = error
+                self._crash = self._crash or error
 
 
 class _Searcher(Searcher):
@@ -245,17 +293,19 @@ class _Searcher(Searcher):
 
     def suggest(self, trial_id: str) -> Any:
         """The settings of a new trial."""
-        found = self._search.propose(trial_id)
+        with self._search.crashing():
+            found = self._search.propose(trial_id)
         return Searcher.FINISHED if found is None else {**self._common, **found}
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         """A trial has ended, by itself or with its process."""
-        if error or result is None or STATUS not in result:
-            self._search.finish(trial_id, FAILED, "the trial's process ended")
-        else:
-            self._search.finish(trial_id, result[STATUS], result.get(REASON, ""))
+        with self._search.crashing():
+            if error or result is None or STATUS not in result:
+                self._search.finish(trial_id, STOPPED, "the trial's process died again and again")
+            else:
+                self._search.finish(trial_id, result[STATUS], result.get(REASON, ""))
 
     def __getstate__(self) -> dict[str, Any]:
         # Ray Tune writes itself down to be restored some day, which is not how searches go on here.
