@@ -19,7 +19,7 @@ class WorkerProcess:
     def __init__(self, path: Sequence[str], arguments: bytes) -> None:
         """Start a worker with its pickled ``arguments``; ``path`` goes before Python's own."""
         sys.path[:0] = path
-        from benchmark.run.workers import EvaluationWorker
+        from benchmark.run.worker import EvaluationWorker
 
         self._worker = EvaluationWorker(*pickle.loads(arguments))
 

@@ -16,16 +16,14 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
-from uuid import uuid4
 
-import ray
 from ray import tune
 from ray.tune.search import Searcher
 
 from benchmark.run.errors import RunStopped
-from benchmark.run.ray_session import before_shutdown, check_ray, trial_resources
+from benchmark.run.ray_session import before_shutdown, trial_resources
 from benchmark.run.requests import Pool
-from benchmark.tuning import trial as trial_module
+from benchmark.tuning.post import Post
 from benchmark.tuning.progress import TuningProgress
 from benchmark.tuning.queue import EvaluationQueue, Want
 from benchmark.tuning.records import TrialRecord
@@ -39,7 +37,6 @@ from benchmark.tuning.trial import (
     STOPPED,
     Ask,
     Ending,
-    Mailbox,
     Trial,
 )
 from sparse_attention.errors import UserError
@@ -54,8 +51,6 @@ look is a call of another process."""
 _LINGER = 0.05
 """Seconds to wait for more trials to begin, which can then answer in the same batch.  Ray Tune
 starts them one after the other: with less, batches have few rows; with more, workers stand idle."""
-_LOOK = 5.0
-"""Seconds that the mailbox may take to answer before it is asked whether Ray still lives."""
 _DEATHS_OF_A_TRIAL = 10
 """Processes that may die under a trial, which holds no model and cannot be the cause."""
 _ENVIRONMENT = {
@@ -96,8 +91,6 @@ class Search:
         """When a trial last began."""
         self._end: float | None = None
         self._crash: BaseException | None = None
-        self._looking: Any = None
-        """Ray's reference to what the mailbox is being asked for."""
 
     def run(self) -> None:
         """Search until every study has its trials, or the time is up.
@@ -106,19 +99,12 @@ class Search:
             UserError: if the model cannot be loaded.
             RunStopped: if Ray has gone.
         """
-        # Like workers, processes of trials are not to meet a file of the user of our names.
-        ray.cloudpickle.register_pickle_by_value(trial_module)
         for key, value in _ENVIRONMENT.items():
             os.environ.setdefault(key, value)
         if self._settings.time_limit is not None:
             self._end = time.monotonic() + self._settings.time_limit
-        name = f"sparse-bench-mailbox-{uuid4()}"
-        self._mailbox: Any = (
-            ray.remote(Mailbox)
-            .options(name=name, num_cpus=0, max_restarts=-1, max_task_retries=-1)
-            .remote()
-        )
-        thread = threading.Thread(target=self._tune, args=(name,), daemon=True)
+        self._post = Post()
+        thread = threading.Thread(target=self._tune, args=(self._post.name,), daemon=True)
         thread.start()
         while thread.is_alive() and self._crash is None and not self._is_over():
             for request, result in self._pool.run(self._take, poll=_POLL):
@@ -164,26 +150,6 @@ class Search:
         """Whether more trials may begin in a moment."""
         return time.monotonic() - self._newest < _LINGER
 
-    def _collect(self) -> None:
-        if self._looking is None:
-            self._looking = self._mailbox.collect.remote()
-        # What was not answered in time is waited for the next time: it may carry questions.
-        if not ray.wait([self._looking], timeout=_LOOK)[0]:
-            check_ray()
-            return
-        try:
-            asks = ray.get(self._looking)
-        except ray.exceptions.RayError as error:
-            check_ray()
-            raise RunStopped(
-                "the process that carries the questions of trials has ended and does not come "
-                "back. What was evaluated is kept, run again to go on."
-            ) from error
-        finally:
-            self._looking = None
-        with self._mutex:
-            self._asked.update(asks)
-
     def _advance(self) -> None:
         """Write the reports of all trials whose evaluations are there, and let the best go on."""
         with self._mutex:
@@ -205,8 +171,9 @@ class Search:
 
     def _reply(self) -> None:
         """Answer all questions whose answer is known."""
-        self._collect()
+        asks = self._post.collect()
         with self._mutex:
+            self._asked.update(asks)
             if self._fresh and not self._is_filling():
                 self._fresh = False
                 self._advance()
@@ -221,7 +188,7 @@ class Search:
                 else:
                     continue
                 self._asked.discard(ask)
-                self._mailbox.reply.remote(ask, report)
+                self._post.reply(ask, report)
 
     def propose(self, trial: str) -> dict[str, Any] | None:
         """What a new trial gets, of the study that has had the fewest; None if there are enough.
