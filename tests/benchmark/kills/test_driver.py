@@ -21,7 +21,7 @@ from benchmark.executor import BenchmarkExecutor
 from benchmark.executor_config import BenchmarkConfig
 from benchmark.tuning.trial import REASON, STATUS, STOP
 
-FEW = 6
+FEW = 4
 SMALL = BenchmarkConfig("toy", ["first", "second"], {"contexts": 2})
 
 
