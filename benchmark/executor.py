@@ -3,24 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from benchmark.executor_config import AdapterConfig, RequestConfig
-from benchmark.results.cells import open_results
+from benchmark.results.cells import check_results, open_results
 from benchmark.run import given
-from benchmark.run.devices import choose_devices
+from benchmark.run.devices import Devices, choose_devices
 from benchmark.run.given import BenchmarkLike, ConfigsLike
-from benchmark.run.jobs import Choice, Chosen
+from benchmark.run.jobs import Choice, Chosen, Job
 from benchmark.run.matrix import MatrixResult, MatrixRun
 from benchmark.run.models import find_models
 from benchmark.run.plan import plan_jobs, plan_tasks
+from benchmark.run.ray_address import find_cluster
 from benchmark.run.requests import PoolFactory
+from benchmark.run.task import Task
 from benchmark.run.workers import WorkerPool
 from sparse_attention.errors import UserError, explain
-from sparse_attention.reading import user_folder
+
+
+@dataclass(frozen=True)
+class PlannedMatrix:
+    """What a matrix is without its configurations; nothing of it is written yet."""
+
+    folder: Path
+    """Of the results."""
+    tasks: Sequence[Task]
+    devices: Devices
+    settings: AdapterConfig
+
+    def jobs(self, choose: Choice) -> list[Job]:
+        """The jobs with configurations; ``UserError`` for one that cannot run on a model."""
+        return plan_jobs(self.tasks, choose, self.folder)
 
 
 class BenchmarkExecutor:
@@ -79,6 +96,17 @@ class BenchmarkExecutor:
         request_kwargs: Mapping[str, Any] | None = None,
     ) -> MatrixResult:
         """``run_benchmark_matrix`` with configurations that may differ from subset to subset."""
+        planned = self.plan(model_names, benchmark_configs, adapter_config, request_kwargs)
+        return self.run_planned(planned, choose)
+
+    def plan(
+        self,
+        model_names: str | Sequence[str],
+        benchmark_configs: BenchmarkLike | Sequence[BenchmarkLike],
+        adapter_config: AdapterConfig | None = None,
+        request_kwargs: Mapping[str, Any] | None = None,
+    ) -> PlannedMatrix:
+        """A matrix without its configurations; writes nothing, and raises ``UserError``."""
         settings = adapter_config or AdapterConfig()
         try:
             requests = RequestConfig(**(request_kwargs or {}))
@@ -86,6 +114,8 @@ class BenchmarkExecutor:
             raise UserError(f"request settings: {explain(error)}.") from error
         benchmarks = given.benchmark_configs(benchmark_configs)
         devices = choose_devices(self._gpu_ids, self._num_workers)
+        if self._pool is WorkerPool:
+            find_cluster()
         models = find_models(
             given.model_names(model_names),
             revision=settings.revision,
@@ -93,9 +123,18 @@ class BenchmarkExecutor:
         )
         if not models or not benchmarks:
             raise UserError("name at least one model and one benchmark.")
-        folder = user_folder(self._results_dir, "results folder").resolve()
+        folder = check_results(self._results_dir)
         tasks = plan_tasks(models, benchmarks, settings, requests, devices.kind)
-        jobs = plan_jobs(tasks, choose, folder)
+        return PlannedMatrix(folder, tasks, devices, settings)
+
+    def run_planned(self, planned: PlannedMatrix, choose: Choice) -> MatrixResult:
+        """Answer all samples of a plan under the configurations that ``choose`` gives."""
+        jobs = planned.jobs(choose)
         return MatrixRun(
-            open_results(folder), jobs, devices, settings, self._pool, self._quiet
+            open_results(planned.folder),
+            jobs,
+            planned.devices,
+            planned.settings,
+            self._pool,
+            self._quiet,
         ).execute()

@@ -16,10 +16,12 @@ from benchmark.executor_config import AdapterConfig, RequestConfig
 from benchmark.generic_config_optimizer import GenericConfigOptimizer
 from benchmark.run.devices import choose_devices
 from benchmark.run.given import BenchmarkLike, benchmark_configs
-from benchmark.run.models import find_model
+from benchmark.run.models import ModelSource, find_model
 from benchmark.run.plan import plan_tasks
+from benchmark.run.ray_address import find_cluster
 from benchmark.run.ray_session import hold_ray, start_ray
 from benchmark.run.requests import Pool, PoolFactory
+from benchmark.run.task import Task
 from benchmark.run.workers import WorkerPool
 from benchmark.tuning.cache import GLOBAL, BestConfigCache, CachedResult, Names
 from benchmark.tuning.evaluations import TuningTask
@@ -118,8 +120,6 @@ def optimize(
         UserError: for bad input, before anything is computed.
     """
     settings = adapter_config or AdapterConfig()
-    if not settings.measure_error:
-        raise UserError("a search needs measure_error: it compares the attention error too")
     try:
         requests = RequestConfig(**(request_kwargs or {}))
     except ValidationError as error:
@@ -127,20 +127,58 @@ def optimize(
     wanted = benchmark_configs(benchmarks)
     types = [config_types] if isinstance(config_types, str) else config_types
     devices = choose_devices(gpu_ids, num_workers)
+    find_cluster()  # trials run on Ray whatever pool answers them
     model = find_model(
         model_name, revision=settings.revision, trust_remote_code=settings.trust_remote_code
     )
+    spaces = search_spaces(model, types, optimization_config, settings)
+    tasks = plan_tasks([model], wanted, settings, requests, devices.kind)
+    return search_tasks(
+        model_name,
+        tasks,
+        spaces,
+        optimization_config,
+        lambda: (pool or WorkerPool)(devices, settings),
+        quiet=quiet,
+    )
+
+
+def search_spaces(
+    model: ModelSource,
+    config_types: Sequence[str],
+    optimization_config: OptimizationConfig,
+    settings: AdapterConfig,
+) -> dict[str, GenericConfigOptimizer]:
+    """Where settings of each config type are searched on a model.
+
+    Raises:
+        UserError: if there is nothing to search, or nothing that can run on the model.
+    """
+    if not settings.measure_error:
+        raise UserError("a search needs measure_error: it compares the attention error too")
     profile = model_profile(model.name, model.config)
     spaces = {
         name: GenericConfigOptimizer(name, optimization_config.search_space, profile)
-        for name in dict.fromkeys(types)
+        for name in dict.fromkeys(config_types)
     }
     check_overrides(optimization_config.search_space, list(spaces))
     for name, space in spaces.items():
         if not space.search_space:
             raise UserError(f"config type {name!r} has nothing to search; run it as it is.")
+    return spaces
+
+
+def search_tasks(
+    model_name: str,
+    planned: Sequence[Task],
+    spaces: Mapping[str, GenericConfigOptimizer],
+    optimization_config: OptimizationConfig,
+    start_pool: Callable[[], AbstractContextManager[Pool]],
+    *,
+    quiet: bool,
+) -> dict[str, OptimizedSparseConfig]:
+    """``optimize`` on tasks of one model that were planned, in ``search_spaces``."""
     cache = BestConfigCache(optimization_config.cache_dir)
-    planned = plan_tasks([model], wanted, settings, requests, devices.kind)
     with ExitStack() as stack:
         tasks = []
         for each in planned:
@@ -156,7 +194,7 @@ def optimize(
         plan = SearchPlan(model_name, spaces, tasks, optimization_config, cache)
         plan.look_up()
         if plan.open:
-            _search(plan, lambda: (pool or WorkerPool)(devices, settings), quiet)
+            _search(plan, start_pool, quiet)
     return {
         name: OptimizedSparseConfig(name, found, plan.failed[name])
         for name, found in plan.found.items()

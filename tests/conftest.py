@@ -20,6 +20,7 @@ settings.load_profile("untimed")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fuzz-examples", type=int, help="examples of each test in tests/fuzz")
+    parser.addoption("--kills", type=int, help="in tests/benchmark/kills; 0: all")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -7,20 +7,25 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from benchmark.console.parser import build_parser
-from sparse_attention.program import run_program
+from benchmark.console.ending import leaving_at_once, run_to_its_end
 
 if TYPE_CHECKING:
     from benchmark.run.requests import PoolFactory
 
+PROGRAM = "sparse-bench"
+
 
 def main(arguments: Sequence[str] | None = None, pool: PoolFactory | None = None) -> int:
     """Run the command; the exit code.  ``pool`` as for ``BenchmarkExecutor``."""
-    options = build_parser().parse_args(arguments)
+    with leaving_at_once(PROGRAM):
+        from benchmark.console.parser import build_parser
+
+        options = build_parser().parse_args(arguments)
 
     def command() -> int:
-        # Only now, because it takes seconds, which the help need not.
-        from benchmark.console import commands
+        with leaving_at_once(PROGRAM):
+            # Only now, because it takes seconds, which the help need not.
+            from benchmark.console import commands
 
         match options.command:
             case "run":
@@ -30,17 +35,16 @@ def main(arguments: Sequence[str] | None = None, pool: PoolFactory | None = None
             case _:
                 return commands.report(options)
 
-    return execute(command, "sparse-bench", quiet=getattr(options, "quiet", False))
+    return execute(command, PROGRAM, quiet=getattr(options, "quiet", False))
 
 
 def execute(command: Callable[[], int], program: str, *, quiet: bool) -> int:
     """Run what a program does, with messages on standard error; the exit code."""
+    with leaving_at_once(program):
+        from sparse_attention.program import run_program
 
-    def work() -> int:
         _set_up_logging(quiet=quiet)
-        return command()
-
-    return run_program(program, work)
+    return run_program(program, lambda: run_to_its_end(program, command))
 
 
 def _set_up_logging(*, quiet: bool) -> None:

@@ -32,7 +32,8 @@ finished is not computed again.
 """
 
 _RUN_EPILOG = """\
-exit codes: 0 all done; 1 some cell or sample failed; 2 bad input; 130 interrupted.
+exit codes: 0 all done; 1 some cell or sample failed; 2 bad input; 130 interrupted, 143 ended by
+SIGTERM (what was answered is kept).
 """
 
 _NO_ERROR = "do not compare attention outputs with dense ones (faster)"

@@ -15,14 +15,18 @@ from benchmark.generic_config_optimizer import is_tunable
 from benchmark.hyperparameter_optimization import (
     OptimizationConfig,
     OptimizedSparseConfig,
-    optimize,
+    search_spaces,
+    search_tasks,
 )
 from benchmark.results.cells import open_results
 from benchmark.run.finish import CellResult
 from benchmark.run.jobs import Chosen
 from benchmark.run.matrix import MatrixResult
+from benchmark.run.ray_address import find_cluster
 from benchmark.run.ray_session import hold_ray
 from benchmark.run.requests import PoolFactory
+from benchmark.run.task import Task
+from benchmark.run.workers import WorkerPool
 from benchmark.tuning.cache import CachedResult
 from benchmark.tuning.overrides import check_overrides
 from sparse_attention.config import AttentionConfig
@@ -49,13 +53,7 @@ class OptimizedBenchmarkExecutor:
         self._executor = BenchmarkExecutor(
             gpu_ids, results_dir, num_workers, quiet=quiet, pool=pool
         )
-        self._settings, self._results_dir = optimization_config, results_dir
-        self._how: dict[str, Any] = {
-            "gpu_ids": gpu_ids,
-            "num_workers": num_workers,
-            "quiet": quiet,
-            "pool": pool,
-        }
+        self._settings, self._quiet, self._pool = optimization_config, quiet, pool or WorkerPool
 
     @hold_ray()
     def run_benchmark_matrix(
@@ -79,19 +77,31 @@ class OptimizedBenchmarkExecutor:
         """
         fixed, searched = self._sort(sparse_attention_configs)
         check_overrides(self._settings.search_space, searched)
+        planned = self._executor.plan(
+            model_names, benchmark_configs, adapter_config, request_kwargs
+        )
+        # All that can be known is checked before the first search, and before anything is written.
+        planned.jobs(lambda *_: {label: Chosen(config) for label, config in fixed.items()})
+        tasks: dict[str, list[Task]] = {}
+        for task in planned.tasks:
+            tasks.setdefault(task.model.name, []).append(task)
         tuned: dict[str, dict[str, OptimizedSparseConfig]] = {}
         if searched:
-            # Before the search, because its cache may lie inside and the folder may not be ours.
-            open_results(self._results_dir)
-            for model in dict.fromkeys(model_names):
-                tuned[model] = optimize(
+            find_cluster()
+            spaces = {
+                model: search_spaces(own[0].model, searched, self._settings, planned.settings)
+                for model, own in tasks.items()
+            }
+            # Before the search, because its cache may lie inside.
+            open_results(planned.folder)
+            for model, own in tasks.items():
+                tuned[model] = search_tasks(
                     model,
-                    benchmark_configs,
-                    searched,
+                    own,
+                    spaces[model],
                     self._settings,
-                    adapter_config=adapter_config,
-                    request_kwargs=request_kwargs,
-                    **self._how,
+                    lambda: self._pool(planned.devices, planned.settings),
+                    quiet=self._quiet,
                 )
 
         def choose(model: str, benchmark: str, subset: str) -> dict[str, Chosen]:
@@ -105,9 +115,7 @@ class OptimizedBenchmarkExecutor:
                     chosen[label] = self._chosen(result, f"{benchmark}_{subset}")
             return chosen
 
-        result = self._executor.run_chosen(
-            model_names, choose, benchmark_configs, adapter_config, request_kwargs
-        )
+        result = self._executor.run_planned(planned, choose)
         return replace(result, cells=(*result.cells, *self._failures(tuned, result)))
 
     def _sort(

@@ -44,31 +44,46 @@ MARKER = "sparse-bench-results.json"
 """File that tells a folder of results from a folder of something else."""
 
 
-def open_results(path: str | Path) -> Path:
-    """The results folder, made if it is absent.
-
-    One with results of an earlier format is taken too, and that is said: since the format is in
-    every key, the cells of this version lie beside the earlier ones, which stay as they are.
+def check_results(path: str | Path) -> Path:
+    """A results folder's whole path; it need not exist, and nothing is written.
 
     Raises ``UserError`` if it cannot be written, or holds files and is not a results folder.
     """
-    folder = user_folder(path, "results folder")
-    marker = folder / MARKER
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"results folder {folder} is a file; name a folder.")
+    folder = user_folder(path, "results folder").resolve()
     try:
-        if folder.is_dir() and not marker.exists() and any(folder.iterdir()):
+        if folder.exists() and not folder.is_dir():
+            raise UserError(f"results folder {folder} is a file; name a folder.")
+        if (folder / MARKER).exists():
+            check_marker(folder)
+        elif folder.is_dir() and not all(
+            path.name.startswith(f".{MARKER}.") for path in folder.iterdir()
+        ):
             raise UserError(
                 f"{folder} is not a results folder: it holds files but no {MARKER}. "
                 "Name an empty or new folder."
             )
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
+        place = next(parent for parent in (folder, *folder.parents) if parent.exists())
+        with tempfile.TemporaryFile(dir=place):
             pass
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    return folder
+
+
+def open_results(path: str | Path) -> Path:
+    """The results folder, made if it is absent; see ``check_results``.
+
+    One with results of an earlier format is taken too, and that is said: since the format is in
+    every key, the cells of this version lie beside the earlier ones, which stay as they are.
+    """
+    folder = check_results(path)
+    marker = folder / MARKER
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
         if not marker.exists():
             write_atomic(marker, json_document({"format": FORMAT}))
     except OSError as error:
-        raise UserError(f"results folder {folder} cannot be written: {error.strerror}.") from error
+        raise _unwritable(folder, error) from error
     found = check_marker(folder)
     if found < FORMAT:
         logger.warning(
@@ -76,7 +91,11 @@ def open_results(path: str | Path) -> Path:
             "again beside them, which stay as they are",
             *(folder, found, FORMAT),
         )
-    return folder.resolve()
+    return folder
+
+
+def _unwritable(folder: Path, error: OSError) -> UserError:
+    return UserError(f"results folder {folder} cannot be written: {error.strerror}.")
 
 
 def check_marker(folder: Path) -> int:
@@ -145,7 +164,7 @@ class CellFiles:
     def prepare(self) -> None:
         """Make the folder with its key; a folder that is not of this key is moved aside."""
         path = self.folder / "key.json"
-        if self.folder.exists():
+        if self.folder.exists() and any(self.folder.glob("[!.]*")):
             found = _read_json(path)
             if found == self.key:
                 return
@@ -161,7 +180,8 @@ class CellFiles:
             )
         else:
             self._report_sibling()
-        self.folder.mkdir(parents=True)
+        # A process that was killed may have made the folder and not yet the key.
+        self.folder.mkdir(parents=True, exist_ok=True)
         write_atomic(path, json_document(self.key))
 
     def _report_sibling(self) -> None:

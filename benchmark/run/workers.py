@@ -1,73 +1,49 @@
-"""Workers of a matrix run: Ray actors that keep a model, and the pool that feeds them."""
+"""The pool of workers on Ray: who gets which request, and what is done when one dies."""
 
 from __future__ import annotations
 
 import logging
 import os
+import pickle
+import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from typing import Any, Self
 
 from benchmark.executor_config import AdapterConfig
+from benchmark.run import worker_process
 from benchmark.run.devices import Devices
-from benchmark.run.evaluator import Evaluator, describe_error
-from benchmark.run.ray_session import hold_ray, python_path, start_ray
-from benchmark.run.requests import ContextResult, ModelFailure, Request
-from sparse_attention.errors import UserError
-from sparse_attention.hf.adapter import HuggingFaceAdapter
+from benchmark.run.errors import RunStopped
+from benchmark.run.ray_session import check_ray, hold_ray, python_path, start_ray
+from benchmark.run.requests import ContextResult, Request
 
 logger = logging.getLogger(__name__)
 
-_ATTEMPTS = 2
-"""How often the samples of a context are tried when workers die of them: a second time, because the
-cause may lie elsewhere; no more, because each costs a new process that loads the model."""
+_DEATHS_OF_A_REQUEST = 5
+"""Workers that may die while they answer a request before its samples are to blame: others may kill
+them, and take the memory that they need.  Each death costs a new process that loads the model."""
+_ALONE_AFTER = 2
+"""Deaths of a request after which it is tried while no other is: two may take too much memory."""
 _DEATHS_IN_A_ROW = 10
-"""Deaths without a result in between after which the cause is not the samples, and the run ends."""
+"""Deaths without a result in between after which no sample is to blame, and the run ends."""
+_LONGEST_PAUSE = 8.0
+"""Seconds before a worker that died before it could begin is replaced; a node of a cluster that has
+gone is given work until that is noticed."""
+_LOOK = 5.0
+"""Seconds between two looks at whether Ray still lives."""
 
 
-class EvaluationWorker:
-    """The process of one device; it keeps the model of its last request, with its prefills."""
+@dataclass
+class _Attempt:
+    """A request that is being answered, or waits to be tried again."""
 
-    def __init__(self, settings: AdapterConfig, visible_device: str, threads: int) -> None:
-        # Before CUDA starts; from then on the worker's GPU is number 0.
-        os.environ["CUDA_VISIBLE_DEVICES"] = visible_device
-        import torch
-
-        torch.set_num_threads(threads)
-        self._settings = settings
-        self._device = "cuda:0" if visible_device else "cpu"
-        self._loaded: tuple[str, str | None] | None = None
-        self._evaluator: Evaluator | None = None
-
-    def evaluate(self, request: Request) -> ContextResult:
-        """Answer a request, loading its model first where it is not the last one."""
-        wanted = (request.model, request.revision)
-        if self._evaluator is None or self._loaded != wanted:
-            # The old model must be gone before the new one comes.
-            self._evaluator, self._loaded = None, None
-            try:
-                self._evaluator = self._load(request)
-            except UserError as error:
-                return ContextResult(model_failure=ModelFailure(str(error), by_user=True))
-            except Exception as error:
-                failure = ModelFailure(describe_error(error), by_user=False)
-                return ContextResult(model_failure=failure)
-            self._loaded = wanted
-        return self._evaluator.evaluate(
-            request.samples, request.configs, request.prompt, request.scope
-        )
-
-    def _load(self, request: Request) -> Evaluator:
-        adapter = HuggingFaceAdapter.load(
-            request.model,
-            device=self._device,
-            dtype=self._settings.dtype,
-            revision=request.revision,
-            trust_remote_code=self._settings.trust_remote_code,
-            max_positions=self._settings.max_positions,
-        )
-        return Evaluator(adapter, self._settings, self._device)
+    request: Request
+    deaths: int = 0
+    """Workers that died while they answered it."""
+    loading: Any = None
+    """Ray's reference to the loading of the model, which comes before."""
 
 
 class WorkerPool:
@@ -84,85 +60,140 @@ class WorkerPool:
         self._ray = ExitStack()
 
     def __enter__(self) -> Self:
-        self._ray.enter_context(hold_ray())
-        start_ray()
-        for worker in range(self._devices.workers):
-            self._spawn(worker)
+        with ExitStack() as stack:
+            stack.enter_context(hold_ray())
+            start_ray()
+            stack.callback(self._kill_all)
+            for worker in range(self._devices.workers):
+                self._spawn(worker)
+            self._ray = stack.pop_all()
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self._ray.close()
+
+    def _kill_all(self) -> None:
+        for worker in list(self._actors):
+            self._kill(worker)
+
+    def _kill(self, worker: int) -> None:
         import ray
 
-        for actor in self._actors.values():
-            with suppress(Exception):
-                ray.kill(actor)
-        self._ray.close()
+        with suppress(Exception):
+            ray.kill(self._actors.pop(worker))
 
     def _spawn(self, worker: int) -> None:
         import ray
 
-        if worker in self._actors:
-            with suppress(Exception):
-                ray.kill(self._actors[worker])
-        threads = self._devices.threads
+        ray.cloudpickle.register_pickle_by_value(worker_process)
+        path, threads = python_path(), self._devices.threads
+        arguments = pickle.dumps((self._settings, self._devices.visible[worker], threads))
+        environment = {"PYTHONPATH": os.pathsep.join(path), "OMP_NUM_THREADS": str(threads)}
         self._actors[worker] = (
-            ray.remote(EvaluationWorker)
-            .options(
-                num_cpus=0,
-                max_restarts=0,
-                runtime_env={
-                    "env_vars": {"PYTHONPATH": python_path(), "OMP_NUM_THREADS": str(threads)}
-                },
-            )
-            .remote(self._settings, self._devices.visible[worker], threads)
+            ray.remote(worker_process.WorkerProcess)
+            .options(num_cpus=0, max_restarts=0, runtime_env={"env_vars": environment})
+            .remote(path, arguments)
         )
 
     def run(
         self, take: Callable[[int], Request | None], *, poll: float | None = None
     ) -> Iterator[tuple[Request, ContextResult]]:
-        """See ``Pool``.  A worker that dies is replaced, and its request is tried once more."""
+        """See ``Pool``.
+
+        A worker that dies is replaced, and its request is tried again after the others; samples
+        are given up only when several workers died while they answered them.
+
+        Raises:
+            RunStopped: if Ray has gone, or workers die whatever they do.
+        """
         import ray
 
-        retries: deque[tuple[Request, int]] = deque()
+        retries: deque[_Attempt] = deque()
         idle = deque(self._actors)
-        running: dict[Any, tuple[int, Request, int]] = {}
-        deaths = 0
+        running: dict[Any, tuple[int, _Attempt]] = {}
+        deaths, answered = 0, False
         finished: tuple[Request, ContextResult] | None = None
+        looked = time.monotonic()
         while True:
             for worker in list(idle):
-                if retries:
-                    request, attempt = retries.popleft()
-                elif (fresh := take(worker)) is not None:
-                    request, attempt = fresh, 1
-                else:
-                    continue
-                idle.remove(worker)
-                reference = self._actors[worker].evaluate.remote(request)
-                running[reference] = worker, request, attempt
+                attempt = self._next(worker, take, retries, [each for _, each in running.values()])
+                if attempt is not None:
+                    idle.remove(worker)
+                    running[self._send(worker, attempt)] = worker, attempt
             if finished is not None:
                 # Only now: the caller writes files while the workers go on.
                 yield finished
                 finished = None
             if not running:
                 return
-            ready, _ = ray.wait(list(running), num_returns=1, timeout=poll)
+            ready, _ = ray.wait(list(running), num_returns=1, timeout=poll or _LOOK)
+            if time.monotonic() - looked > _LOOK:
+                check_ray()
+                looked = time.monotonic()
             if not ready:
                 continue
-            worker, request, attempt = running.pop(ready[0])
+            worker, attempt = running.pop(ready[0])
             idle.append(worker)
             try:
-                finished = request, ray.get(ready[0])
-                deaths = 0
+                finished = attempt.request, ray.get(ready[0])
+                deaths, answered = 0, True
             except ray.exceptions.RayError as error:
-                logger.warning("a worker died: %s", describe_error(error))
-                deaths += 1
+                check_ray()
+                cause = _cause(error)
+                logger.warning("a worker died: %s", cause)
+                begun = _is_done(attempt.loading)
+                # What killed workers before says nothing of the machine, if others live.
+                deaths += not (answered and begun and attempt.deaths)
                 if deaths == _DEATHS_IN_A_ROW:
-                    raise RuntimeError(f"workers die one after the other: {error}") from error
+                    raise RunStopped(
+                        f"{deaths} workers died one after the other, and none gave an answer in "
+                        f"between: {cause}. What was answered is kept."
+                    ) from error
+                self._kill(worker)
+                if not begun:
+                    time.sleep(min(_LONGEST_PAUSE, 0.1 * 2**deaths))
                 self._spawn(worker)
-                if attempt < _ATTEMPTS:
-                    retries.append((request, attempt + 1))
+                attempt.deaths += begun
+                if attempt.deaths < _DEATHS_OF_A_REQUEST:
+                    retries.append(attempt)
                 else:
-                    finished = (
-                        request,
-                        ContextResult.all_failed(request, "worker_died", describe_error(error)),
-                    )
+                    failed = ContextResult.all_failed(attempt.request, "worker_died", cause)
+                    finished = attempt.request, failed
+
+    def _next(
+        self,
+        worker: int,
+        take: Callable[[int], Request | None],
+        retries: deque[_Attempt],
+        running: Sequence[_Attempt],
+    ) -> _Attempt | None:
+        """What a worker is to do next: what is new comes first."""
+        if any(attempt.deaths >= _ALONE_AFTER for attempt in running):
+            return None
+        if (fresh := take(worker)) is not None:
+            return _Attempt(fresh)
+        if retries and (retries[0].deaths < _ALONE_AFTER or not running):
+            return retries.popleft()
+        return None
+
+    def _send(self, worker: int, attempt: _Attempt) -> Any:
+        """Have a worker answer; Ray's reference to the result."""
+        actor = self._actors[worker]
+        attempt.loading = actor.load.remote(attempt.request)
+        return actor.evaluate.remote(attempt.request)
+
+
+def _cause(error: Exception) -> str:
+    """Why a worker died: the last line, because before it is what Ray did, with a traceback."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[-1].strip() if lines else 'no cause is known'}"
+
+
+def _is_done(reference: Any) -> bool:
+    """Whether there is a result, and no error in its place."""
+    import ray
+
+    with suppress(ray.exceptions.RayError):
+        ray.get(reference, timeout=0)
+        return True
+    return False

@@ -26,7 +26,8 @@ example:
       --configs dense magic_pig local_masker --samples 10 --max-requests 50
 
 Every search and every answer is kept: a run that was interrupted goes on when it is started again.
-exit codes: 0 all done; 1 some search, cell or sample failed; 2 bad input; 130 interrupted.
+exit codes: 0 all done; 1 some search, cell or sample failed; 2 bad input; 130 interrupted, 143
+ended by SIGTERM (what was answered is kept).
 """
 
 

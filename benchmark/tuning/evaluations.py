@@ -79,7 +79,7 @@ class TuningTask:
 
     def _open(self) -> None:
         key_file = self._folder / "key.json"
-        if self._folder.exists() and not _holds(key_file, self.task.key):
+        if any(self._folder.glob("[!.]*")) and not _holds(key_file, self.task.key):
             move_aside(self._folder)
         self._folder.mkdir(parents=True, exist_ok=True)
         if not key_file.exists():

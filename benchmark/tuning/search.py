@@ -13,23 +13,23 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
-from uuid import uuid4
 
-import ray
 from ray import tune
 from ray.tune.search import Searcher
 
+from benchmark.run.errors import RunStopped
 from benchmark.run.ray_session import before_shutdown, trial_resources
 from benchmark.run.requests import Pool
+from benchmark.tuning.post import Post
 from benchmark.tuning.progress import TuningProgress
 from benchmark.tuning.queue import EvaluationQueue, Want
 from benchmark.tuning.records import TrialRecord
 from benchmark.tuning.settings import OptimizationConfig
 from benchmark.tuning.study import Study
 from benchmark.tuning.trial import (
-    FAILED,
     OK,
     REASON,
     STATUS,
@@ -37,9 +37,9 @@ from benchmark.tuning.trial import (
     STOPPED,
     Ask,
     Ending,
-    Mailbox,
     Trial,
 )
+from sparse_attention.errors import UserError
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +51,8 @@ look is a call of another process."""
 _LINGER = 0.05
 """Seconds to wait for more trials to begin, which can then answer in the same batch.  Ray Tune
 starts them one after the other: with less, batches have few rows; with more, workers stand idle."""
+_DEATHS_OF_A_TRIAL = 10
+"""Processes that may die under a trial, which holds no model and cannot be the cause."""
 _ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
@@ -79,7 +81,8 @@ class Search:
         self._wanted: dict[str, int] = {}
         """The rung that a running trial needs next; none if it is to end."""
         self._reports: dict[Ask, dict[str, Any]] = {}
-        """Answers, also to questions that are still to come."""
+        """Answers, also to questions that are still to come; kept until the trial ends, because a
+        trial whose process died asks again."""
         self._asked: set[Ask] = set()
         """Questions without an answer."""
         self._fresh = False
@@ -94,16 +97,16 @@ class Search:
 
         Raises:
             UserError: if the model cannot be loaded.
+            RunStopped: if Ray has gone.
         """
         for key, value in _ENVIRONMENT.items():
             os.environ.setdefault(key, value)
         if self._settings.time_limit is not None:
             self._end = time.monotonic() + self._settings.time_limit
-        name = f"sparse-bench-mailbox-{uuid4()}"
-        self._mailbox: Any = ray.remote(Mailbox).options(name=name, num_cpus=0).remote()
-        thread = threading.Thread(target=self._tune, args=(name,), daemon=True)
+        self._post = Post()
+        thread = threading.Thread(target=self._tune, args=(self._post.name,), daemon=True)
         thread.start()
-        while thread.is_alive() and not self._is_over():
+        while thread.is_alive() and self._crash is None and not self._is_over():
             for request, result in self._pool.run(self._take, poll=_POLL):
                 self._queue.record(request, result)
                 self._advance()
@@ -112,6 +115,8 @@ class Search:
         # The thread itself ends later: Ray Tune waits some seconds for idle processes to go.  If it
         # then finds no Ray, that can end this process.
         before_shutdown(lambda: thread.join(_TUNE_ENDS_WITHIN))
+        if isinstance(self._crash, OSError | UserError | RunStopped):
+            raise self._crash
         if self._crash is not None:
             raise RuntimeError(f"the search ended early: {self._crash!r}") from self._crash
 
@@ -145,11 +150,6 @@ class Search:
         """Whether more trials may begin in a moment."""
         return time.monotonic() - self._newest < _LINGER
 
-    def _collect(self) -> None:
-        for ask in ray.get(self._mailbox.collect.remote()):
-            with self._mutex:
-                self._asked.add(ask)
-
     def _advance(self) -> None:
         """Write the reports of all trials whose evaluations are there, and let the best go on."""
         with self._mutex:
@@ -171,8 +171,9 @@ class Search:
 
     def _reply(self) -> None:
         """Answer all questions whose answer is known."""
-        self._collect()
+        asks = self._post.collect()
         with self._mutex:
+            self._asked.update(asks)
             if self._fresh and not self._is_filling():
                 self._fresh = False
                 self._advance()
@@ -181,13 +182,13 @@ class Search:
                     self._asked.discard(ask)  # it was given up
                     continue
                 if ask in self._reports:
-                    report = self._reports.pop(ask)
+                    report = self._reports[ask]
                 elif self._is_late():
                     report = {STATUS: STOPPED, REASON: "the time was up"}
                 else:
                     continue
                 self._asked.discard(ask)
-                self._mailbox.reply.remote(ask, report)
+                self._post.reply(ask, report)
 
     def propose(self, trial: str) -> dict[str, Any] | None:
         """What a new trial gets, of the study that has had the fewest; None if there are enough.
@@ -216,6 +217,15 @@ class Search:
             study.finish(record, status, reason)
         self._progress.advance(study, record)
 
+    @contextmanager
+    def crashing(self) -> Iterator[None]:
+        """What goes wrong in the thread of Ray Tune ends the search."""
+        try:
+            yield
+        except BaseException as error:
+            self._crash = self._crash or error
+            raise
+
     def _tune(self, mailbox: str) -> None:
         settings = self._settings
         try:
@@ -228,11 +238,16 @@ class Search:
                         max_concurrent_trials=settings.max_concurrent_trials,
                         reuse_actors=True,
                     ),
-                    run_config=tune.RunConfig(storage_path=folder, name="search", verbose=0),
+                    run_config=tune.RunConfig(
+                        storage_path=folder,
+                        name="search",
+                        verbose=0,
+                        failure_config=tune.FailureConfig(max_failures=_DEATHS_OF_A_TRIAL),
+                    ),
                 ).fit()
         except BaseException as error:
             if not self._is_over():
-                self._crash = error
+                self._crash = self._crash or error
 
 
 class _Searcher(Searcher):
@@ -245,17 +260,19 @@ class _Searcher(Searcher):
 
     def suggest(self, trial_id: str) -> Any:
         """The settings of a new trial."""
-        found = self._search.propose(trial_id)
+        with self._search.crashing():
+            found = self._search.propose(trial_id)
         return Searcher.FINISHED if found is None else {**self._common, **found}
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         """A trial has ended, by itself or with its process."""
-        if error or result is None or STATUS not in result:
-            self._search.finish(trial_id, FAILED, "the trial's process ended")
-        else:
-            self._search.finish(trial_id, result[STATUS], result.get(REASON, ""))
+        with self._search.crashing():
+            if error or result is None or STATUS not in result:
+                self._search.finish(trial_id, STOPPED, "the trial's process died again and again")
+            else:
+                self._search.finish(trial_id, result[STATUS], result.get(REASON, ""))
 
     def __getstate__(self) -> dict[str, Any]:
         # Ray Tune writes itself down to be restored some day, which is not how searches go on here.

@@ -195,7 +195,7 @@ class Study:
                 report[STOP] = better >= max(1, len(earlier) / self.settings.reduction_factor)
 
     def finish(self, record: TrialRecord, ending: Ending, reason: str = "") -> None:
-        """A trial has ended; one that the time limit stopped is forgotten, to be tried again."""
+        """A trial has ended; one that was stopped is forgotten, to be tried again."""
         with self._mutex:
             record.reason = reason
             if ending != OK:

@@ -17,7 +17,8 @@ FAILED: Final = "failed"
 TIMED_OUT: Final = "timed_out"
 STOPPED: Final = "stopped"
 Ending = Literal["ok", "failed", "timed_out", "stopped"]
-"""How a trial's process ended; ``stopped``: the time of the search was up."""
+"""How a trial ended; ``stopped``: it is to be tried again, because the time of the search was up or
+its processes were killed."""
 
 STATUS, REASON, LOSS, STOP = "status", "reason", "loss", "stop"
 """Names in a trial's report; ``stop``: it is not among those that go on."""

@@ -11,7 +11,7 @@ import torch
 from benchmark.executor_config import AdapterConfig
 from benchmark.run.devices import Devices
 from benchmark.run.requests import ContextResult, Request
-from benchmark.run.workers import EvaluationWorker
+from benchmark.run.worker import EvaluationWorker
 
 
 class LocalPool:

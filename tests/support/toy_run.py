@@ -1,13 +1,14 @@
-"""A small matrix run in a process of its own, to be killed: MODEL RESULTS_DIR."""
+"""``sparse-bench`` with the small benchmark, in a process that is to be ended."""
 
 from __future__ import annotations
 
+import os
 import sys
 
 import toy_benchmark  # noqa: F401 - registers the benchmark
 from local_pool import LocalPool
 
-from benchmark.executor import BenchmarkExecutor
+from benchmark.console.main import main
 from benchmark.executor_config import BenchmarkConfig
 from sparse_attention.config_types import make_config
 
@@ -19,7 +20,4 @@ CONFIGS = [
 BENCHMARK = BenchmarkConfig("toy", ["first", "second"], {"contexts": 10})
 
 if __name__ == "__main__":
-    result = BenchmarkExecutor([], sys.argv[2], quiet=True, pool=LocalPool).run_benchmark_matrix(
-        [sys.argv[1]], CONFIGS, [BENCHMARK]
-    )
-    sys.exit(result.exit_code)
+    sys.exit(main(sys.argv[1:], None if os.environ.get("TOY_ON_RAY") else LocalPool))

@@ -1,8 +1,6 @@
-"""A search in a process of its own, to be killed: MODEL CACHE_DIR."""
+"""A small search."""
 
 from __future__ import annotations
-
-import sys
 
 import toy_benchmark  # noqa: F401 - registers the benchmark
 
@@ -44,7 +42,3 @@ def search(
         quiet=True,
         pool=pool,
     )
-
-
-if __name__ == "__main__":
-    search(sys.argv[1], sys.argv[2], TYPES[:1])

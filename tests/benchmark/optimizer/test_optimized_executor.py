@@ -15,6 +15,7 @@ from benchmark.optimizer import optimized_executor
 from benchmark.optimizer.optimized_executor import create_optimized_benchmark_executor
 from benchmark.report.groups import read_groups
 from sparse_attention.config_types import make_config
+from sparse_attention.errors import UserError
 from sparse_attention.hf.adapter import HuggingFaceAdapter
 from sparse_attention.prompt import PromptSettings, encode_prompt
 
@@ -30,7 +31,7 @@ def test_tuned_settings_reach_the_attention(
         best = {**result.best, "config": config.to_json()}
         by_task[task] = type(result)(result.path, result.names, result.key, best, result.document)
     tuned = {"sink_local": type(found["sink_local"])("sink_local", by_task)}
-    monkeypatch.setattr(optimized_executor, "optimize", lambda *_, **__: tuned)
+    monkeypatch.setattr(optimized_executor, "search_tasks", lambda *_, **__: tuned)
     tuned_executor = create_optimized_benchmark_executor(
         gpu_ids=[],
         optimization_config=OptimizationConfig(use_per_task_config=True),
@@ -85,7 +86,7 @@ def test_fixed_and_dense_configurations_are_not_searched(
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a search was started")
 
-    monkeypatch.setattr(optimized_executor, "optimize", refuse)
+    monkeypatch.setattr(optimized_executor, "search_tasks", refuse)
     run = [str(tiny_model)], [("dense", None), ("mine", make_config("local_masker"))], [BENCHMARK]
     tuned_executor = create_optimized_benchmark_executor(
         [], results_dir=tmp_path / "a", quiet=True, pool=LocalPool
@@ -99,3 +100,31 @@ def test_fixed_and_dense_configurations_are_not_searched(
     )
     key = json.loads((result.cells[0].folder / "key.json").read_text())
     assert key["config"] == make_config("local_masker").to_json()
+
+
+def test_what_cannot_run_is_refused_before_a_search(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A second model that is missing, a file that is, another's method: nothing is written."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a search was started")
+
+    monkeypatch.setattr(optimized_executor, "search_tasks", refuse)
+    needs_file = make_config("hash_attention")
+    for models, configs, message in (
+        ([str(tiny_model), str(tmp_path / "gone")], [("sink_local", None)], "gone"),
+        ([str(tiny_model)], [("sink_local", None), ("mine", needs_file)], "mine"),
+        ([str(tiny_model)], [("sink_local", None), ("hash_attention", None)], "hash_attention"),
+    ):
+        executor = create_optimized_benchmark_executor(
+            [],
+            OptimizationConfig(cache_dir=str(tmp_path / "cache")),
+            results_dir=tmp_path / "results",
+            quiet=True,
+            pool=LocalPool,
+        )
+        with pytest.raises(UserError, match=message):
+            executor.run_benchmark_matrix(models, configs, [BENCHMARK])
+        assert not (tmp_path / "results").exists()
+        assert not (tmp_path / "cache").exists()

@@ -260,7 +260,7 @@ def test_on_ray(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
                     worker = next(
                         child
                         for child in psutil.Process().children(recursive=True)
-                        if "EvaluationWorker" in " ".join(child.cmdline())
+                        if "WorkerProcess" in " ".join(child.cmdline())
                     )
                     worker.kill()
                     killed.append(worker.pid)

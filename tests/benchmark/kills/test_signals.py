@@ -1,0 +1,77 @@
+"""Signals and full disks: one line, the exit code, and nothing that was answered is lost."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from pathlib import Path
+
+import pytest
+import toy_run
+from commands import arguments, lines, start
+from folders import contents
+from local_pool import LocalPool
+
+from benchmark.console.main import main
+
+
+@pytest.mark.parametrize(("number", "word"), [(15, "ended by SIGTERM"), (2, "interrupted")])
+def test_a_signal_ends_a_run(tiny_model: Path, tmp_path: Path, number: int, word: str) -> None:
+    folder, whole = tmp_path / "results", tmp_path / "whole"
+    words = arguments(tiny_model, folder)
+    process = start(toy_run.__file__, *words, TOY_PAUSE="0.5")
+    while process.poll() is None and not lines(folder):
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, shown = process.communicate(timeout=100)
+    assert process.returncode == 128 + number
+    assert f"sparse-bench: {word}; what was answered is kept" in shown
+    assert "Traceback" not in shown
+    assert 0 < lines(folder) < 32
+    assert main(words, LocalPool) == 0
+    assert main(arguments(tiny_model, whole), LocalPool) == 0
+    assert contents(folder) == contents(whole)
+
+
+def test_an_interrupt_while_modules_are_imported() -> None:
+    code = (
+        "import os, signal, sys, threading; "
+        "threading.Timer(0.7, os.kill, (os.getpid(), signal.SIGINT)).start(); "
+        "from benchmark.console.main import main; sys.exit(main(['ls']))"
+    )
+    process = start("-c", code)
+    _, shown = process.communicate(timeout=100)
+    assert process.returncode == 130
+    assert shown == "sparse-bench: interrupted; nothing was begun.\n"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
+def test_a_full_disk(
+    tiny_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    number: int,
+) -> None:
+    """Half a line is written; the run ends with one line, and goes on when there is room."""
+    folder, whole = tmp_path / "results", tmp_path / "whole"
+    written: list[int] = []
+    synchronise = os.fsync
+
+    def full(descriptor: int) -> None:
+        written.append(descriptor)
+        if len(written) == 14:
+            os.ftruncate(descriptor, os.fstat(descriptor).st_size - 7)
+            raise OSError(number, os.strerror(number))
+        synchronise(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        assert main(arguments(tiny_model, folder), LocalPool) == 1
+    shown = capsys.readouterr().err
+    assert f"sparse-bench: error: {os.strerror(number)}" in shown
+    assert "Traceback" not in shown
+    assert main(arguments(tiny_model, folder), LocalPool) == 0
+    assert main(arguments(tiny_model, whole), LocalPool) == 0
+    assert contents(folder) == contents(whole)

@@ -1,0 +1,29 @@
+"""``sparse-bench`` on the small benchmark, as a process that is to be ended."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+
+def arguments(model: Path, folder: Path) -> list[str]:
+    words = ["run", "--quiet", "--models", str(model), "--benchmarks", "toy", "--gpu-ids"]
+    words += ["--subsets", "first", "second", "--option", "toy.contexts=4", "--num-workers", "1"]
+    return [*words, "--configs", "dense", "sink_local", "--results-dir", str(folder)]
+
+
+def start(*words: str, **environment: str) -> subprocess.Popen[str]:
+    path = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.Popen(
+        [sys.executable, *words],
+        env={**os.environ, **path, **environment},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+
+
+def lines(folder: Path) -> int:
+    return sum(path.read_bytes().count(b"\n") for path in folder.rglob("predictions.jsonl"))

@@ -1,0 +1,30 @@
+"""What a run leaves in its folder, for a comparison with another run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+def contents(folder: Path) -> dict[str, object]:
+    """What must not depend on interruptions: all files but locks, all values but times."""
+    return {
+        str(path.relative_to(folder)): _content(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not path.name.endswith(".lock")
+    }
+
+
+def _content(path: Path) -> object:
+    if path.name == "metrics.json":
+        metrics = json.loads(path.read_bytes())
+        return {**metrics, "costs": metrics["costs"]["samples"]}
+    if path.name == "costs.jsonl":
+        return [json.loads(line)["id"] for line in path.read_bytes().splitlines()]
+    if path.name.startswith("evaluations-"):
+        return sorted(path.read_bytes().splitlines())
+    if path.suffix == ".json":
+        document: Any = json.loads(path.read_bytes())
+        return {name: value for name, value in document.items() if name != "created"}
+    return path.read_bytes()
