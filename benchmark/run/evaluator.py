@@ -15,25 +15,19 @@ import torch
 
 from benchmark.executor_config import AdapterConfig
 from benchmark.results.records import Cost, Prediction, Reason, six_digits
+from benchmark.run.failures import describe_error, is_device_lost, is_out_of_memory, reason_of
 from benchmark.run.prefill_store import PrefillStore
 from benchmark.run.requests import ContextResult
 from benchmark.suite.base import Sample
 from benchmark.suite.fingerprints import context_fingerprint
 from sparse_attention import Context
 from sparse_attention.config import AttentionConfig, joint_needs
-from sparse_attention.errors import NotFinite
 from sparse_attention.hf.adapter import Answer, HuggingFaceAdapter
 from sparse_attention.prompt import (
     EncodedPrompt,
     PromptSettings,
     PromptSkipped,
-    PromptTooLong,
     encode_prompt,
-)
-
-_OUT_OF_MEMORY = (
-    *("not enough memory: you tried to allocate", "can't allocate memory"),  # on a CPU
-    "CUDA error: out of memory",
 )
 
 
@@ -118,7 +112,7 @@ class Evaluator:
                 result.costs[label].append(self._cost(sample, 0.0, 0.0, len(configs)))
             return
         except Exception as error:
-            if _is_device_lost(error):
+            if is_device_lost(error):
                 raise
             outcomes = [self._failure(error, result)] * len(configs)
         else:
@@ -151,7 +145,7 @@ class Evaluator:
         try:
             return self._stored_context(tokens)
         except Exception as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
         # Outside the except block, where the failed pass's tensors are no longer referenced.
         self._prefills.clear()
@@ -205,9 +199,9 @@ class Evaluator:
                 measure_error=self._settings.measure_error,
             )
         except Exception as error:
-            if _is_device_lost(error):
+            if is_device_lost(error):
                 raise
-            out_of_memory = _is_out_of_memory(error)
+            out_of_memory = is_out_of_memory(error)
             if len(configs) == 1:
                 return [self._failure(error, result)]
         else:
@@ -225,14 +219,7 @@ class Evaluator:
 
     def _failure(self, error: Exception, result: ContextResult) -> _Failure:
         result.tracebacks.append("".join(traceback.format_exception(error)))
-        reason: Reason = "error"
-        if _is_out_of_memory(error):
-            reason = "out_of_memory"
-        elif isinstance(error, PromptTooLong):
-            reason = "prompt_too_long"
-        elif isinstance(error, NotFinite):
-            reason = "not_finite"
-        return _Failure(reason, describe_error(error))
+        return _Failure(reason_of(error), describe_error(error))
 
     def _cost(
         self, sample: Sample, prefill_seconds: float, decode_seconds: float, rows: int
@@ -261,26 +248,6 @@ class Evaluator:
         gc.collect()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
-
-
-def _is_device_lost(error: Exception) -> bool:
-    """Whether CUDA has failed in a way after which every call in this process fails as well."""
-    of_cuda = isinstance(error, torch.AcceleratorError) or "CUDA error: " in str(error)
-    return of_cuda and not _is_out_of_memory(error)
-
-
-def describe_error(error: BaseException) -> str:
-    """Type and message of an error in one short line."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0] if lines else ''}"[:300]
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(
-        phrase in str(error) for phrase in _OUT_OF_MEMORY
-    )
 
 
 def _prediction(about: Mapping[str, Any], outcome: _Row | _Failure) -> Prediction:

@@ -12,7 +12,7 @@ from typing import Any
 from benchmark.results.cells import find_results
 from benchmark.results.metrics import metrics_document, score_predictions
 from benchmark.results.records import Prediction
-from benchmark.run.evaluator import describe_error
+from benchmark.run.failures import describe_error
 from benchmark.run.jobs import DENSE, Cell, Job
 
 logger = logging.getLogger(__name__)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 
 from benchmark.executor_config import AdapterConfig
-from benchmark.run.evaluator import Evaluator, describe_error
+from benchmark.run.evaluator import Evaluator
+from benchmark.run.failures import describe_error
 from benchmark.run.requests import ContextResult, ModelFailure, Request
 from sparse_attention.errors import UserError
 from sparse_attention.hf.adapter import HuggingFaceAdapter

@@ -22,7 +22,7 @@ from benchmark.results.journal import append_records, read_records
 from benchmark.results.key import config_document
 from benchmark.results.metrics import score_predictions
 from benchmark.results.records import Prediction, Record, Text
-from benchmark.run.evaluator import describe_error
+from benchmark.run.failures import describe_error
 from benchmark.run.task import Task
 from benchmark.tuning.objectives import Measured
 from benchmark.tuning.splits import Context, Split
