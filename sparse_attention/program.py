@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from pydantic import ValidationError
 
 from sparse_attention.errors import UserError, explain, first_line, nearest, unknown_name
+from sparse_attention.printable import terminal_text
 from sparse_attention.reading import shown
 
 FAILED = 1
@@ -120,8 +121,7 @@ def run_program(program: str, work: Callable[[], int]) -> int:
 
 def one_line(message: str) -> str:
     """A message without line ends and without what a terminal would obey."""
-    text = " ".join(message.split())
-    text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    text = terminal_text(" ".join(message.split()))
     return text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]}..."
 
 

@@ -19,11 +19,12 @@ from typing import Any
 
 import pandas as pd
 
-from benchmark.files import write_atomic
+from benchmark.files import fingerprint, write_atomic
+from benchmark.results.finished import read_key
 from benchmark.results.journal import read_records
+from benchmark.results.key import FORMAT
 from benchmark.results.records import Prediction
 from benchmark.suite.dataset import HUB
-from benchmark.suite.sources import json_file
 from benchmark.zero_scrolls.benchmark import ZeroScrolls
 from benchmark.zero_scrolls.tasks import TASKS
 from sparse_attention.errors import UserError
@@ -54,13 +55,23 @@ def read_predictions(folder: Path, config: str) -> Submission:
 
 
 def _read_cell(folder: Path, task: str) -> dict[str, str]:
-    key = json_file(folder / "key.json")
+    try:
+        key = read_key(folder)
+    except ValueError as error:
+        raise UserError(f"{folder} is damaged ({error}); run it again.") from error
+    if key["format"] != FORMAT:
+        raise UserError(
+            f"{folder} has format {key['format']}, this version reads {FORMAT}; run it again."
+        )
     options: Mapping[str, Any] = key["benchmark"]["options"]
-    if options["split"] != "test":
-        raise UserError(f"{folder} is of the split {options['split']}; a submission needs test.")
+    if options.get("split") != "test":
+        raise UserError(
+            f"{folder} is of the split {options.get('split')}; a submission needs test."
+        )
     samples = ZeroScrolls(**options).read(task)
     ids = frozenset(sample.id for sample in samples)
-    records = read_records(folder / "predictions.jsonl", Prediction.from_json, ids)
+    path = folder / "predictions.jsonl"
+    records = read_records(path, Prediction.from_json, fingerprint(key), ids)
     answers: dict[str, str] = {}
     for sample in samples:
         answer = records[sample.id].predicted_answer if sample.id in records else None

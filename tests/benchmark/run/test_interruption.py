@@ -47,6 +47,7 @@ def contents(folder: Path) -> dict[str, object]:
         if path.name == "metrics.json":
             metrics = json.loads(path.read_bytes())
             metrics["costs"] = metrics["costs"]["samples"]
+            del metrics["check"]
             files[name] = metrics
         elif path.name == "costs.jsonl":
             files[name] = [json.loads(line)["id"] for line in path.read_bytes().splitlines()]
