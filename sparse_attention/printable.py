@@ -8,6 +8,10 @@ MAX_LABEL = 200
 """Characters; a longer label fits no table."""
 
 
+LABELS = f"a label is printable text of 1 to {MAX_LABEL} characters without spaces around it"
+"""What ``is_label`` asks for, in words."""
+
+
 def terminal_text(text: str) -> str:
     """``text`` with escapes for all that a terminal obeys or does not show.
 

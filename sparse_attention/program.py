@@ -119,6 +119,11 @@ def run_program(program: str, work: Callable[[], int]) -> int:
         return _say(program, f"error: {_unforeseen(program, error)}", FAILED)
 
 
+def complain(message: str) -> None:
+    """Print a message as one line on standard error."""
+    print(one_line(message), file=sys.stderr)
+
+
 def one_line(message: str) -> str:
     """A message without line ends and without what a terminal would obey."""
     text = terminal_text(" ".join(message.split()))
@@ -126,7 +131,7 @@ def one_line(message: str) -> str:
 
 
 def _say(program: str, message: str, code: int) -> int:
-    print(f"{program}: {one_line(message)}", file=sys.stderr)
+    complain(f"{program}: {message}")
     return code
 
 

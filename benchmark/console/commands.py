@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -26,6 +25,7 @@ from sparse_attention.config import AttentionConfig, load_configs
 from sparse_attention.config_types import make_config
 from sparse_attention.errors import UserError, unknown_name
 from sparse_attention.printable import terminal_text
+from sparse_attention.program import complain
 from sparse_attention.prompt import PromptSettings
 from sparse_attention.protocol import Protocol
 from sparse_attention.reading import user_folder
@@ -74,7 +74,7 @@ def show_result(result: MatrixResult) -> int:
     for cell in result.cells:
         if cell.status != "complete":
             place = f"{cell.model} {cell.benchmark}/{cell.subset} {cell.config}"
-            _complain(f"{cell.status}: {place}: {cell.message}")
+            complain(f"{cell.status}: {place}: {cell.message}")
     return result.exit_code
 
 
@@ -99,11 +99,7 @@ def _show(groups: Sequence[Group], files: Results) -> None:
         text = terminal_text(f"report: {path}")
         console.print(text, markup=False, highlight=False, soft_wrap=True)
     for found in files.damaged:
-        _complain(f"left out: {found.cell}: {found.reason}")
-
-
-def _complain(message: str) -> None:
-    print(terminal_text(message), file=sys.stderr)
+        complain(f"left out: {found.cell}: {found.reason}")
 
 
 def named_files(files: Sequence[str]) -> list[tuple[str, AttentionConfig | None]]:
@@ -162,7 +158,7 @@ def report(options: argparse.Namespace) -> int:
     _show(found.groups, found)
     formats = Counter(one.format for one in found.left_out if one.format is not None)
     for number, count in sorted(formats.items()):
-        _complain(
+        complain(
             f"left out: {count} results of format {number}; this version shows format {FORMAT}, "
             "the same run computes them again beside"
         )
@@ -178,5 +174,5 @@ def list_choices(options: argparse.Namespace) -> int:
             catalogues[catalogue.group] = catalogue
     complaints = [text for one in catalogues.values() for text in one.complaints()]
     for text in complaints:
-        _complain(f"sparse-bench: error: {text}")
+        complain(f"sparse-bench: error: {text}")
     return 2 if complaints else 0

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from benchmark.console.parser import build_parser
-from sparse_attention.program import run_program
+from sparse_attention.program import one_line, run_program
 
 if TYPE_CHECKING:
     from benchmark.run.requests import PoolFactory
@@ -43,12 +43,20 @@ def execute(command: Callable[[], int], program: str, *, quiet: bool) -> int:
     return run_program(program, work)
 
 
+class _OneLine(logging.Formatter):
+    """Messages name models, labels and files, and repeat what these say."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return one_line(super().format(record))
+
+
 def _set_up_logging(*, quiet: bool) -> None:
     from rich.logging import RichHandler
 
     from benchmark.run.progress import STDERR
 
     handler = RichHandler(console=STDERR, show_time=False, show_path=False, show_level=False)
+    handler.setFormatter(_OneLine("%(message)s"))
     logger = logging.getLogger("benchmark")
     logger.handlers = [handler]
     logger.setLevel(logging.WARNING if quiet else logging.INFO)

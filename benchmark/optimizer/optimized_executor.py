@@ -19,6 +19,7 @@ from benchmark.hyperparameter_optimization import (
 )
 from benchmark.results.cells import open_results
 from benchmark.run.finish import CellResult
+from benchmark.run.given import check_label
 from benchmark.run.jobs import Chosen
 from benchmark.run.matrix import MatrixResult
 from benchmark.run.ray_session import hold_ray
@@ -117,6 +118,7 @@ class OptimizedBenchmarkExecutor:
         fixed: dict[str, AttentionConfig] = {}
         searched: list[str] = []
         for label, config in configs:
+            check_label(label)
             if label in fixed or label in searched:
                 raise UserError(f"configuration {label!r} is given twice; labels must differ.")
             if config is not None:

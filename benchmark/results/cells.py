@@ -61,8 +61,6 @@ def open_results(path: str | Path) -> Path:
     """
     folder = user_folder(path, "results folder")
     marker = folder / MARKER
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"results folder {folder} is a file; name a folder.")
     try:
         if folder.is_dir() and not marker.exists() and any(folder.iterdir()):
             raise UserError(

@@ -52,12 +52,12 @@ class CachedResult:
     @property
     def feasible(self) -> bool:
         """Whether the winner keeps the constraint of the objective, if that has one."""
-        return bool(self.best.get("feasible", True))
+        return bool(self.best["feasible"])
 
     @property
     def remarks(self) -> tuple[str, ...]:
         """What must be said with the winner."""
-        return tuple(map(str, self.best.get("remarks", ())))
+        return tuple(self.best["remarks"])
 
     @property
     def config(self) -> AttentionConfig:

@@ -69,6 +69,8 @@ class Best(Record):
     trial: NonNegativeInt
     """Its number."""
     loss: Losses
+    feasible: bool
+    remarks: list[Text]
     tuning: Measured
     """On what the search saw."""
     held_out: dict[str, HeldOut]

@@ -28,6 +28,7 @@ from benchmark.suite.dataset import HUB
 from benchmark.zero_scrolls.benchmark import ZeroScrolls
 from benchmark.zero_scrolls.tasks import TASKS
 from sparse_attention.errors import UserError
+from sparse_attention.printable import terminal_text
 from sparse_attention.program import Parser, run_program
 
 COLUMNS = ("Task", "ID", "Prediction")
@@ -142,7 +143,8 @@ def _check(submission: Submission, source: str, path: Path) -> None:
     if found:
         rest = f" and {len(found) - 10} more" if len(found) > 10 else ""
         raise UserError(f"{path} is not a valid submission: {'; '.join(found[:10])}{rest}.")
-    print(f"{path}: {sum(map(len, submission.values()))} predictions, valid")
+    text = f"{path}: {sum(map(len, submission.values()))} predictions, valid"
+    print(terminal_text(text))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

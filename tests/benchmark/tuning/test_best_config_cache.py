@@ -32,6 +32,8 @@ def content(size: int = 4) -> dict[str, object]:
             "point": point,
             "trial": 0,
             "loss": [0.25],
+            "feasible": True,
+            "remarks": [],
             "tuning": MEASURED,
             "held_out": {"ruler_vt": None},
         },
