@@ -152,10 +152,16 @@ def _say_that_nothing_is_locked(cause: str) -> None:
 
 def move_aside(path: Path) -> Path:
     """Rename a file or folder that cannot be trusted to ``<name>.damaged-<n>``; the new path."""
+    target = name_aside(path)
+    path.rename(target)
+    return target
+
+
+def name_aside(path: Path) -> Path:
+    """A name beside ``path`` that is free, for what cannot be trusted."""
     number = 1
     while (target := path.with_name(f"{path.name}.damaged-{number}")).exists():
         number += 1
-    path.rename(target)
     return target
 
 

@@ -23,12 +23,13 @@ from benchmark.run.ray_session import hold_ray, start_ray
 from benchmark.run.requests import Pool, PoolFactory
 from benchmark.run.task import Task
 from benchmark.run.workers import WorkerPool
-from benchmark.tuning.cache import GLOBAL, BestConfigCache, CachedResult, Names
+from benchmark.tuning.cache import BestConfigCache, CachedResult
 from benchmark.tuning.evaluations import TuningTask
 from benchmark.tuning.outcome import held_out_wants
 from benchmark.tuning.overrides import check_overrides
 from benchmark.tuning.plan import SearchPlan
 from benchmark.tuning.progress import TuningProgress
+from benchmark.tuning.search_file import GLOBAL, Names
 from benchmark.tuning.settings import DEFAULT_CACHE, OptimizationConfig
 from benchmark.tuning.splits import split_samples
 from sparse_attention.config import AttentionConfig

@@ -17,6 +17,7 @@ from sparse_attention.method import Method
 from sparse_attention.model_facts import ModelProfile
 from sparse_attention.presses import Press
 from sparse_attention.presses.order import check_order
+from sparse_attention.printable import LABELS, is_label
 from sparse_attention.reading import read_json, shown
 from sparse_attention.registry import METHODS
 
@@ -199,8 +200,8 @@ def _configs(document: Any, stem: str) -> dict[str, AttentionConfig]:
     single = _single(document)
     configs = {}
     for label, value in (document if single is None else {stem: single}).items():
-        if not label.strip() or not label.isprintable():
-            raise UserError(f"has the label {label!r}; a label is printable text, not empty.")
+        if not is_label(label):
+            raise UserError(f"has the label {label!r:.80}; {LABELS}.")
         if not isinstance(value, dict) or "methods" not in value:
             raise UserError(f"has under {label!r} no configuration but {shown(value)}. {_FORMS}.")
         try:

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from pydantic import ValidationError
 
 from sparse_attention.errors import UserError, explain, first_line, nearest, unknown_name
+from sparse_attention.printable import terminal_text
 from sparse_attention.reading import shown
 
 FAILED = 1
@@ -118,15 +119,19 @@ def run_program(program: str, work: Callable[[], int]) -> int:
         return _say(program, f"error: {_unforeseen(program, error)}", FAILED)
 
 
+def complain(message: str) -> None:
+    """Print a message as one line on standard error."""
+    print(one_line(message), file=sys.stderr)
+
+
 def one_line(message: str) -> str:
     """A message without line ends and without what a terminal would obey."""
-    text = " ".join(message.split())
-    text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    text = terminal_text(" ".join(message.split()))
     return text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]}..."
 
 
 def _say(program: str, message: str, code: int) -> int:
-    print(f"{program}: {one_line(message)}", file=sys.stderr)
+    complain(f"{program}: {message}")
     return code
 
 

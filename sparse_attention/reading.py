@@ -138,8 +138,10 @@ def read_json(value: str | Path, what: str, largest: int = SMALL_FILE) -> Any:
     return parse_json(read_text(value, what, largest), f"{what}: {value}")
 
 
-def parse_json(text: str, where: str) -> Any:
+def parse_json(text: str, where: str, *, any_text: bool = False) -> Any:
     """The value that a JSON text is; ``where`` names it in messages.
+
+    ``any_text`` allows texts that no tokenizer reads, which a model may have written.
 
     Raises:
         UserError: if it is none, has a key twice in one object, or what ``check_json`` refuses.
@@ -152,11 +154,11 @@ def parse_json(text: str, where: str) -> Any:
         raise UserError(f"{where}: {_too_deep()}") from None
     except ValueError as error:
         raise UserError(f"{where}: not JSON ({error}).") from error
-    check_json(value, where)
+    check_json(value, where, any_text=any_text)
     return value
 
 
-def check_json(value: Any, where: str) -> None:
+def check_json(value: Any, where: str, *, any_text: bool = False) -> None:
     """Check a value that JSON can have for what the code that gets it cannot hold.
 
     Raises:
@@ -164,7 +166,7 @@ def check_json(value: Any, where: str) -> None:
             with half a character, or that the value is nested too deeply.
     """
     for item, place in _values(value, where):
-        problem = _problem(item)
+        problem = None if any_text and isinstance(item, str) else _problem(item)
         if problem:
             raise UserError(f"{where}: {place or 'the value'} {problem}")
 

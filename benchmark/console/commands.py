@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,9 +13,10 @@ from benchmark.console.fields import given_fields
 from benchmark.console.listing import LISTINGS
 from benchmark.executor import BenchmarkExecutor
 from benchmark.executor_config import AdapterConfig, BenchmarkConfig, RequestConfig
-from benchmark.report.groups import Group, read_groups
+from benchmark.report.groups import Group, Results, read_results
 from benchmark.report.tables import print_group
 from benchmark.report.write import write_report
+from benchmark.results.key import FORMAT
 from benchmark.run.matrix import MatrixResult
 from benchmark.run.requests import PoolFactory
 from benchmark.suite.options import option_value
@@ -23,6 +24,8 @@ from benchmark.suite.registry import benchmark_class, get_benchmark
 from sparse_attention.config import AttentionConfig, load_configs
 from sparse_attention.config_types import make_config
 from sparse_attention.errors import UserError, unknown_name
+from sparse_attention.printable import terminal_text
+from sparse_attention.program import complain
 from sparse_attention.prompt import PromptSettings
 from sparse_attention.protocol import Protocol
 from sparse_attention.reading import user_folder
@@ -61,11 +64,17 @@ def adapter_config(options: argparse.Namespace) -> AdapterConfig:
 
 def show_result(result: MatrixResult) -> int:
     """Print tables of a matrix and what is not complete; the exit code."""
-    _show(read_groups(result.results_dir, [cell.folder for cell in result.cells]))
+    cells = [cell.folder for cell in result.cells]
+    # The tables are of this run; the files beside the results have what earlier runs found too.
+    folders = sorted({cell.parent.parent for cell in cells})
+    found = read_results(
+        result.results_dir, [cell for folder in folders for cell in sorted(folder.glob("*/*"))]
+    )
+    _show(read_results(result.results_dir, cells).groups, found)
     for cell in result.cells:
         if cell.status != "complete":
             place = f"{cell.model} {cell.benchmark}/{cell.subset} {cell.config}"
-            print(f"{cell.status}: {place}: {cell.message}", file=sys.stderr)
+            complain(f"{cell.status}: {place}: {cell.message}")
     return result.exit_code
 
 
@@ -79,14 +88,18 @@ def _protocol(options: argparse.Namespace) -> Protocol:
     return Protocol(**given)
 
 
-def _show(groups: Sequence[Group]) -> None:
+def _show(groups: Sequence[Group], files: Results) -> None:
+    """Print the tables of groups, and write the reports."""
     console = Console()
     if not console.is_terminal:
         console.width = 120
     for group in groups:
         print_group(group, console)
-    for path in write_report(groups):
-        console.print(f"report: {path}", highlight=False, soft_wrap=True)
+    for path in write_report(files):
+        text = terminal_text(f"report: {path}")
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+    for found in files.damaged:
+        complain(f"left out: {found.cell}: {found.reason}")
 
 
 def named_files(files: Sequence[str]) -> list[tuple[str, AttentionConfig | None]]:
@@ -134,12 +147,22 @@ def _options(texts: Sequence[str], benchmarks: Sequence[str]) -> dict[str, dict[
 
 
 def report(options: argparse.Namespace) -> int:
-    """``sparse-bench report``."""
-    groups = read_groups(user_folder(options.results_dir, "results folder"))
-    if not groups:
-        raise UserError(f"no finished results in {options.results_dir}.")
-    _show(groups)
-    return 0
+    """``sparse-bench report``; exit code 1 if something is damaged and left out."""
+    found = read_results(user_folder(options.results_dir, "results folder"))
+    if not found.groups:
+        others = "; ".join(f"{one.cell}: {one.reason}" for one in found.left_out[:3])
+        raise UserError(
+            f"no finished results in {options.results_dir} that this version can show"
+            f"{f' ({others})' if others else ''}."
+        )
+    _show(found.groups, found)
+    formats = Counter(one.format for one in found.left_out if one.format is not None)
+    for number, count in sorted(formats.items()):
+        complain(
+            f"left out: {count} results of format {number}; this version shows format {FORMAT}, "
+            "the same run computes them again beside"
+        )
+    return int(bool(found.damaged))
 
 
 def list_choices(options: argparse.Namespace) -> int:
@@ -147,9 +170,9 @@ def list_choices(options: argparse.Namespace) -> int:
     catalogues = {}
     for kind, (listing, catalogue) in LISTINGS.items():
         if options.kind in (None, kind):
-            print("\n".join([f"{kind}:", *(f"  {line}" for line in listing())]))
+            print("\n".join([f"{kind}:", *(f"  {terminal_text(line)}" for line in listing())]))
             catalogues[catalogue.group] = catalogue
     complaints = [text for one in catalogues.values() for text in one.complaints()]
     for text in complaints:
-        print(f"sparse-bench: error: {text}", file=sys.stderr)
+        complain(f"sparse-bench: error: {text}")
     return 2 if complaints else 0

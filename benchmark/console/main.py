@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -41,21 +40,11 @@ def main(arguments: Sequence[str] | None = None, pool: PoolFactory | None = None
 def execute(command: Callable[[], int], program: str, *, quiet: bool) -> int:
     """Run what a program does, with messages on standard error; the exit code."""
     with leaving_at_once(program):
+        from benchmark.console.logs import set_up_logging
         from sparse_attention.program import run_program
 
-        _set_up_logging(quiet=quiet)
+        set_up_logging(quiet=quiet)
     return run_program(program, lambda: run_to_its_end(program, command))
-
-
-def _set_up_logging(*, quiet: bool) -> None:
-    from rich.logging import RichHandler
-
-    from benchmark.run.progress import STDERR
-
-    handler = RichHandler(console=STDERR, show_time=False, show_path=False, show_level=False)
-    logger = logging.getLogger("benchmark")
-    logger.handlers = [handler]
-    logger.setLevel(logging.WARNING if quiet else logging.INFO)
 
 
 if __name__ == "__main__":

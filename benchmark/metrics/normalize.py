@@ -6,6 +6,7 @@ import logging
 import re
 import string
 from functools import cache
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmark.metrics.libraries import optional_library
@@ -67,4 +68,8 @@ def chinese_words(text: str) -> list[str]:
 def _jieba() -> Any:
     jieba = optional_library("jieba", "the word segmentation of Chinese texts", "longbench")
     jieba.setLogLevel(logging.WARNING)
+    # It else reads, and believes, a file of a known name in the folder that all users share.
+    with TemporaryDirectory(prefix="sparse-bench-jieba-") as private:
+        jieba.dt.tmp_dir = private
+        jieba.initialize()
     return jieba

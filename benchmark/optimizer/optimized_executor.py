@@ -20,6 +20,7 @@ from benchmark.hyperparameter_optimization import (
 )
 from benchmark.results.cells import open_results
 from benchmark.run.finish import CellResult
+from benchmark.run.given import check_label
 from benchmark.run.jobs import Chosen
 from benchmark.run.matrix import MatrixResult
 from benchmark.run.ray_address import find_cluster
@@ -125,6 +126,7 @@ class OptimizedBenchmarkExecutor:
         fixed: dict[str, AttentionConfig] = {}
         searched: list[str] = []
         for label, config in configs:
+            check_label(label)
             if label in fixed or label in searched:
                 raise UserError(f"configuration {label!r} is given twice; labels must differ.")
             if config is not None:

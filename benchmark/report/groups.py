@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import logging
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,11 +9,11 @@ from typing import Any
 
 from benchmark.files import fingerprint
 from benchmark.results.cells import check_marker
+from benchmark.results.finished import METRICS, read_key, read_metrics
 from benchmark.results.key import FORMAT
+from benchmark.results.metrics_file import EstimateRecord, Metrics
 from benchmark.results.statistics import mean_of_estimates
 from sparse_attention.errors import UserError
-
-logger = logging.getLogger(__name__)
 
 Interval = tuple[float, float, float]
 """Mean, lower and upper limit."""
@@ -29,15 +26,15 @@ class Row:
     label: str
     description: str
     """What is read; of a row that was tuned for each task, how it was tuned."""
-    metrics: Mapping[str, Mapping[str, Any]]
+    metrics: Mapping[str, Metrics]
 
     @property
     def tuned(self) -> Mapping[str, str]:
         """Descriptions of tuned configurations by subset; empty where nothing was tuned."""
         return {
-            subset: metrics["description"]
+            subset: metrics.description
             for subset, metrics in self.metrics.items()
-            if metrics.get("tuning")
+            if metrics.tuning is not None
         }
 
     @property
@@ -50,9 +47,10 @@ class Row:
 
         ``held_out``: on the samples that the configuration was not tuned on.
         """
-        metrics = self.metrics.get(subset, {})
-        found = ((metrics.get("held_out") or {}) if held_out else metrics).get(name)
-        return None if found is None else (found["mean"], *found["interval"])
+        metrics = self.metrics.get(subset)
+        estimates = metrics.held_out if metrics is not None and held_out else metrics
+        found: EstimateRecord | None = getattr(estimates, name, None)
+        return None if found is None else found.limits
 
     def mean_estimate(
         self, name: str, subsets: Iterable[str], *, held_out: bool = False
@@ -64,17 +62,17 @@ class Row:
 
     def mean(self, name: str, subsets: Iterable[str]) -> float | None:
         """Mean of a number over ``subsets``; None unless every one of them has it."""
-        found = [self.metrics.get(subset, {}).get(name) for subset in subsets]
+        found = [getattr(self.metrics.get(subset), name, None) for subset in subsets]
         known = [value for value in found if value is not None]
         return sum(known) / len(known) if known and len(known) == len(found) else None
 
     def total_cost(self, name: str) -> float:
         """Sum of a cost over all subsets."""
-        return sum(metrics["costs"][name] for metrics in self.metrics.values())
+        return sum(getattr(metrics.costs, name) for metrics in self.metrics.values())
 
     def total_count(self, name: str) -> int:
         """Sum of a count over all subsets."""
-        return sum(metrics["counts"][name] for metrics in self.metrics.values())
+        return sum(getattr(metrics.counts, name) for metrics in self.metrics.values())
 
 
 @dataclass
@@ -95,68 +93,77 @@ class Group:
         protocol = self.shared["protocol"]
         layers = f", dense layers {protocol['dense_layers']}" if protocol["dense_layers"] else ""
         start = f"sparse from the {protocol['sparse_from']} on"
-        if protocol.get("press_sees_question"):
+        if protocol["press_sees_question"]:
             start += ", presses see the question"
         name = self.benchmark
-        if self.shared["benchmark"].get("sample_data"):
+        if self.shared["benchmark"]["sample_data"]:
             name = f"sample data for {name}, not the benchmark itself"
         return f"{self.model} on {name} ({start}{layers})"
 
 
-def read_groups(results: Path, cells: Iterable[Path] | None = None) -> list[Group]:
-    """Groups of all finished cells below ``results``, or of the folders ``cells`` alone.
+@dataclass(frozen=True)
+class LeftOut:
+    """A finished cell that is not shown."""
 
-    A damaged file is reported and left out, and so are results of other formats.  Raises
-    ``UserError`` if ``results`` is no results folder.
+    cell: Path
+    format: int | None
+    """Of another version; None: it is damaged."""
+    reason: str
+
+
+@dataclass(frozen=True)
+class Results:
+    """What is in a results folder."""
+
+    groups: list[Group]
+    left_out: list[LeftOut]
+
+    @property
+    def damaged(self) -> list[LeftOut]:
+        """What nobody can read; the rest was left by other versions."""
+        return [found for found in self.left_out if found.format is None]
+
+
+def read_results(results: Path, cells: Iterable[Path] | None = None) -> Results:
+    """All finished cells below ``results``, or in the folders ``cells`` alone.
+
+    One that is damaged is left out, and so is one of another format.  Raises ``UserError`` if
+    ``results`` is no results folder.
     """
     if not results.is_dir():
         raise UserError(f"no results folder {results}.")
     check_marker(results)
     groups: dict[str, Group] = {}
-    others: Counter[str] = Counter()
-    paths = results.glob("*/*/*/*/metrics.json") if cells is None else _metrics_files(cells)
-    for path in sorted(paths) if cells is None else paths:
-        if ".damaged-" in path.parent.name:
+    left_out = []
+    for cell in sorted(results.glob("*/*/*/*")) if cells is None else cells:
+        if not (cell / METRICS).exists() or ".damaged-" in cell.name:
             continue
         try:
-            metrics = json.loads(path.read_bytes())
-            key = json.loads((path.parent / "key.json").read_bytes())
+            key = read_key(cell)
             if key["format"] == FORMAT:
-                _add(groups, path, metrics, key)
+                _add(groups, cell, read_metrics(cell, key), key)
             else:
-                others[str(key["format"])] += 1
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            logger.warning("%s is damaged and left out: %r", path, error)
-    for found, count in sorted(others.items()):
-        logger.warning(
-            "%s: %d results of format %s are left out, this version shows format %d; the same run "
-            "computes them again",
-            *(results, count, found, FORMAT),
-        )
+                left_out.append(LeftOut(cell, key["format"], f"format {key['format']}"))
+        except ValueError as error:
+            left_out.append(LeftOut(cell, None, f"damaged: {error}"))
     for group in groups.values():
         if cells is None:
             group.rows = dict(sorted(group.rows.items(), key=lambda item: not item[1].is_dense))
-    return list(groups.values())
+    return Results(list(groups.values()), left_out)
 
 
-def _metrics_files(cells: Iterable[Path]) -> list[Path]:
-    return [path for cell in cells if (path := cell / "metrics.json").exists()]
-
-
-def _add(
-    groups: dict[str, Group], path: Path, metrics: Mapping[str, Any], key: Mapping[str, Any]
-) -> None:
+def _add(groups: dict[str, Group], cell: Path, metrics: Metrics, key: Mapping[str, Any]) -> None:
     # Of the prompt policy, only what was overridden: subsets may have policies of their own.
     own = ("config", "data", "prompt")
     shared = {name: value for name, value in key.items() if name not in own}
     shared["benchmark"] = {k: v for k, v in key["benchmark"].items() if k != "subset"}
-    model, benchmark, subset = metrics["model"], metrics["benchmark"], metrics["subset"]
-    folder = path.parent.parent.parent
+    model, benchmark, subset = metrics.model, metrics.benchmark, metrics.subset
+    folder = cell.parent.parent
     group = groups.setdefault(fingerprint([model, shared]), Group(model, benchmark, shared, folder))
-    tuning = metrics["tuning"]
-    name = fingerprint([metrics["config"], tuning or key["config"]])
-    description = tuning["description"] if tuning else metrics["description"]
-    label = f"{metrics['config']}, {tuning['mode']}" if tuning else metrics["config"]
+    tuning = metrics.tuning
+    name = fingerprint([metrics.config, tuning.to_json() if tuning else key["config"]])
+    description = tuning.description if tuning else metrics.description
+    label = f"{metrics.config}, {tuning.mode}" if tuning else metrics.config
     known = group.rows.get(name, Row(label, description, {}))
     group.rows[name] = Row(known.label, known.description, {**known.metrics, subset: metrics})
     if subset not in group.subsets:

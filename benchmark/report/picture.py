@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from benchmark.files import write_atomic
 from benchmark.report.axes import density_axis
+from benchmark.report.escapes import picture_text
 from benchmark.report.groups import Group, Row
 
 _MARKERS = "osD^vPX*<>"
@@ -35,7 +36,7 @@ def write_picture(group: Group, path: Path) -> None:
         axis.set_visible(False)
     handles, labels = axes.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
-    figure.suptitle(group.title, fontsize=10)
+    figure.suptitle(picture_text(group.title), fontsize=10)
     for place, axis in enumerate(list(axes.flat)[: len(panels)]):
         if place % columns == 0:
             axis.set_ylabel("score", fontsize=9)
@@ -57,14 +58,14 @@ def _draw(axis: Axes, title: str, subsets: list[str], rows: list[Row]) -> None:
     for number, row in enumerate(rows):
         estimate = row.mean_estimate("score", subsets)
         density = row.mean("density", subsets)
-        colour = f"C{number % 10}"
+        colour, label = f"C{number % 10}", picture_text(row.label)
         if estimate is None:
             # An empty entry keeps the legend of the first panel complete.
-            axis.plot([], [], color=colour, label=row.label)
+            axis.plot([], [], color=colour, label=label)
             continue
         mean, low, high = estimate
         if row.is_dense:
-            axis.axhline(mean, color="0.25", linewidth=1, label=f"{row.label} (line)")
+            axis.axhline(mean, color="0.25", linewidth=1, label=f"{label} (line)")
             axis.axhspan(low, high, color="0.25", alpha=0.1, linewidth=0)
         elif density:
             axis.errorbar(
@@ -76,7 +77,7 @@ def _draw(axis: Axes, title: str, subsets: list[str], rows: list[Row]) -> None:
                 markersize=5,
                 capsize=2,
                 linewidth=1,
-                label=row.label,
+                label=label,
             )
     density_axis(axis)
-    axis.set_title(title, fontsize=9)
+    axis.set_title(picture_text(title), fontsize=9)

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from benchmark.files import write_atomic
 from benchmark.report.axes import density_axis
+from benchmark.report.escapes import picture_text
 from benchmark.tuning.cache import CachedResult
 
 
@@ -38,7 +39,7 @@ def write_search_picture(results: Sequence[CachedResult], path: Path) -> None:
     handles, labels = axes.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=5, fontsize=8, frameon=False)
     models = ", ".join(dict.fromkeys(result.names.model for result in results))
-    figure.suptitle(f"searches on {models}", fontsize=10)
+    figure.suptitle(picture_text(f"searches on {models}"), fontsize=10)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
     write_atomic(path, buffer.getvalue())
@@ -52,7 +53,7 @@ def _draw(axis: Axes, result: CachedResult) -> None:
     axis.plot(*zip(*front, strict=True), color="C0", linewidth=1, label="front")
     winner = _place(trials[result.best["trial"]])
     axis.plot(*winner, "o", markersize=10, markerfacecolor="none", color="k", label="winner")
-    unseen = [found for found in result.best["held_out"].values() if found and "score" in found]
+    unseen = [found for found in result.best["held_out"].values() if found and found.get("score")]
     for place, found in enumerate(unseen):
         mean, (low, high) = found["score"]["mean"], found["score"]["interval"]
         axis.errorbar(
@@ -66,7 +67,8 @@ def _draw(axis: Axes, result: CachedResult) -> None:
             label="" if place else "winner, held-out samples",
         )
     density_axis(axis)
-    axis.set_title(f"{result.names.config_type}, {result.names.task}", fontsize=9)
+    title = f"{result.names.config_type}, {result.names.task}"
+    axis.set_title(picture_text(title), fontsize=9)
 
 
 def _scatter(axis: Axes, trials: Sequence[Any], colour: str, label: str) -> None:

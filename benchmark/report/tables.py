@@ -10,8 +10,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from benchmark.report.escapes import markdown_text
 from benchmark.report.groups import Group, Interval, Row
 from benchmark.results.statistics import LEVEL
+from sparse_attention.printable import terminal_text
 
 NONE = "-"
 _MOST_COLUMNS = 8
@@ -102,7 +104,7 @@ def notes(group: Group) -> Iterator[str]:
             if number := row.total_count(name):
                 yield f"{row.label}: {number} of {row.total_count('samples')} samples {name}."
     cells = [metrics for row in group.rows.values() for metrics in row.metrics.values()]
-    yield from dict.fromkeys(remark for cell in cells for remark in cell.get("remarks", ()))
+    yield from dict.fromkeys(remark for cell in cells for remark in cell.remarks)
 
 
 def print_group(group: Group, console: Console) -> None:
@@ -111,25 +113,26 @@ def print_group(group: Group, console: Console) -> None:
     if len(group.subsets) > 1:
         tables.append(subset_table(group))
     for text in tables:
-        console.print(f"\n{text.title}", style="bold", markup=False, highlight=False)
+        title = terminal_text(text.title)
+        console.print(f"\n{title}", style="bold", markup=False, highlight=False)
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
         for number, column in enumerate(text.columns):
-            table.add_column(column, justify="right" if number else "left")
+            table.add_column(Text(terminal_text(column)), justify="right" if number else "left")
         for row in text.rows:
             # The interval goes below its number and stays whole, so that many columns fit.
-            numbers = (Text(cell.replace(" [", "\n["), no_wrap=True) for cell in row[1:])
-            table.add_row(Text(row[0]), *numbers)
+            name, *numbers = map(terminal_text, row)
+            cells = (Text(number.replace(" [", "\n["), no_wrap=True) for number in numbers)
+            table.add_row(Text(name), *cells)
         console.print(table)
     for note in notes(group):
-        console.print(note, style="dim", markup=False, highlight=False)
+        console.print(terminal_text(note), style="dim", markup=False, highlight=False)
 
 
 def markdown(text: TextTable) -> str:
     """The table in GitHub's Markdown, without its title."""
-    lines = [text.columns, ("---", *("---:" for _ in text.columns[1:])), *text.rows]
-    return "\n".join(
-        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
-    )
+    head, *rows = [[markdown_text(cell) for cell in line] for line in (text.columns, *text.rows)]
+    lines = [head, ["---", *("---:" for _ in head[1:])], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _score(group: Group, row: Row) -> str:
@@ -153,7 +156,7 @@ def _mean(group: Group, row: Row, name: str, form: str) -> str:
 def _batch_size(group: Group) -> int:
     """Most configurations that were decoded together."""
     cells = (cell for row in group.rows.values() for cell in row.metrics.values())
-    return max(cell["costs"]["rows"] for cell in cells)
+    return max(cell.costs.rows for cell in cells)
 
 
 def _budget_row(group: Group, row: Row) -> tuple[str, ...]:

@@ -7,20 +7,23 @@
 - ``costs.jsonl``: one ``Cost`` a line;
 - ``metrics.json``: derived from the others (``benchmark.results.metrics``), written last.
 
-Labels are for people; only the key decides whether a result is the one that is asked for.
+Labels are for people; only the key decides whether a result is the one that is asked for.  All but
+the key, whose hash is in the folder's name, have checksums (``benchmark.results.seal``).
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field
 
 from benchmark.files import (
     distinct_name,
@@ -32,11 +35,14 @@ from benchmark.files import (
     write_atomic,
     write_if_changed,
 )
+from benchmark.results.finished import METRICS, read_metrics
 from benchmark.results.journal import append_records, read_records, write_records
 from benchmark.results.key import FORMAT, describe_difference, differing_fields
-from benchmark.results.records import Cost, Prediction
+from benchmark.results.metrics_file import Metrics
+from benchmark.results.records import Cost, Prediction, Record
+from benchmark.results.seal import seal
 from sparse_attention.errors import UserError
-from sparse_attention.reading import user_folder
+from sparse_attention.reading import read_json, user_folder
 
 logger = logging.getLogger(__name__)
 
@@ -85,12 +91,14 @@ def open_results(path: str | Path) -> Path:
     except OSError as error:
         raise _unwritable(folder, error) from error
     found = check_marker(folder)
-    if found < FORMAT:
+    if FORMAT not in found.formats:
         logger.warning(
             "%s has results of format %d, this version writes format %d: its cells are computed "
             "again beside them, which stay as they are",
-            *(folder, found, FORMAT),
+            *(folder, found.format, FORMAT),
         )
+        both = {"format": found.format, "also": [*found.also, FORMAT]}
+        write_atomic(marker, json_document(both))
     return folder
 
 
@@ -98,19 +106,35 @@ def _unwritable(folder: Path, error: OSError) -> UserError:
     return UserError(f"results folder {folder} cannot be written: {error.strerror}.")
 
 
-def check_marker(folder: Path) -> int:
-    """The format with which a results folder was begun, this version's or an earlier one.
+class _Marker(Record):
+    """What a results folder says about itself."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    format: Annotated[int, Field(ge=1)]
+    """With which it was begun."""
+    also: list[int] = Field(default_factory=list)
+    """Of what later versions added."""
+
+    @property
+    def formats(self) -> set[int]:
+        return {self.format, *self.also}
+
+
+def check_marker(folder: Path) -> _Marker:
+    """What a results folder says; of this version or an earlier one.
 
     Raises ``UserError`` if ``folder`` is no results folder, or one of a later version.
     """
     try:
-        document = json.loads((folder / MARKER).read_bytes())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder} is not a results folder: no readable {MARKER}.") from error
-    found = document.get("format") if isinstance(document, dict) else None
-    if type(found) is not int or not 1 <= found <= FORMAT:
+        found = _Marker.from_json(read_json(folder / MARKER, "marker of results"))
+    except ValueError as error:
         raise UserError(
-            f"{folder} has results of format {found!r}, this version writes {FORMAT}; "
+            f"{folder} is not a results folder: no readable {MARKER} ({error})."
+        ) from error
+    if found.format > FORMAT:
+        raise UserError(
+            f"{folder} has results of format {found.format}, this version writes {FORMAT}; "
             "name another folder."
         )
     return found
@@ -125,20 +149,20 @@ class CellFiles:
     key: Mapping[str, Any]
     _lock: ExitStack | None = field(default=None, repr=False)
 
-    @property
-    def key_hash(self) -> str:
-        """The first 8 hex digits of the key's hash: for names, while ``key.json`` decides."""
-        return fingerprint(self.key)[:8]
+    @cached_property
+    def scope(self) -> str:
+        """Hash of the key, to which all files belong; its first 8 hex digits are in names."""
+        return fingerprint(self.key)
 
     @property
     def folder(self) -> Path:
         """``<label>-<hash of the key>`` in the folder of the subset."""
-        return self.subset_folder / f"{distinct_name(self.label)}-{self.key_hash}"
+        return self.subset_folder / f"{distinct_name(self.label)}-{self.scope[:8]}"
 
     @property
     def metrics_path(self) -> Path:
         """The derived file, which exists once the cell is finished."""
-        return self.folder / "metrics.json"
+        return self.folder / METRICS
 
     def lock(self) -> None:
         """Keep other processes from this cell until ``unlock`` or the end of the process.
@@ -165,7 +189,7 @@ class CellFiles:
         """Make the folder with its key; a folder that is not of this key is moved aside."""
         path = self.folder / "key.json"
         if self.folder.exists() and any(self.folder.glob("[!.]*")):
-            found = _read_json(path)
+            found = _read_key_file(path)
             if found == self.key:
                 return
             cause = (
@@ -189,7 +213,7 @@ class CellFiles:
         siblings = [
             (len(list(differing_fields(self.key, key))), path.parent.name, key)
             for path in sorted(self.subset_folder.glob(pattern))
-            if (key := _read_json(path)) is not None
+            if (key := _read_key_file(path)) is not None
         ]
         if siblings:
             _, name, key = min(siblings, key=lambda sibling: sibling[:2])
@@ -201,48 +225,58 @@ class CellFiles:
     def read(self, ids: Sequence[str]) -> tuple[dict[str, Prediction], dict[str, Cost]]:
         """Predictions and costs by sample, as far as they can be trusted."""
         known = frozenset(ids)
-        predictions = read_records(self.folder / "predictions.jsonl", Prediction.from_json, known)
+        scope = self.scope
+        path = self.folder / "predictions.jsonl"
+        predictions = read_records(path, Prediction.from_json, scope, known)
         # The process may have died between a sample's cost and its prediction.
-        costs = read_records(self.folder / "costs.jsonl", Cost.from_json, known, repeats=True)
+        path = self.folder / "costs.jsonl"
+        costs = read_records(path, Cost.from_json, scope, known, repeats=True)
         return predictions, costs
 
     def append(self, predictions: Sequence[Prediction], costs: Sequence[Cost]) -> None:
         """Add samples; a prediction on disk always has its cost on disk."""
-        append_records(self.folder / "costs.jsonl", costs)
-        append_records(self.folder / "predictions.jsonl", predictions)
+        append_records(self.folder / "costs.jsonl", costs, self.scope)
+        append_records(self.folder / "predictions.jsonl", predictions, self.scope)
 
     def rewrite(
         self, ids: Sequence[str], predictions: Mapping[str, Prediction], costs: Mapping[str, Cost]
     ) -> None:
         """Replace both files, in the order of ``ids``; samples that are absent stay absent."""
         ordered = [predictions[name] for name in ids if name in predictions]
-        write_records(self.folder / "predictions.jsonl", ordered)
-        write_records(self.folder / "costs.jsonl", [costs[name] for name in ids if name in costs])
+        own_costs = [costs[name] for name in ids if name in costs]
+        write_records(self.folder / "predictions.jsonl", ordered, self.scope)
+        write_records(self.folder / "costs.jsonl", own_costs, self.scope)
 
-    def read_metrics(self) -> dict[str, Any] | None:
+    def read_metrics(self) -> Metrics | None:
         """The derived document; None if it is absent or damaged, which is reported."""
-        metrics = _read_json(self.metrics_path)
-        if metrics is None and self.metrics_path.exists():
+        if not self.metrics_path.exists():
+            return None
+        try:
+            return read_metrics(self.folder, self.key)
+        except ValueError as error:
             target = move_aside(self.metrics_path)
-            logger.warning("%s is damaged; moved to %s", self.metrics_path, target.name)
-        return metrics
+            logger.warning(
+                "%s is damaged (%s); moved to %s, it is derived again",
+                *(self.metrics_path, error, target.name),
+            )
+            return None
 
     def write_metrics(self, metrics: Mapping[str, Any]) -> None:
         """Write the derived document; the last file that a finished cell gets."""
-        write_if_changed(self.metrics_path, json_document(metrics))
+        write_if_changed(self.metrics_path, json_document(seal(metrics, self.scope)))
 
 
 def find_results(subset_folder: Path, key: Mapping[str, Any]) -> list[CellFiles]:
     """Cells on disk with this key, under whichever labels."""
     paths = sorted(subset_folder.glob(f"*-{fingerprint(key)[:8]}/key.json"))
-    found = [path.parent.name[:-9] for path in paths if _read_json(path) == key]
+    found = [path.parent.name[:-9] for path in paths if _read_key_file(path) == key]
     return [CellFiles(subset_folder, label, key) for label in found]
 
 
-def _read_json(path: Path) -> dict[str, Any] | None:
+def _read_key_file(path: Path) -> dict[str, Any] | None:
     try:
-        document = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        document = read_json(path, "key")
+    except UserError:
         return None
     return document if isinstance(document, dict) else None
 

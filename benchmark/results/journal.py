@@ -1,15 +1,20 @@
-"""Append-only files of one JSON object a line, of which a process may die while it writes."""
+"""Append-only files of one JSON object a line, of which a process may die while it writes.
+
+Every line is sealed (``benchmark.results.seal``), so that each can be trusted, or not, by itself.
+"""
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol, Self, TypeVar
 
-from benchmark.files import json_line, move_aside, write_atomic, write_if_changed
+from benchmark.files import json_line, move_aside, name_aside, write_atomic, write_if_changed
+from benchmark.results.seal import seal, unseal
+from sparse_attention.errors import UserError
+from sparse_attention.reading import DATA_FILE, decoded, parse_json, read_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -29,79 +34,81 @@ class Line(Protocol):
 RecordType = TypeVar("RecordType", bound=Line)
 
 
-class Damaged(ValueError):
-    """A file holds something that was not written here."""
-
-
-def append_records(path: Path, records: Sequence[Line]) -> None:
+def append_records(path: Path, records: Sequence[Line], scope: str) -> None:
     """Append all records by one write, and hand them to the operating system."""
     with path.open("ab") as file:
-        file.write(b"".join(json_line(record.to_json()) for record in records))
+        file.write(_lines(records, scope))
         file.flush()
         os.fsync(file.fileno())
 
 
-def write_records(path: Path, records: Sequence[Line]) -> None:
+def write_records(path: Path, records: Sequence[Line], scope: str) -> None:
     """Replace the file by these records, atomically; a file that has them already stays."""
-    write_if_changed(path, b"".join(json_line(record.to_json()) for record in records))
+    write_if_changed(path, _lines(records, scope))
+
+
+def _lines(records: Sequence[Line], scope: str) -> bytes:
+    return b"".join(json_line(seal(record.to_json(), scope)) for record in records)
 
 
 def read_records(
     path: Path,
     parse: Callable[[object], RecordType],
-    known_ids: frozenset[str] | None,
+    scope: str,
+    known_ids: frozenset[str] | None = None,
     *,
     repeats: bool = False,
 ) -> dict[str, RecordType]:
     """Records by sample; empty if the file is absent.
 
     A last line without its line end was torn by the death of the process and is cut off.  Any
-    other damage (not JSON, other fields, samples that are not in ``known_ids`` where it is given, a
-    sample twice unless ``repeats``, when the later one counts) makes the whole file untrusted: it
-    is moved aside, with a warning, and counts as absent.
+    other line that is damaged (not JSON, another checksum, other fields, a sample that is not in
+    ``known_ids`` where it is given, or is there twice unless ``repeats``, when the later one
+    counts) is not believed: the file is kept under another name, with a warning, and goes on
+    without that line.
     """
     if not path.exists():
         return {}
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        _set_aside(path, error)
+        content = read_bytes(path, "records", DATA_FILE)
+    except UserError as error:
+        target = move_aside(path)
+        logger.warning("%s; it is now %s, what it held is computed again", error, target.name)
         return {}
     whole = content[: content.rfind(b"\n") + 1]
-    try:
-        records = _parse(whole, parse, known_ids, repeats)
-    except Damaged as error:
-        _set_aside(path, error)
-        return {}
-    if len(whole) < len(content):
+    lines = whole.splitlines(keepends=True)
+    records: dict[str, tuple[bytes, RecordType]] = {}
+    damage: list[str] = []
+    seen: set[str] = set()
+    for number, line in enumerate(lines, start=1):
+        try:
+            record = parse(unseal(_value(line), scope))
+            if known_ids is not None and record.id not in known_ids:
+                raise ValueError(f"sample {record.id[:80]!r} is not of this data")
+            if record.id in seen and not repeats:
+                records.pop(record.id, None)
+                raise ValueError(f"sample {record.id[:80]!r} for the second time")
+        except ValueError as error:
+            damage.append(f"line {number}: {str(error)[:200]}")
+        else:
+            seen.add(record.id)
+            records[record.id] = line, record
+    trusted = b"".join(line for line, _ in records.values())
+    if damage:
+        aside = name_aside(path)
+        write_atomic(aside, content)
+        write_atomic(path, trusted)
+        logger.warning(
+            "%s: %d of %d lines are damaged (%s); what they held is computed again, the file as it "
+            "was is kept as %s",
+            *(path, len(damage), len(lines), damage[0], aside.name),
+        )
+    elif len(whole) < len(content):
         logger.warning("%s: cut off a torn last line of %d bytes", path, len(content) - len(whole))
         write_atomic(path, whole)
-    return records
+    return {name: record for name, (_, record) in records.items()}
 
 
-def _set_aside(path: Path, cause: Exception) -> None:
-    target = move_aside(path)
-    logger.warning(
-        "%s is damaged (%s); moved to %s, its samples are computed again",
-        *(path, cause, target.name),
-    )
-
-
-def _parse(
-    content: bytes,
-    parse: Callable[[object], RecordType],
-    known_ids: frozenset[str] | None,
-    repeats: bool,
-) -> dict[str, RecordType]:
-    records: dict[str, RecordType] = {}
-    for number, line in enumerate(content.splitlines(), start=1):
-        try:
-            record = parse(json.loads(line))
-        except (ValueError, RecursionError) as error:
-            raise Damaged(f"line {number}: {str(error)[:200]}") from error
-        if known_ids is not None and record.id not in known_ids:
-            raise Damaged(f"line {number}: sample {record.id[:80]!r} is not of this data")
-        if record.id in records and not repeats:
-            raise Damaged(f"line {number}: sample {record.id[:80]!r} for the second time")
-        records[record.id] = record
-    return records
+def _value(line: bytes) -> object:
+    """The JSON value of a line; a model may have written halves of characters."""
+    return parse_json(decoded(line, "it", "text"), "text", any_text=True)

@@ -22,7 +22,7 @@ from sparse_attention.config import AttentionConfig
 from sparse_attention.errors import UserError
 from sparse_attention.method import Method
 
-FORMAT = 3
+FORMAT = 4
 """Version of the layout of result files; part of every key."""
 
 _LIBRARIES = ("torch", "transformers", "tokenizers")

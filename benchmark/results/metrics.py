@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmark.results.metrics_file import Metrics
 from benchmark.results.records import STATUSES, Cost, Prediction
 from benchmark.results.statistics import LEVEL, Estimate, mean_interval, paired_difference
 from benchmark.suite.base import Benchmark, Sample, frame_of
@@ -61,6 +62,8 @@ def metrics_document(
     predictions of dense attention on the same samples, where there are any.  Samples that failed
     or were skipped are counted and left out of every mean; ``held_out`` also leaves out the samples
     ``tuned_on``, where there are any.
+
+    Raises ``ValueError`` for what ``Metrics`` does not have, such as remarks that are no texts.
     """
     found = [predictions[sample.id] for sample in samples if sample.id in predictions]
     scored = [prediction for prediction in found if prediction.score is not None]
@@ -69,7 +72,7 @@ def metrics_document(
     missing = len(samples) - len(found)
     complete = not missing and not status["failed"]
     unseen = [prediction for prediction in scored if prediction.id not in tuned_on]
-    return {
+    document = {
         "status": "complete" if complete else "incomplete",
         **names,
         **_estimates(scored, dense),
@@ -90,6 +93,8 @@ def metrics_document(
         "failures": dict(sorted(Counter(p.reason for p in found if p.status == "failed").items())),
         "costs": _costs([costs[p.id] for p in found if p.id in costs]),
     }
+    Metrics.from_json(document)  # what would not be read back is not written
+    return document
 
 
 def _estimates(

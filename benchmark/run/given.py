@@ -9,6 +9,7 @@ from benchmark.executor_config import BenchmarkConfig
 from sparse_attention.config import AttentionConfig
 from sparse_attention.config_types import ConfigLike, as_config
 from sparse_attention.errors import UserError
+from sparse_attention.printable import LABELS, is_label
 
 ConfigsLike = str | Mapping[str, ConfigLike] | Sequence[str | tuple[str, ConfigLike]]
 """Configurations with labels: pairs or a dictionary, and names of config types, which are their own
@@ -16,6 +17,12 @@ labels.  None as a configuration is dense attention."""
 BenchmarkLike = BenchmarkConfig | str | tuple[Any, ...] | Mapping[str, Any]
 """A benchmark: its name, ``(name, subsets)``, ``(name, subsets, options)``, or a dictionary of the
 arguments of ``BenchmarkConfig``."""
+
+
+def check_label(label: object) -> None:
+    """Raises ``UserError`` for what cannot be the name of a configuration everywhere."""
+    if not is_label(label):
+        raise UserError(f"the label {label!r:.80} of a configuration cannot be shown; {LABELS}.")
 
 
 def named_configs(given: ConfigsLike) -> dict[str, AttentionConfig]:
@@ -27,6 +34,7 @@ def named_configs(given: ConfigsLike) -> dict[str, AttentionConfig]:
     named: dict[str, AttentionConfig] = {}
     for each in given.items() if isinstance(given, Mapping) else given:
         label, config = _pair(each)
+        check_label(label)
         if label in named:
             raise UserError(f"configuration {label!r} is given twice; labels must differ.")
         named[label] = as_config(config)

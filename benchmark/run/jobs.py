@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,8 @@ from benchmark.results.records import Cost, Prediction
 from benchmark.run.task import Task
 from benchmark.suite.base import Sample, by_context
 from sparse_attention.config import AttentionConfig
+
+logger = logging.getLogger(__name__)
 
 DENSE = AttentionConfig()
 
@@ -56,21 +59,28 @@ class Cell:
         return self.chosen.config
 
     def load(self, ids: Sequence[str]) -> None:
-        """Read what is on disk; failed samples are forgotten, to be tried again."""
+        """Read what is on disk; samples that failed, or whose cost was lost, are asked again."""
         self.files.prepare()
         self.predictions, self.costs = self.files.read(ids)
         if not self.predictions:
             self._take_over(ids)
-        failed = {name for name, found in self.predictions.items() if found.status == "failed"}
-        if failed:
-            for name in failed:
+        without_cost = [name for name in self.predictions if name not in self.costs]
+        if without_cost:
+            logger.warning(
+                "%s lacks the costs of %d samples, which are computed again",
+                *(self.files.folder, len(without_cost)),
+            )
+        failed = [name for name, found in self.predictions.items() if found.status == "failed"]
+        forgotten = {*without_cost, *failed}
+        if forgotten:
+            for name in forgotten:
                 del self.predictions[name]
                 self.costs.pop(name, None)
             self.files.rewrite(ids, self.predictions, self.costs)
         metrics = self.files.read_metrics()
         self.finished = (
             metrics is not None
-            and metrics.get("status") == "complete"
+            and metrics.status == "complete"
             and len(self.predictions) == len(ids)
         )
 

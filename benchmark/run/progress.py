@@ -20,6 +20,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from sparse_attention.printable import terminal_text
+
 logger = logging.getLogger(__name__)
 
 STDERR = Console(stderr=True)
@@ -42,7 +44,7 @@ class MatrixProgress:
         self._bar: Progress | None = None
         if STDERR.is_terminal and not quiet:
             self._bar = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
                 _Rate(),
@@ -69,11 +71,11 @@ class JobProgress:
     """How far one job is: a row of the bar, or log lines where there is none."""
 
     def __init__(self, name: str, samples: int, bar: Progress | None) -> None:
-        self._name, self._bar = name, bar
+        self._name, self._bar = terminal_text(name), bar
         self._start = time.monotonic()
         self._row: TaskID | None = None
         if bar is not None:
-            self._row = bar.add_task(name, total=samples)
+            self._row = bar.add_task(self._name, total=samples)
         else:
             logger.info("%s: %d samples", name, samples)
 

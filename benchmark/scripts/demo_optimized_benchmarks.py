@@ -85,7 +85,7 @@ def run(options: argparse.Namespace) -> int:
     write_search_picture(results, picture)
     console = Console()
     print_results(results, console)
-    console.print(f"picture of the searches: {picture}", highlight=False, soft_wrap=True)
+    console.print(f"picture of the searches: {picture}", markup=False, soft_wrap=True)
     return code
 
 

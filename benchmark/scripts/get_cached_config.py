@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from benchmark.console.main import execute
-from sparse_attention.program import Parser
+from sparse_attention.program import Parser, complain
 
 if TYPE_CHECKING:
     from benchmark.tuning.cache import CachedResult
@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
             for result in infeasible:
                 names = result.names
                 what = f"{names.config_type} {names.task}: {result.remarks[0]}"
-                print(f"{PROGRAM}: {what}; --force prints it all the same.", file=sys.stderr)
+                complain(f"{PROGRAM}: {what}; --force prints it all the same.")
             return NOT_FOUND
         single = found[0].config.to_json() if len(found) == 1 else _named(found)
         print(json.dumps(single, indent=2))
@@ -125,11 +125,11 @@ def _explain(options: argparse.Namespace, everything: Sequence[CachedResult]) ->
         if value is not None
     }
     what = ", ".join(f"{name} {value!r}" for name, value in asked.items()) or "anything"
-    print(f"{PROGRAM}: no cached result for {what} in {options.cache_dir}.", file=sys.stderr)
+    complain(f"{PROGRAM}: no cached result for {what} in {options.cache_dir}.")
     for names in dict.fromkeys(result.names for result in everything):
-        print(f"  there is: {names.config_type} {names.task} ({names.model})", file=sys.stderr)
+        complain(f"there is: {names.config_type} {names.task} ({names.model})")
     if not everything:
-        print("  nothing is there; run_optimized_benchmarks.py fills it.", file=sys.stderr)
+        complain("nothing is there; run_optimized_benchmarks.py fills it.")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

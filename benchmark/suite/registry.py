@@ -13,6 +13,7 @@ from typing import Any
 from benchmark.suite.base import Benchmark
 from sparse_attention.catalogue import Catalogue
 from sparse_attention.errors import unknown_name
+from sparse_attention.printable import is_label
 
 
 def _problems(cls: object) -> Iterator[str]:
@@ -24,11 +25,11 @@ def _problems(cls: object) -> Iterator[str]:
     if inspect.isabstract(cls):
         yield f"it does not implement {', '.join(sorted(cls.__abstractmethods__))}"
     summary, subsets = getattr(cls, "summary", None), getattr(cls, "subsets", None)
-    if not isinstance(summary, str) or not summary.strip():
+    if not isinstance(summary, str) or not summary.strip() or not summary.isprintable():
         yield f"its summary is {summary!r:.80} and must be one line of text"
-    named = isinstance(subsets, tuple) and all(isinstance(name, str) for name in subsets)
+    named = isinstance(subsets, tuple) and all(map(is_label, subsets))
     if not named or not subsets:
-        yield f"its subsets are {subsets!r:.80} and must be a tuple of names, at least one"
+        yield f"its subsets are {subsets!r:.80} and must be a tuple of printable names"
 
 
 BENCHMARKS: Catalogue[type[Benchmark]] = Catalogue(

@@ -3,7 +3,8 @@
 A file is named ``<model>_<config type>_<benchmark>_<subset>.json``, or ``..._global.json`` for all
 tasks.  Names are for people: characters that a path cannot have become ``-``, and two searches
 whose names fall together get files of their own.  Which search a file belongs to is in its
-``names``, and whether its settings are still valid in its ``key``.
+``names``, and whether its settings are still valid in its ``key``.  A file whose checksum does not
+fit is not believed: the search goes on from the journal of its trials.
 """
 
 from __future__ import annotations
@@ -14,48 +15,24 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any
 
-from pydantic import ConfigDict
-
-from benchmark.files import fingerprint, json_document, safe_name, try_lock, write_atomic
+from benchmark.files import fingerprint, json_document, try_lock, write_atomic
 from benchmark.results.key import FORMAT as ANSWER_FORMAT
 from benchmark.results.key import describe_difference, differing_fields
-from benchmark.results.records import Record, Text
+from benchmark.results.seal import seal, unseal
+from benchmark.tuning.search_file import FORMAT, Names, SearchFile
 from sparse_attention.config import AttentionConfig
 from sparse_attention.errors import UserError
-from sparse_attention.reading import user_folder
+from sparse_attention.reading import DATA_FILE, read_json, user_folder
 
 logger = logging.getLogger(__name__)
 
-FORMAT: Final = 1
-"""Version of the layout of these files."""
-GLOBAL = "global"
-"""Stands for the task in names of searches over all tasks together."""
+_SCOPE = "search"
 _LOCK_SECONDS = 30.0
 """How long to wait for another process, which has the lock only while it writes one file."""
-
-
-class Names(Record):
-    """What people and files call a search; its key decides whether it is the one asked for."""
-
-    model: Text
-    config_type: Text
-    benchmark: Text | None
-    """None: all tasks together."""
-    subset: Text | None
-
-    @property
-    def task(self) -> str:
-        """``benchmark_subset``, or ``global``."""
-        return GLOBAL if self.benchmark is None else f"{self.benchmark}_{self.subset}"
-
-    @property
-    def stem(self) -> str:
-        """Name of the file without its ending."""
-        model = self.model.rstrip("/")
-        return "_".join(safe_name(part) for part in (model, self.config_type, self.task))
 
 
 @dataclass(frozen=True)
@@ -70,40 +47,22 @@ class CachedResult:
     """``config``, ``point``, ``trial``, ``loss``, ``tuning`` (what the search measured) and
     ``held_out`` (what samples that it did not see say, by task)."""
     document: Mapping[str, Any]
-    """The whole file, with all trials and their Pareto front."""
+    """The whole file as ``SearchFile`` has it, with all trials and their Pareto front."""
 
     @property
     def feasible(self) -> bool:
         """Whether the winner keeps the constraint of the objective, if that has one."""
-        return bool(self.best.get("feasible", True))
+        return bool(self.best["feasible"])
 
     @property
     def remarks(self) -> tuple[str, ...]:
         """What must be said with the winner."""
-        return tuple(map(str, self.best.get("remarks", ())))
+        return tuple(self.best["remarks"])
 
     @property
     def config(self) -> AttentionConfig:
         """The configuration that won."""
         return AttentionConfig.from_json(self.best["config"])
-
-
-class _Best(Record):
-    model_config = ConfigDict(extra="allow")
-
-    config: dict[str, Any]
-
-
-class _Content(Record):
-    """The part of a file that says which search it belongs to, and what was found."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    format: Literal[1]
-    names: Names
-    created: Text
-    key: dict[str, Any]
-    best: _Best
 
 
 class BestConfigCache:
@@ -168,7 +127,7 @@ class BestConfigCache:
                 old = _read(path) if path.exists() else None
                 if old is not None and fingerprint(old.key) != fingerprint(key):
                     path.rename(path.with_name(f"{path.stem}-{fingerprint(old.key)[:8]}.json"))
-                write_atomic(path, json_document(document))
+                write_atomic(path, json_document(seal(document, _SCOPE)))
         except OSError as error:
             raise UserError(f"cache {self.folder} cannot be written: {error.strerror}") from error
         return path
@@ -207,18 +166,22 @@ def _answer_formats(key: Mapping[str, Any]) -> set[Any]:
 
 def _read(path: Path) -> CachedResult | None:
     try:
-        document = json.loads(path.read_bytes())
+        document = read_json(path, "result of a search", DATA_FILE)
         found = document.get("format") if isinstance(document, dict) else None
-        if type(found) is int and found != FORMAT:
-            logger.warning(
-                "%s has format %d, this version reads format %d: it is left out, and kept",
-                *(path, found, FORMAT),
+        if type(found) is int and found < FORMAT:
+            _say_once(
+                f"{path} has format {found}, this version reads format {FORMAT}: it is left out, "
+                "and kept"
             )
             return None
-        content = _Content.from_json(document)
-        result = CachedResult(path, content.names, content.key, document["best"], document)
-        _ = result.config
-    except (OSError, ValueError, RecursionError) as error:
-        logger.warning("%s is not a result of a search and is left out: %r", path, error)
+        document = unseal(document, _SCOPE)
+        names = SearchFile.from_json(document).names
+    except ValueError as error:
+        _say_once(f"{path} is not a result of a search and is left out ({error})")
         return None
-    return result
+    return CachedResult(path, names, document["key"], document["best"], document)
+
+
+@cache
+def _say_once(message: str) -> None:
+    logger.warning("%s", message)

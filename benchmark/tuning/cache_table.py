@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmark.tuning.cache import CachedResult
+from sparse_attention.printable import terminal_text
 
 NONE = "-"
 
@@ -27,7 +28,7 @@ def print_results(results: Sequence[CachedResult], console: Console) -> None:
     for result in results:
         for line in _lines(result):
             cells = [*([result.names.model] if several else []), *line]
-            table.add_row(*(Text(cell) for cell in cells))
+            table.add_row(*(Text(terminal_text(cell)) for cell in cells))
     console.print(table)
     console.print(
         "held-out score: on samples that the search did not see, with its 95% interval; "

@@ -8,7 +8,7 @@ one with another objective, finds there what needs no model call.
 
 from __future__ import annotations
 
-import json
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -19,14 +19,16 @@ from typing import Any
 
 from benchmark.files import fingerprint, json_document, move_aside, try_lock, write_atomic
 from benchmark.results.journal import append_records, read_records
-from benchmark.results.key import config_document
 from benchmark.results.metrics import score_predictions
 from benchmark.results.records import Prediction, Record, Text
 from benchmark.run.failures import describe_error
 from benchmark.run.task import Task
 from benchmark.tuning.objectives import Measured
 from benchmark.tuning.splits import Context, Split
-from sparse_attention.config import AttentionConfig
+from sparse_attention.errors import UserError
+from sparse_attention.reading import read_json
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -50,11 +52,6 @@ class Evaluation(Record):
         return f"{self.config}:{self.prediction.id}"
 
 
-def config_hash(config: AttentionConfig) -> str:
-    """Hex hash of a configuration, 16 digits."""
-    return fingerprint(config_document(config))[:16]
-
-
 class TuningTask:
     """One model on one subset: its samples in two parts, and the answers to them so far."""
 
@@ -67,7 +64,8 @@ class TuningTask:
             folder: of all evaluations.
         """
         self.task, self.split = task, split
-        self._folder = task.folder(folder) / fingerprint(task.key)[:8]
+        self._scope = fingerprint(task.key)
+        self._folder = task.folder(folder) / self._scope[:8]
         self._locks: list[ExitStack] = []
         self._answers: dict[str, Prediction] = {}
         self._open()
@@ -80,7 +78,11 @@ class TuningTask:
     def _open(self) -> None:
         key_file = self._folder / "key.json"
         if any(self._folder.glob("[!.]*")) and not _holds(key_file, self.task.key):
-            move_aside(self._folder)
+            target = move_aside(self._folder)
+            logger.warning(
+                "%s has no readable key.json; moved to %s, its answers are asked for again",
+                *(self._folder, target.name),
+            )
         self._folder.mkdir(parents=True, exist_ok=True)
         if not key_file.exists():
             write_atomic(key_file, json_document(self.task.key))
@@ -96,7 +98,7 @@ class TuningTask:
             if not self._locks:
                 self._journal = path
             self._locks.append(lock)
-            found = read_records(path, Evaluation.from_json, None, repeats=True)
+            found = read_records(path, Evaluation.from_json, self._scope, repeats=True)
             self._answers.update({key: record.prediction for key, record in found.items()})
 
     def close(self) -> None:
@@ -122,7 +124,7 @@ class TuningTask:
         ]
         kept = [record for record in new if record.prediction.status != "failed"]
         if kept:
-            append_records(self._journal, kept)
+            append_records(self._journal, kept, self._scope)
         self._answers.update({record.id: record.prediction for record in new})
 
     def scored(self, name: str, contexts: Sequence[Context]) -> list[Prediction]:
@@ -166,6 +168,6 @@ def _mean(values: Sequence[float | None]) -> float:
 
 def _holds(path: Path, key: Mapping[str, Any]) -> bool:
     try:
-        return json.loads(path.read_bytes()) == json.loads(json_document(key))
-    except (OSError, ValueError):
+        return fingerprint(read_json(path, "key")) == fingerprint(key)
+    except UserError:
         return False

@@ -9,9 +9,10 @@ from typing import Any
 
 from benchmark.files import fingerprint
 from benchmark.generic_config_optimizer import GenericConfigOptimizer
-from benchmark.tuning.cache import BestConfigCache, CachedResult, Names
+from benchmark.tuning.cache import BestConfigCache, CachedResult
 from benchmark.tuning.evaluations import TuningTask
 from benchmark.tuning.outcome import document
+from benchmark.tuning.search_file import Names
 from benchmark.tuning.settings import OptimizationConfig
 from benchmark.tuning.study import Study
 

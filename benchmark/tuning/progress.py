@@ -20,6 +20,7 @@ from rich.progress import (
 from benchmark.run.progress import STDERR
 from benchmark.tuning.records import TrialRecord
 from benchmark.tuning.study import Study
+from sparse_attention.printable import terminal_text
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ class TuningProgress:
         self._bars: dict[str, TaskID] = {}
         if STDERR.is_terminal and not quiet:
             self._bar = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TextColumn("trials"),
@@ -44,7 +45,7 @@ class TuningProgress:
             )
             for study in studies:
                 self._bars[study.name] = self._bar.add_task(
-                    study.name,
+                    terminal_text(study.name),
                     total=study.settings.num_samples,
                     completed=len(study.trials),
                     best="",

@@ -26,6 +26,7 @@ from benchmark.generic_config_optimizer import (
     SearchRange,
     types_of,
 )
+from benchmark.tuning.records import Point
 from benchmark.tuning.settings import AlgorithmName
 from sparse_attention.config import AttentionConfig
 from sparse_attention.errors import UserError
@@ -40,9 +41,6 @@ _POPULATION = 12
 _GRID_LIMIT = 100_000
 """Points of a config type that a grid has at most: more than any search tries, and a list that fits
 into memory."""
-
-Point = dict[str, Any]
-"""Values by the names of parameters."""
 
 
 def _sampler(algorithm: AlgorithmName, seed: int) -> BaseSampler:

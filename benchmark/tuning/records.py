@@ -7,11 +7,10 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import ConfigDict, Field, NonNegativeInt, field_validator, model_validator
 
+from benchmark.files import fingerprint
+from benchmark.results.key import config_document
 from benchmark.results.records import Record, Text
-from benchmark.tuning.evaluations import config_hash
 from benchmark.tuning.objectives import Measured
-from benchmark.tuning.proposals import Point
-from benchmark.tuning.trial import STOPPED
 from sparse_attention.config import AttentionConfig
 
 RUNNING: Final = "running"
@@ -19,7 +18,14 @@ COMPLETE: Final = "complete"
 PRUNED: Final = "pruned"
 """The scheduler stopped it; a trial that is complete saw all samples."""
 TrialStatus = Literal["running", "complete", "pruned", "failed", "timed_out", "stopped"]
+Point = dict[str, Any]
+"""Values by the names of a search space's parameters."""
 Losses = Annotated[list[float], Field(min_length=1)]
+
+
+def config_hash(config: AttentionConfig) -> str:
+    """Hex hash of a configuration, 16 digits."""
+    return fingerprint(config_document(config))[:16]
 
 
 class _WithLosses(Record):
@@ -45,7 +51,6 @@ class TrialRecord(Record):
 
     number: NonNegativeInt
     point: Point
-    """Values of the search space's parameters."""
     config: dict[str, Any]
     """The configuration as JSON."""
     status: TrialStatus
@@ -85,6 +90,6 @@ class TrialRecord(Record):
 def ended_trial(document: object) -> TrialRecord:
     """A line of the journal, which keeps what has ended and need not be tried again."""
     record = TrialRecord.from_json(document)
-    if record.status in (RUNNING, STOPPED):
+    if record.status in (RUNNING, "stopped"):
         raise ValueError(f"a trial that is {record.status}")
     return record

@@ -12,7 +12,7 @@ from typing import Any
 from benchmark.files import try_lock
 from benchmark.generic_config_optimizer import GenericConfigOptimizer
 from benchmark.results.journal import append_records, read_records
-from benchmark.tuning.evaluations import Failure, TuningTask, config_hash
+from benchmark.tuning.evaluations import Failure, TuningTask
 from benchmark.tuning.objectives import Measured
 from benchmark.tuning.proposals import Proposals
 from benchmark.tuning.queue import Want
@@ -23,6 +23,7 @@ from benchmark.tuning.records import (
     OnTask,
     Rung,
     TrialRecord,
+    config_hash,
     ended_trial,
 )
 from benchmark.tuning.settings import OptimizationConfig
@@ -90,7 +91,7 @@ class Study:
             self._lock.close()
 
     def _replay(self) -> None:
-        known = read_records(self._journal, ended_trial, None)
+        known = read_records(self._journal, ended_trial, self._journal.name)
         for record in list(known.values())[: self.settings.num_samples]:
             try:
                 self._proposals.replay(record.point, record.losses)
@@ -204,7 +205,7 @@ class Study:
                 record.status = COMPLETE if len(record.rungs) == self.rungs else PRUNED
             self._proposals.tell(self._numbers.pop(record.number), record.losses)
             if ending != STOPPED:
-                append_records(self._journal, [record])
+                append_records(self._journal, [record], self._journal.name)
 
     @property
     def complete(self) -> list[TrialRecord]:

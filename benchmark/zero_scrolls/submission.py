@@ -19,14 +19,16 @@ from typing import Any
 
 import pandas as pd
 
-from benchmark.files import write_atomic
+from benchmark.files import fingerprint, write_atomic
+from benchmark.results.finished import read_key
 from benchmark.results.journal import read_records
+from benchmark.results.key import FORMAT
 from benchmark.results.records import Prediction
 from benchmark.suite.dataset import HUB
-from benchmark.suite.sources import json_file
 from benchmark.zero_scrolls.benchmark import ZeroScrolls
 from benchmark.zero_scrolls.tasks import TASKS
 from sparse_attention.errors import UserError
+from sparse_attention.printable import terminal_text
 from sparse_attention.program import Parser, run_program
 
 COLUMNS = ("Task", "ID", "Prediction")
@@ -54,13 +56,23 @@ def read_predictions(folder: Path, config: str) -> Submission:
 
 
 def _read_cell(folder: Path, task: str) -> dict[str, str]:
-    key = json_file(folder / "key.json")
+    try:
+        key = read_key(folder)
+    except ValueError as error:
+        raise UserError(f"{folder} is damaged ({error}); run it again.") from error
+    if key["format"] != FORMAT:
+        raise UserError(
+            f"{folder} has format {key['format']}, this version reads {FORMAT}; run it again."
+        )
     options: Mapping[str, Any] = key["benchmark"]["options"]
-    if options["split"] != "test":
-        raise UserError(f"{folder} is of the split {options['split']}; a submission needs test.")
+    if options.get("split") != "test":
+        raise UserError(
+            f"{folder} is of the split {options.get('split')}; a submission needs test."
+        )
     samples = ZeroScrolls(**options).read(task)
     ids = frozenset(sample.id for sample in samples)
-    records = read_records(folder / "predictions.jsonl", Prediction.from_json, ids)
+    path = folder / "predictions.jsonl"
+    records = read_records(path, Prediction.from_json, fingerprint(key), ids)
     answers: dict[str, str] = {}
     for sample in samples:
         answer = records[sample.id].predicted_answer if sample.id in records else None
@@ -131,7 +143,8 @@ def _check(submission: Submission, source: str, path: Path) -> None:
     if found:
         rest = f" and {len(found) - 10} more" if len(found) > 10 else ""
         raise UserError(f"{path} is not a valid submission: {'; '.join(found[:10])}{rest}.")
-    print(f"{path}: {sum(map(len, submission.values()))} predictions, valid")
+    text = f"{path}: {sum(map(len, submission.values()))} predictions, valid"
+    print(terminal_text(text))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

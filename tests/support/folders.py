@@ -19,12 +19,18 @@ def contents(folder: Path) -> dict[str, object]:
 def _content(path: Path) -> object:
     if path.name == "metrics.json":
         metrics = json.loads(path.read_bytes())
-        return {**metrics, "costs": metrics["costs"]["samples"]}
+        return {**_without_check(metrics), "costs": metrics["costs"]["samples"]}
     if path.name == "costs.jsonl":
         return [json.loads(line)["id"] for line in path.read_bytes().splitlines()]
     if path.name.startswith("evaluations-"):
         return sorted(path.read_bytes().splitlines())
     if path.suffix == ".json":
         document: Any = json.loads(path.read_bytes())
-        return {name: value for name, value in document.items() if name != "created"}
+        checked = {name for name in ("created", "check") if "created" in document}
+        return {name: value for name, value in document.items() if name not in checked}
     return path.read_bytes()
+
+
+def _without_check(document: dict[str, Any]) -> dict[str, Any]:
+    """Without the sum that is over times too."""
+    return {name: value for name, value in document.items() if name != "check"}

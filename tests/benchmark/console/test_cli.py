@@ -14,7 +14,7 @@ from benchmark.console.commands import benchmarks
 from benchmark.console.main import main
 from benchmark.embedded import SUPPORTED_TASKS
 from benchmark.executor_config import BenchmarkConfig
-from benchmark.report.groups import read_groups
+from benchmark.report.groups import read_results
 from benchmark.run.embedded_defaults import embedded_defaults
 from sparse_attention.config import load_configs
 from sparse_attention.config_types import make_config
@@ -50,7 +50,7 @@ def test_run_and_report(
     assert "| dense | 1.000 | 1.000 | 0.000 | 1.000 |" in report
     assert '"words": 90' in report
     assert (folder / "scores.png").read_bytes().startswith(b"\x89PNG")
-    (group,) = read_groups(Path("results"))
+    (group,) = read_results(Path("results")).groups
     assert group.subsets == ["first", "second"]
     assert [row.label for row in group.rows.values()] == ["dense", "mine", "sink_local"]
     picture = (folder / "scores.png").read_bytes()
@@ -69,18 +69,29 @@ def test_protocols_have_their_own_tables(
     shown = capsys.readouterr().out
     assert "sparse from the question on" in shown
     assert "sparse from the generation on" in shown
-    assert len(read_groups(Path("results"))) == 2
+    assert len(read_results(Path("results")).groups) == 2
     assert len(list(Path("results").glob("*/toy/scores-*.png"))) == 2
 
 
 def test_damaged_results_are_left_out_of_the_report(
-    tiny_model: Path, caplog: pytest.LogCaptureFixture
+    tiny_model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(tiny_model, "--subsets", "first", "--configs", "dense", "sink_masker") == 0
     next(Path("results").glob("*/*/*/sink*/metrics.json")).write_text('{"model": "x"}')
-    (group,) = read_groups(Path("results"))
+    found = read_results(Path("results"))
+    (group,) = found.groups
     assert [row.label for row in group.rows.values()] == ["dense"]
-    assert "left out" in caplog.text
+    assert [one.cell.name[:12] for one in found.damaged] == ["sink_masker-"]
+    capsys.readouterr()
+    assert main(["report", "results"]) == 1
+    shown = capsys.readouterr()
+    assert "dense" in shown.out
+    assert "sink_masker" not in shown.out
+    assert "left out: results/" in shown.err
+    assert "damaged: it has no checksum" in shown.err
+    (report,) = Path("results").glob("*/toy/report.md")
+    assert "- first/sink\_masker-" not in report.read_text()
+    assert ": damaged: it has no checksum" in report.read_text()
 
 
 def test_a_failure_gives_exit_code_1(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:

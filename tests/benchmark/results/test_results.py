@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import json
 import logging
 import os
@@ -26,6 +27,7 @@ from benchmark.files import (
 from benchmark.results.cells import CellFiles, find_results, open_results, subset_folder
 from benchmark.results.key import differing_fields
 from benchmark.results.records import Cost, Prediction, Record, six_digits
+from benchmark.results.seal import seal, unseal
 from benchmark.tuning.evaluations import Evaluation
 from benchmark.tuning.records import TrialRecord
 from sparse_attention.config_types import make_config
@@ -33,6 +35,7 @@ from sparse_attention.errors import UserError
 
 IDS = ["a", "b", "c"]
 KEY = {"benchmark": {"name": "toy", "options": {"words": 3}}, "config": {"methods": []}}
+SCOPE = fingerprint(KEY)
 any_text = st.text(st.characters(codec=None, exclude_categories=()))
 
 
@@ -267,29 +270,62 @@ def test_a_torn_line_costs_only_itself(
         b"[]\n",
         b"\xff\xfe\n",
         b"\n",
-        json_line({**prediction("a").to_json(), "id": "of another data set"}),
-        json_line(prediction("a").to_json()),
+        json_line(prediction("b").to_json()),
+        json_line({**prediction("b").to_json(), "check": "0" * 16}),
+        json_line(seal(prediction("b").to_json(), "another cell")),
+        json_line(seal({**prediction("b").to_json(), "density": 1.5}, SCOPE)),
+        json_line(seal(prediction("of another data set").to_json(), SCOPE)),
+        json_line(seal(prediction("b").to_json(), SCOPE)).replace(b'{"id"', b'{"id": "a", "id"'),
         b"[" * 100_000 + b"\n",
+        b"9" * 5_000 + b"\n",
     ],
 )
-def test_damage_is_moved_aside_and_said(
+def test_a_damaged_line_is_not_believed_and_that_is_said(
     cell: CellFiles, damage: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    cell.append([prediction("a")], [cost("a")])
+    names = ["a", "c"]
+    cell.append([prediction(name) for name in names], [cost(name) for name in names])
     path = cell.folder / "predictions.jsonl"
-    content = path.read_bytes() + damage
-    path.write_bytes(content)
+    first, last = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(first + damage + last)
     predictions, costs = cell.read(IDS)
-    assert predictions == {}
-    assert set(costs) == {"a"}
-    assert "damaged" in caplog.text
-    assert (cell.folder / "predictions.jsonl.damaged-1").read_bytes() == content
-    path.write_bytes(damage)
-    is_sound = damage == json_line(prediction("a").to_json())
-    assert set(cell.read(IDS)[0]) == ({"a"} if is_sound else set())
-    asides = [found.name for found in cell.folder.glob("predictions.jsonl.damaged-*")]
-    expected = ["damaged-1"] if is_sound else ["damaged-1", "damaged-2"]
-    assert sorted(asides) == [f"predictions.jsonl.{name}" for name in expected]
+    assert predictions == {name: prediction(name) for name in names}
+    assert set(costs) == set(names)
+    assert "1 of 3 lines are damaged (line 2: " in caplog.text
+    assert "kept as predictions.jsonl.damaged-1" in caplog.text
+    assert (cell.folder / "predictions.jsonl.damaged-1").read_bytes() == first + damage + last
+    assert path.read_bytes() == first + last
+    caplog.clear()
+    assert cell.read(IDS) == (predictions, costs)
+    assert not caplog.text
+
+
+def test_of_two_lines_of_a_sample_neither_is_believed(
+    cell: CellFiles, caplog: pytest.LogCaptureFixture
+) -> None:
+    cell.append([prediction("a"), prediction("b"), prediction("a", " 8.")], [])
+    assert set(cell.read(IDS)[0]) == {"b"}
+    assert "sample 'a' for the second time" in caplog.text
+
+
+def test_a_checksum_is_that_of_the_canonical_content() -> None:
+    text = '["scope",{"a":1,"b":[0.5,null]}]'
+    sealed = {"b": [0.5, None], "a": 1, "check": hashlib.sha256(text.encode()).hexdigest()[:16]}
+    assert seal({"b": [0.5, None], "a": 1}, "scope") == sealed
+    assert unseal(sealed, "scope") == {"b": [0.5, None], "a": 1}
+    for other in ({**sealed, "a": 1.0}, {**sealed, "c": 1}, {"a": 1}, [], "x", None):
+        with pytest.raises(ValueError, match=r"checksum|object"):
+            unseal(other, "scope")
+
+
+def test_what_is_no_file_is_moved_aside(cell: CellFiles, caplog: pytest.LogCaptureFixture) -> None:
+    os.mkfifo(cell.folder / "predictions.jsonl")
+    (cell.folder / "costs.jsonl").mkdir()
+    (cell.folder / "metrics.json").symlink_to("/dev/zero")
+    assert cell.read(IDS) == ({}, {})
+    assert cell.read_metrics() is None
+    for message in ("it is a pipe", "it is a folder", "belongs to the system"):
+        assert message in caplog.text
 
 
 def test_a_cost_may_be_written_twice(cell: CellFiles) -> None:
@@ -403,9 +439,9 @@ def test_results_folder(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not a results folder"):
         open_results(foreign)
     assert [path.name for path in foreign.iterdir()] == ["thesis.tex"]
-    with pytest.raises(UserError, match="is a file"):
+    with pytest.raises(UserError, match="is not a folder"):
         open_results(foreign / "thesis.tex")
-    with pytest.raises(UserError, match="cannot be written"):
+    with pytest.raises(UserError, match="belongs to the system"):
         open_results(Path("/proc/results"))
     (made / "sparse-bench-results.json").write_text('{"format": 99}')
     with pytest.raises(UserError, match="format 99"):

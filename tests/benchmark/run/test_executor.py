@@ -14,7 +14,8 @@ from local_pool import LocalPool
 
 from benchmark.executor import BenchmarkExecutor
 from benchmark.executor_config import AdapterConfig, BenchmarkConfig
-from benchmark.report.groups import read_groups
+from benchmark.report.groups import read_results
+from benchmark.report.write import write_report
 from benchmark.results import cells
 from benchmark.run import plan
 from benchmark.run.matrix import MatrixResult
@@ -66,6 +67,7 @@ def test_a_finished_cell(run) -> None:
     names = {path.name for path in edges.folder.iterdir()}
     assert names == {"key.json", "predictions.jsonl", "costs.jsonl", "metrics.json"}
     metrics = json.loads((edges.folder / "metrics.json").read_bytes())
+    assert len(metrics.pop("check")) == 16
     assert metrics == edges.metrics
     lines = [json.loads(line) for line in (edges.folder / "predictions.jsonl").open()]
     assert [line["id"] for line in lines] == [f"first-{c}-{q}" for c in range(4) for q in range(2)]
@@ -187,21 +189,29 @@ def test_results_of_an_earlier_format_are_named_and_kept(
         run()
     assert not [one for one in caplog.records if one.levelno >= logging.WARNING]
     kept = {path: path.read_bytes() for path in results.rglob("*") if path.is_file()}
-    assert read_groups(results) == []
-    assert "2 results of format 2 are left out" in caplog.text
-    caplog.clear()
+    found = read_results(results)
+    assert found.groups == []
+    assert [one.format for one in found.left_out] == [2, 2]
     before = LocalPool.requests
     again = run()
     assert again.exit_code == 0
     assert LocalPool.requests == before + 4
-    assert caplog.text.count("has results of format 2, this version writes format 3") == 1
-    assert {path: path.read_bytes() for path in kept} == kept
+    assert caplog.text.count("has results of format 2, this version writes format 4") == 1
+    marker = results / cells.MARKER
+    assert json.loads(marker.read_bytes()) == {"format": 2, "also": [4]}
+    changed = {path for path, content in kept.items() if path.read_bytes() != content}
+    assert changed == {marker}
     assert not any(cell.folder / "key.json" in kept for cell in again.cells)
-    (group,) = read_groups(results)
+    (group,) = read_results(results).groups
     assert list(group.subsets) == ["first"]
     before = LocalPool.requests
     run()
     assert LocalPool.requests == before
+    assert caplog.text.count("this version writes format") == 1, "it is said once"
+    (report,) = write_report(read_results(results))
+    text = report.read_text()
+    for one in found.left_out:
+        assert f"- first/{one.cell.name}: format 2\n" in text
 
 
 def test_labels_that_clean_to_one_name_are_cells_of_their_own(run) -> None:

@@ -7,7 +7,7 @@ import json
 import pytest
 from sample_frames import BENCHMARKS, sample_benchmark
 
-from benchmark.report.groups import read_groups
+from benchmark.report.groups import read_results
 from benchmark.report.tables import notes
 from benchmark.suite.registry import benchmark_class
 from benchmark.testing import tokenizer
@@ -18,7 +18,7 @@ from sparse_attention.prompt import encode_prompt
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_every_task_runs_and_is_marked(name, sample_run):
     results = sample_run(name, "--samples", "1")
-    (group,) = read_groups(results)
+    (group,) = read_results(results).groups
     assert sorted(group.subsets) == sorted(benchmark_class(name).subsets)
     assert "sample data" in group.title
     report = (results / "embedded" / name / "report.md").read_text()
@@ -36,9 +36,9 @@ def test_every_task_runs_and_is_marked(name, sample_run):
 
 
 def test_remarks_stand_in_the_report(sample_run):
-    (group,) = read_groups(sample_run("longbench", "--samples", "1"))
+    (group,) = read_results(sample_run("longbench", "--samples", "1")).groups
     assert "lcc: edit similarity by difflib." in list(notes(group))
-    (group,) = read_groups(sample_run("zero_scrolls", "--samples", "1"))
+    (group,) = read_results(sample_run("zero_scrolls", "--samples", "1")).groups
     assert any(note.startswith("qmsum: 2 validation samples;") for note in notes(group))
 
 
@@ -61,7 +61,7 @@ def test_prompt_policies_are_recorded_and_can_be_replaced(sample_run):
     replaced = {"chat_template": "never", "truncation": "left"}
     assert found["other", "trec"] == ("never", "left", replaced)
     assert found["other", "qasper"] == ("never", "left", replaced)
-    assert len(read_groups(own)) == 1
+    assert len(read_results(own).groups) == 1
 
 
 def test_a_cut_document_is_followed_by_the_notice_of_the_dataset(sample_run):

@@ -8,15 +8,55 @@ from pathlib import Path
 import pytest
 
 from benchmark.results.key import FORMAT
-from benchmark.tuning.cache import BestConfigCache, Names
+from benchmark.results.seal import seal, unseal
+from benchmark.tuning.cache import BestConfigCache
+from benchmark.tuning.search_file import Names
 from sparse_attention.config_types import make_config
 
 NAMES = Names(model="some/model", config_type="magic_pig", benchmark="ruler", subset="vt")
-KEY = {"objective": {"name": "density"}, "num_samples": 10}
+TASK = {"format": FORMAT, "tuning_ids": ["a"], "held_out_ids": []}
+KEY = {"objective": {"name": "density"}, "num_samples": 10, "tasks": {"ruler_vt": TASK}}
+MEASURED = {"score": 0.5, "density": 0.25, "attention_error": 0.125, "samples": 4}
 
 
 def content(size: int = 4) -> dict[str, object]:
-    return {"best": {"config": make_config("sink_masker", sink_size=size).to_json()}}
+    """What a search of one trial leaves."""
+    config = make_config("sink_masker", sink_size=size)
+    on_task = {"losses": [0.25], **MEASURED}
+    rung = {"losses": [0.25], "mean": MEASURED, "tasks": {"ruler_vt": on_task}}
+    point = {"sink_size": size}
+    return {
+        "best": {
+            "config": config.to_json(),
+            "description": config.describe(),
+            "point": point,
+            "trial": 0,
+            "loss": [0.25],
+            "feasible": True,
+            "remarks": [],
+            "tuning": MEASURED,
+            "held_out": {"ruler_vt": None},
+        },
+        "tasks": {
+            "ruler_vt": {
+                "tuning": on_task,
+                "best_trial": 0,
+                "loss_to_best": 0.0,
+                "held_out": None,
+            }
+        },
+        "pareto": [0],
+        "trials": [
+            {
+                "number": 0,
+                "point": point,
+                "config": config.to_json(),
+                "status": "complete",
+                "reason": "",
+                "rungs": [rung],
+            }
+        ],
+    }
 
 
 def test_a_result_is_found_again_under_the_documented_name(tmp_path: Path):
@@ -50,7 +90,7 @@ def test_another_setting_is_a_miss_that_names_the_field(tmp_path: Path, caplog):
 
 def test_a_search_by_answers_of_an_earlier_format_is_named_and_kept(tmp_path: Path, caplog):
     cache = BestConfigCache(tmp_path)
-    keys = [{**KEY, "tasks": {"ruler_vt": {"format": number}}} for number in (2, FORMAT)]
+    keys = [{**KEY, "tasks": {"ruler_vt": {**TASK, "format": number}}} for number in (2, FORMAT)]
     path = cache.store(NAMES, keys[0], content(1))
     old = path.read_bytes()
     assert cache.get(NAMES, keys[1]) is None
@@ -63,14 +103,15 @@ def test_a_search_by_answers_of_an_earlier_format_is_named_and_kept(tmp_path: Pa
         assert found.config == make_config("sink_masker", sink_size=size)
 
 
-def test_a_file_of_another_format_is_named_and_kept(tmp_path: Path, caplog):
+def test_a_file_of_another_format_is_named_once_and_kept(tmp_path: Path, caplog):
     cache = BestConfigCache(tmp_path)
     path = cache.store(NAMES, KEY, content())
-    text = path.read_text().replace('"format": 1', '"format": 2')
+    text = path.read_text().replace('"format": 2', '"format": 1')
     path.write_text(text)
     assert cache.get(NAMES, KEY) is None
-    assert "has format 2, this version reads format 1" in caplog.text
     assert cache.store(NAMES, KEY, content()) != path
+    assert cache.read_all()[0].config == make_config("sink_masker", sink_size=4)
+    assert caplog.text.count("has format 1, this version reads format 2") == 1
     assert path.read_text() == text
 
 
@@ -92,7 +133,11 @@ def test_names_that_fall_together_are_told_apart(tmp_path: Path):
     [
         lambda text: text[: len(text) // 2],
         lambda text: "[]",
-        lambda text: text.replace('"format": 1', '"format": 2'),
+        lambda text: text.replace('"format": 2', '"format": 3'),
+        lambda text: text.replace('"sink_size": 4', '"sink_size": 5'),
+        lambda text: text.replace('"methods": [', '"methods": [], "others": [', 1),
+        lambda text: text.replace('"created"', '"created": "", "created"'),
+        lambda text: text.replace('"check"', '"unchecked"'),
         lambda text: text.replace("sink_size", "sink_sise"),
         lambda text: text.replace('"magic_pig"', "3"),
         lambda text: text.replace('"model"', '"modell"'),
@@ -130,3 +175,25 @@ def test_processes_do_not_lose_each_others_results(tmp_path: Path):
     found = BestConfigCache(tmp_path).find(NAMES)
     assert sorted(result.key["num_samples"] for result in found) == [1, 2, 3, 4, 5]
     assert all(json.loads(path.read_text()) for path in tmp_path.glob("*.json"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"best": {**content()["best"], "trial": 1}}, "the winner is not trial 1"),
+        ({"best": {**content()["best"], "config": {"methods": []}}}, "the winner is not trial 0"),
+        ({"best": {**content()["best"], "held_out": {}}}, "not measured on all tasks"),
+        ({"pareto": [7]}, "the front has trials that were not measured"),
+        ({"trials": []}, "the winner is not trial 0"),
+        ({"key": {**KEY, "tasks": {}}}, "tasks that are not in the key"),
+        ({"key": {**KEY, "objective": {"name": 3}}}, "key.objective.name = 3"),
+        ({"surplus": 1}, "surplus"),
+    ],
+)
+def test_a_file_that_fits_its_checksum_must_fit_together(tmp_path: Path, change, message, caplog):
+    cache = BestConfigCache(tmp_path)
+    path = cache.store(NAMES, KEY, content())
+    document = unseal(json.loads(path.read_text()), "search")
+    path.write_text(json.dumps(seal({**document, **change}, "search")))
+    assert cache.read_all() == []
+    assert message in caplog.text

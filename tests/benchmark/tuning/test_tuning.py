@@ -16,7 +16,7 @@ from benchmark.hyperparameter_optimization import (
     optimize_sparse_configs,
 )
 from benchmark.run.ray_session import hold_ray
-from benchmark.tuning.evaluations import config_hash
+from benchmark.tuning.records import config_hash
 from sparse_attention.config import AttentionConfig
 from sparse_attention.config_types import make_config
 from sparse_attention.errors import UserError
