@@ -199,7 +199,7 @@ def _sparse_sequence(length: int, rng: Random) -> TrainingSequence | None:
             asked = rng.sample(facts.needles, 4)
             questions = [ask_numbers(asked), *questions] if length >= 256 else [ask_numbers(asked)]
     rng.shuffle(questions)
-    template = _context(length, "vt" if family == "chain" else "niah")
+    template = _context(length, "vt" if family == "chain" else "niah.single")
     used = _template_tokens(template) + sum(question.tokens for question in questions)
     noise = rng.random() < (0.2 if family == "four" else 0.5)
     haystack = _haystack(facts.groups(), _noise() if noise else _filler(rng), length - used, rng)
@@ -211,7 +211,7 @@ def _sparse_sequence(length: int, rng: Random) -> TrainingSequence | None:
 def _dense_sequence(length: int, rng: Random, mix: Mix, packed: bool) -> TrainingSequence | None:
     """Many needles and chains with as many questions as fit; None if they do not."""
     chains = 0.0 if packed or rng.random() < 0.3 else mix.chains
-    template = _context(length, "vt" if chains and rng.random() < 0.5 else "niah")
+    template = _context(length, "vt" if chains and rng.random() < 0.5 else "niah.single")
     room = length - _template_tokens(template)
     question_budget = int(length * rng.uniform(*mix.questions))
     # Mostly facts in short texts, mostly background in long ones.

@@ -59,7 +59,7 @@ def needle_samples(rng, count, ask):
         pairs = [(key, number(rng)) for key in rng.sample(KEYS, 4)]
         text = prompts().text
         facts = [text("niah.needle", type="number", key=k, value=v) for k, v in pairs]
-        context = text("niah.context", types="numbers", haystack=haystack(facts, rng))
+        context = text("niah.single.context", types="numbers", haystack=haystack(facts, rng))
         samples.append((context, ask(pairs)))
     return samples
 

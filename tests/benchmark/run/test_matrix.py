@@ -92,7 +92,7 @@ def test_every_setting_is_in_the_key(
     (before,) = plan(tiny_model, tmp_path)
     (after,) = plan(tiny_model, tmp_path, **change)
     old, new = before.cells[0].files, after.cells[0].files
-    assert old.key_hash != new.key_hash
+    assert old.scope != new.scope
     assert old.key[field] != new.key[field]
     assert plan(tiny_model, tmp_path)[0].cells[0].files.key == old.key
 
