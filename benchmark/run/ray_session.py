@@ -99,7 +99,7 @@ def start_ray() -> None:
         try:
             with _same_signals():
                 ray.init(**where, logging_level=logging.ERROR, log_to_driver=False)
-        except (OSError, RuntimeError, ValueError) as error:
+        except Exception as error:  # of any class: Ray raises plain ones too
             lines = str(error).strip().splitlines() or [type(error).__name__]
             raise RunStopped(f"Ray does not start: {lines[-1]}") from error
         _started = stack.pop_all()

@@ -101,6 +101,8 @@ class Search:
         """
         for key, value in _ENVIRONMENT.items():
             os.environ.setdefault(key, value)
+        # A trial whose process died begins again, which needs no traceback of Ray Tune's.
+        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
         if self._settings.time_limit is not None:
             self._end = time.monotonic() + self._settings.time_limit
         self._post = Post()
