@@ -94,7 +94,7 @@ def test_a_bad_file_is_one_clear_error_that_names_it(read, content, message, tmp
 def test_no_depth_is_too_much(start, end, tmp_path):
     """What JSON can hold may still be too deep for whatever looks at it."""
     path = tmp_path / "config.json"
-    for depth in range(1, 1200):
+    for depth in (*range(1, 80), *range(80, 1200, 40)):
         path.write_bytes(start * depth + b"0" + end * depth)
         with pytest.raises(UserError, match=r"config\.json"):
             load_configs(path)

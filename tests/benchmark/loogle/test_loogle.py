@@ -185,7 +185,11 @@ def test_bad_rows_are_named(task, pairs, message, tmp_path, capsys):
         ({"longdep_qa": "{input} {other}"}, {"longdep_qa": 5}, "unknown slots other"),
         ({"longdep_qa": "{Q}"}, {"longdep_qa": 5}, "must be there once"),
         ({}, {"longdep_qa": 5}, "task2prompt.json has no text named 'longdep_qa'"),
-        ({"longdep_qa": "{input}"}, {"longdep_qa": "5"}, "no integer from 1 to 1048576 named 'longdep_qa'"),
+        (
+            {"longdep_qa": "{input}"},
+            {"longdep_qa": "5"},
+            "no integer from 1 to 1048576 named 'longdep_qa'",
+        ),
         ([], {}, "no text named"),
         (None, None, "name their folder with the option prompts"),
     ],

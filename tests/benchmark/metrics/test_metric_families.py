@@ -138,7 +138,8 @@ def test_known_short_answers():
 
 
 @pytest.mark.parametrize(
-    "text", ["x" * 10**6, "the a " * 170_000, "\ud800\x00" * 10**5, "9" * 5000, "北京大学" * 10**5]
+    "text",
+    ["x" * 200_000, "the a " * 34_000, "\ud800\x00" * 20_000, "9" * 5000, "北京大学" * 20_000],
 )
 def test_absurd_texts_are_scored(text):
     for metric in (english_f1, chinese_character_f1, chinese_word_f1):

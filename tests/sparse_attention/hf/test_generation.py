@@ -224,10 +224,18 @@ def forced_logits(model, prompt: list[int], new: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(
-    ("name", "question"), [("llama", 1), ("llama", 6), ("qwen2_window", 1), ("gemma2", 6)]
+    ("name", "question", "protocol"),
+    [
+        ("llama", 1, "question"),
+        ("llama", 6, "generation"),
+        ("llama", 6, "aware"),
+        ("qwen2_window", 1, "generation"),
+        ("gemma2", 6, "question"),
+        ("gemma2", 1, "aware"),
+    ],
 )
-@pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=list(PROTOCOLS))
 def test_presses_give_what_they_give_in_the_adapter(name, question, protocol):
+    protocol = PROTOCOLS[protocol]
     model, prompts = random_model(name), [tokens(90, 1), tokens(64, 2)]
     adapter = HuggingFaceAdapter(model, word_tokenizer(), name)
     stop = adapter.tokenizer.eos_token_id
