@@ -59,6 +59,10 @@ class Prediction(Record):
     task: Text
     context: Text
     """Hash of the context; samples with the same one depend on each other."""
+    question: Text
+    answer_prefix: Text
+    references: list[Text]
+    """What the answer is compared with."""
     status: Status
     """``truncated``: answered, but a part of the prompt was cut."""
     reason: Reason
@@ -82,6 +86,8 @@ class Prediction(Record):
     removed_tokens: NonNegativeInt
     prompt_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None
     """Hash of the prompt's tokens as little-endian 64-bit integers; None if it has none."""
+    prompt: Text | None
+    """What the model read, as text with its special tokens; None but for the first samples."""
     score: Share | None
     """By the metric of the benchmark; None until it was scored, and where there is no answer or no
     reference."""
@@ -96,15 +102,22 @@ class Prediction(Record):
         id: str,
         task: str,
         context: str,
+        question: str,
+        answer_prefix: str,
+        references: list[str],
         prompt_tokens: int = 0,
         removed_tokens: int = 0,
         prompt_sha256: str | None = None,
+        prompt: str | None = None,
     ) -> Self:
         """The record of a sample without an answer."""
         return cls(
             id=id,
             task=task,
             context=context,
+            question=question,
+            answer_prefix=answer_prefix,
+            references=references,
             status=status,
             reason=reason,
             detail=detail,
@@ -119,6 +132,7 @@ class Prediction(Record):
             prompt_tokens=prompt_tokens,
             removed_tokens=removed_tokens,
             prompt_sha256=prompt_sha256,
+            prompt=prompt,
             score=None,
         )
 

@@ -7,7 +7,7 @@ import math
 import resource
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +17,8 @@ from benchmark.executor_config import AdapterConfig
 from benchmark.results.records import Cost, Prediction, Reason, six_digits
 from benchmark.run.failures import describe_error, is_device_lost, is_out_of_memory, reason_of
 from benchmark.run.prefill_store import PrefillStore
-from benchmark.run.requests import ContextResult
+from benchmark.run.requests import ContextResult, identity
 from benchmark.suite.base import Sample
-from benchmark.suite.fingerprints import context_fingerprint
 from sparse_attention import Context
 from sparse_attention.config import AttentionConfig, joint_needs
 from sparse_attention.hf.adapter import Answer, HuggingFaceAdapter
@@ -70,16 +69,18 @@ class Evaluator:
         configs: Mapping[str, AttentionConfig],
         prompt: PromptSettings,
         scope: str = "",
+        shown: Collection[str] = (),
     ) -> ContextResult:
         """Answer ``samples``, best those of one context, under all ``configs`` (by label).
 
         ``prompt`` says how the samples become prompts.  ``scope`` and a sample's id together key
-        the random draws of sampling methods.  An error of CUDA after which the process is of no
+        the random draws of sampling methods.  Of samples whose id is in ``shown`` the whole prompt
+        is recorded as text.  An error of CUDA after which the process is of no
         use is raised, so that its worker is replaced.
         """
         result = ContextResult({label: [] for label in configs}, {label: [] for label in configs})
         for sample in samples:
-            self._evaluate_sample(sample, configs, prompt, scope, result)
+            self._evaluate_sample(sample, configs, prompt, scope, result, sample.id in shown)
         return result
 
     def _evaluate_sample(
@@ -89,13 +90,10 @@ class Evaluator:
         settings: PromptSettings,
         scope: str,
         result: ContextResult,
+        shown: bool,
     ) -> None:
         self._reset_peak_memory()
-        about: dict[str, Any] = {
-            "id": sample.id,
-            "task": sample.task,
-            "context": context_fingerprint(sample.context),
-        }
+        about: dict[str, Any] = identity(sample)
         prefill_seconds = 0.0
         outcomes: list[_Row | _Failure]
         try:
@@ -103,6 +101,8 @@ class Evaluator:
             about["prompt_tokens"] = len(prompt.context_ids) + len(prompt.question_ids)
             about["removed_tokens"] = prompt.removed_tokens
             about["prompt_sha256"] = prompt.sha256
+            ids = [*prompt.context_ids, *prompt.question_ids]
+            about["prompt"] = self._adapter.tokenizer.decode(ids) if shown else None
             context, prefill_seconds = self._prefill(prompt.context_ids, list(configs.values()))
         except PromptSkipped as skipped:
             for label in configs:

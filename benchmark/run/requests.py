@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from benchmark.executor_config import AdapterConfig
 from benchmark.results.records import Cost, Prediction, Reason
@@ -31,6 +31,8 @@ class Request:
     prompt: PromptSettings
     scope: str
     """Names the subset; keys random draws together with the sample's id."""
+    shown: frozenset[str] = frozenset()
+    """Ids of the samples whose whole prompt is to be recorded."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,18 @@ class ModelFailure:
     message: str
     by_user: bool
     """Whether the cause is the user's to mend."""
+
+
+def identity(sample: Sample) -> dict[str, Any]:
+    """The fields of a record that say which sample it is of."""
+    return {
+        "id": sample.id,
+        "task": sample.task,
+        "context": context_fingerprint(sample.context),
+        "question": sample.question,
+        "answer_prefix": sample.answer_prefix,
+        "references": list(sample.answers),
+    }
 
 
 @dataclass
@@ -61,9 +75,7 @@ class ContextResult:
                 "failed",
                 reason,
                 detail,
-                id=sample.id,
-                task=sample.task,
-                context=context_fingerprint(sample.context),
+                **identity(sample),
             )
             for sample in request.samples
         ]

@@ -18,6 +18,9 @@ from benchmark.suite.base import Benchmark, Sample
 from sparse_attention.config import AttentionConfig
 from sparse_attention.prompt import PromptSettings
 
+_SHOWN = 2
+"""Samples of a subset whose whole prompt is recorded, so that it can be seen."""
+
 
 @dataclass(frozen=True)
 class Task:
@@ -70,4 +73,5 @@ class Task:
             configs=configs,
             prompt=self.prompt,
             scope=self.scope,
+            shown=frozenset(self.ids[:_SHOWN]),
         )

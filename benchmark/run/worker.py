@@ -48,7 +48,7 @@ class EvaluationWorker:
         if failure is not None or self._evaluator is None:
             return ContextResult(model_failure=failure)
         return self._evaluator.evaluate(
-            request.samples, request.configs, request.prompt, request.scope
+            request.samples, request.configs, request.prompt, request.scope, request.shown
         )
 
     def _load(self, request: Request) -> Evaluator:

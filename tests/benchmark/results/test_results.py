@@ -44,6 +44,9 @@ def prediction(name: str, text: str = " 7.") -> Prediction:
         id=name,
         task="task",
         context="0" * 16,
+        question="How many?",
+        answer_prefix="There are",
+        references=["7", "seven"],
         status="ok",
         reason="",
         detail="",
@@ -58,6 +61,7 @@ def prediction(name: str, text: str = " 7.") -> Prediction:
         prompt_tokens=100,
         removed_tokens=0,
         prompt_sha256="0" * 64,
+        prompt="A text. How many? There are",
         score=None,
     )
 
@@ -155,7 +159,8 @@ def test_a_line_of_something_else_is_no_cost(change: dict, field: str) -> None:
 
 
 def test_an_unanswered_sample_has_a_reason() -> None:
-    about = {"id": "a", "task": "t", "context": "0"}
+    about = {"id": "a", "task": "t", "context": "0", "question": "q", "answer_prefix": ""}
+    about["references"] = []
     skipped = Prediction.unanswered("skipped", "prompt_too_long", "300 tokens", **about)
     assert Prediction.from_json(json.loads(json_line(skipped.to_json()))) == skipped
     with pytest.raises(ValueError, match="reason"):
