@@ -14,6 +14,7 @@ from benchmark.console.listing import LISTINGS
 from benchmark.executor import BenchmarkExecutor
 from benchmark.executor_config import AdapterConfig, BenchmarkConfig, RequestConfig
 from benchmark.report.groups import Group, Results, read_results
+from benchmark.report.sample import print_answers, read_answers
 from benchmark.report.tables import print_group
 from benchmark.report.write import write_report
 from benchmark.results.key import FORMAT
@@ -163,6 +164,13 @@ def report(options: argparse.Namespace) -> int:
             "the same run computes them again beside"
         )
     return int(bool(found.damaged))
+
+
+def show(options: argparse.Namespace) -> int:
+    """``sparse-bench show``."""
+    answers = read_answers(user_folder(options.folder, "folder of answers"), options.sample)
+    print_answers(answers, Console())
+    return 0
 
 
 def list_choices(options: argparse.Namespace) -> int:

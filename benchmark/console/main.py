@@ -31,6 +31,8 @@ def main(arguments: Sequence[str] | None = None, pool: PoolFactory | None = None
                 return commands.run(options, pool)
             case "ls":
                 return commands.list_choices(options)
+            case "show":
+                return commands.show(options)
             case _:
                 return commands.report(options)
 

@@ -26,6 +26,7 @@ examples:
             or {"small": {"methods": [...]}, "large": {"methods": [...]}}
   sparse-bench ls methods
   sparse-bench report results
+  sparse-bench show results/embedded/ruler/vt --sample 2
 
 A run that was interrupted goes on when it is started again with the same settings; what is
 finished is not computed again.
@@ -61,6 +62,11 @@ def build_parser() -> Parser:
         help="show the results in a folder, and write report.md and pictures beside them",
     )
     report.add_argument("results_dir", metavar="RESULTS_DIR")
+    show = commands.add_parser(
+        "show", help="show one sample: its prompt, references and the answers of all configurations"
+    )
+    show.add_argument("folder", metavar="FOLDER", help="of a subset, or of one configuration in it")
+    show.add_argument("--sample", default="1", help="its number, from 1, or its id (1)")
     return parser
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, Self, TypeVar
 
@@ -107,6 +108,23 @@ def read_records(
         logger.warning("%s: cut off a torn last line of %d bytes", path, len(content) - len(whole))
         write_atomic(path, whole)
     return {name: record for name, (_, record) in records.items()}
+
+
+def sound_records(
+    path: Path, parse: Callable[[object], RecordType], scope: str
+) -> dict[str, RecordType]:
+    """The records that can be trusted, of a file that is only looked at; empty if it is absent.
+
+    Raises ``UserError`` if it cannot be read.
+    """
+    if not path.exists():
+        return {}
+    records = {}
+    for line in read_bytes(path, "records", DATA_FILE).splitlines():
+        with suppress(ValueError):
+            record = parse(unseal(_value(line), scope))
+            records[record.id] = record
+    return records
 
 
 def _value(line: bytes) -> object:
