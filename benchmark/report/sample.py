@@ -1,4 +1,4 @@
-"""One sample as it was asked and answered: prompt, references, the answers of all configurations."""
+"""One sample as it was asked and answered: its prompt, references and the answers to it."""
 
 from __future__ import annotations
 
