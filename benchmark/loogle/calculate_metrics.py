@@ -7,7 +7,6 @@ in which they first occur.  Where a text has no word for ROUGE it stops; here th
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -22,6 +21,7 @@ from benchmark.metrics.frames import as_array, mean, prediction_of, references_o
 from benchmark.metrics.meteor import meteor
 from benchmark.metrics.wordnet import load_wordnet
 from sparse_attention.errors import UserError
+from sparse_attention.reading import parse_json
 
 CLOZE = "shortdep_cloze"
 TASKS = ("shortdep_qa", "longdep_qa", CLOZE, "longdep_summarization")
@@ -161,7 +161,7 @@ def _pooled(found: Sequence[Filled]) -> float:
 def _entities(row: Mapping[str, Any]) -> dict[str, str]:
     reference = references_of(row, "LooGLE")[0]
     try:
-        entities = json.loads(reference)
+        entities = parse_json(reference, CLOZE)
     except ValueError:
         entities = None
     if not is_cloze_answer(entities):

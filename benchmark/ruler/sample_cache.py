@@ -16,6 +16,7 @@ from typing import Any
 
 from benchmark.files import write_atomic
 from benchmark.suite.base import Sample
+from sparse_attention.reading import DATA_FILE, decoded, parse_json, read_bytes
 
 _FORMAT = 1
 
@@ -34,15 +35,10 @@ class SampleCache:
     def load(self, label: str, key: Mapping[str, Any]) -> list[Sample] | None:
         """Return the samples with ``key``, or None."""
         path = self.path(label, key)
-        try:
-            content = path.read_bytes()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            warnings.warn(f"cannot read {path}: {error}; generating anew", stacklevel=2)
+        if not path.exists():
             return None
         try:
-            return _parse(content, key)
+            return _parse(read_bytes(path, "generated samples", DATA_FILE), key)
         except (ValueError, KeyError, TypeError) as error:
             warnings.warn(f"{path} is damaged ({error}); generating it anew", stacklevel=2)
             return None
@@ -67,15 +63,19 @@ class SampleCache:
 
 def _parse(content: bytes, key: Mapping[str, Any]) -> list[Sample]:
     head, _, body = content.partition(b"\n")
-    header = json.loads(head)
+    header = _value(head)
     if header["format"] != _FORMAT or _dump(header["key"]) != _dump(key):
         raise ValueError("it belongs to other samples")
     if header["sha256"] != hashlib.sha256(body).hexdigest():
         raise ValueError("its content does not have the recorded hash")
-    records = [json.loads(line) for line in body.splitlines()]
+    records = [_value(line) for line in body.splitlines()]
     if len(records) != header["samples"]:
         raise ValueError("its number of samples is not the recorded one")
     return [Sample(**{**record, "answers": tuple(record["answers"])}) for record in records]
+
+
+def _value(line: bytes) -> Any:
+    return parse_json(decoded(line, "a line", "text"), "a line")
 
 
 def data_fingerprint(samples: Iterable[Sample]) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sparse_attention.errors import UserError, unknown_name
-from sparse_attention.reading import check_json, shown
+from sparse_attention.reading import parse_json, shown
 
 
 class BenchmarkOptions(BaseModel):
@@ -48,9 +48,8 @@ def option_value(text: str) -> tuple[str, Any]:
 def json_or_text(text: str, where: str) -> Any:
     """The value that a text on the command line is: JSON, else the text itself."""
     try:
-        value = json.loads(text)
+        json.loads(text)
     except (ValueError, RecursionError):
         # Brackets that go too deep are no name of anything either: the option's type refuses them.
         return text
-    check_json(value, where)
-    return value
+    return parse_json(text, where)

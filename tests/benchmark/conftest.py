@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 from local_pool import LocalPool
+from small_matrix import run_toy
 from toy_benchmark import save_tiny_model
 
 from benchmark.console.main import main
+from benchmark.run.matrix import MatrixResult
 from sparse_attention.hf.adapter import HuggingFaceAdapter
 
 
@@ -21,6 +23,12 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def adapter(tiny_model: Path) -> HuggingFaceAdapter:
     return HuggingFaceAdapter.load(str(tiny_model))
+
+
+@pytest.fixture(scope="session")
+def finished(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> MatrixResult:
+    """Results of dense attention and of ``edges``, to be copied before they are changed."""
+    return run_toy(tiny_model, tmp_path_factory.mktemp("finished") / "results")
 
 
 @pytest.fixture(scope="session")

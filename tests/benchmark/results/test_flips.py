@@ -12,10 +12,9 @@ from flips import flipped
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from local_pool import LocalPool
+from small_matrix import run_toy
 from toy_benchmark import Toy
 
-from benchmark.executor import BenchmarkExecutor
-from benchmark.executor_config import BenchmarkConfig
 from benchmark.report.groups import read_results
 from benchmark.report.write import write_report
 from benchmark.results.cells import CellFiles
@@ -29,17 +28,6 @@ from sparse_attention.config_types import make_config
 
 FILES = ("key.json", "predictions.jsonl", "costs.jsonl", "metrics.json")
 IDS = [sample.id for sample in Toy().samples("first", None)]
-
-
-def run(model: Path, results: Path) -> MatrixResult:
-    executor = BenchmarkExecutor([], results, quiet=True, pool=LocalPool)
-    configs = [("dense", None), ("edges", make_config("sink_local", sink_size=2, window_size=4))]
-    return executor.run_benchmark_matrix([str(model)], configs, [BenchmarkConfig("toy", ["first"])])
-
-
-@pytest.fixture(scope="module")
-def finished(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> MatrixResult:
-    return run(tiny_model, tmp_path_factory.mktemp("finished") / "results")
 
 
 @settings(max_examples=40)
@@ -93,7 +81,7 @@ def test_a_run_makes_up_for_what_is_not_believed(
     flip = numbers[chr(content[place])].encode()
     (cell / name).write_bytes(content[:place] + flip + content[place + 1 :])
     before = LocalPool.requests
-    again = run(tiny_model, results)
+    again = run_toy(tiny_model, results)
     assert again.exit_code == 0
     assert "damaged" in caplog.text or "is not a result of this cell" in caplog.text
     asked = {"key.json": 4, "predictions.jsonl": 1, "costs.jsonl": 1, "metrics.json": 0}[name]
