@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 
 
-def arguments(model: Path, folder: Path) -> list[str]:
+def arguments(model: Path, folder: Path, contexts: int = 4) -> list[str]:
     words = ["run", "--quiet", "--models", str(model), "--benchmarks", "toy", "--gpu-ids"]
-    words += ["--subsets", "first", "second", "--option", "toy.contexts=4", "--num-workers", "1"]
+    words += ["--subsets", "first", "second", "--option", f"toy.contexts={contexts}"]
+    words += ["--num-workers", "1"]
     return [*words, "--configs", "dense", "sink_local", "--results-dir", str(folder)]
 
 

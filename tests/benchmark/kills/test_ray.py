@@ -22,7 +22,7 @@ from sparse_attention.errors import UserError
 def test_the_raylet_is_killed(tiny_model: Path, tmp_path: Path) -> None:
     """The run ends with one line instead of waiting."""
     folder = tmp_path / "results"
-    process = start(toy_run.__file__, *arguments(tiny_model, folder), TOY_ON_RAY="1")
+    process = start(toy_run.__file__, *arguments(tiny_model, folder, 300), TOY_ON_RAY="1")
     try:
         while process.poll() is None and not lines(folder):
             time.sleep(0.02)
@@ -68,6 +68,8 @@ def test_an_address_without_a_cluster(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(ray_address, "_SECONDS_TO_ANSWER", 3.0)
+    # Other tests may have a Ray on this machine at this moment, which 'auto' would find.
+    monkeypatch.setattr(ray_address, "_FIND", "raise ConnectionError")
     monkeypatch.setenv("RAY_ADDRESS", address or silent)
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     assert main(arguments(tiny_model, tmp_path / "results")) == 2
