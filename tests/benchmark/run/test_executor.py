@@ -253,6 +253,9 @@ def test_bad_input_touches_nothing(run, tmp_path: Path) -> None:
         ({"max_requests": 0}, "max_requests"),
         ({"max_request": 1}, "max_request"),
         ({"configs": []}, "at least one"),
+        ({"configs": [("a\x1b[31m", None)]}, r"label 'a\\x1b\[31m' .* cannot be shown"),
+        ({"configs": [("x" * 201, None)]}, "1 to 200 characters"),
+        ({"configs": [("\ud800", EDGES)]}, "printable text"),
     ):
         with pytest.raises(UserError, match=message):
             run(**arguments)
