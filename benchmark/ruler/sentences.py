@@ -38,9 +38,11 @@ def split_by_rules(text: str) -> list[str]:
 
 def _is_abbreviation(text: str, start: int, end: int) -> bool:
     """Whether the last word before ``end`` is one; looks at that word alone, not at all before."""
-    begin = max(start, text.rfind(" ", start, end) + 1)
-    if not 0 < end - begin <= _LONGEST_ABBREVIATION:
+    first = max(start, end - _LONGEST_ABBREVIATION - 1)
+    space = text.rfind(" ", first, end)
+    if space < 0 and first > start:
         return False
+    begin = max(start, space + 1)
     word = text[begin:end].lstrip("\"'“‘([").lower()
     return _ABBREVIATION.fullmatch(word) is not None
 

@@ -65,7 +65,7 @@ def convert(document: Any) -> dict[str, Tensor]:
         tensors: dict[str, Tensor] = {}
         for (layer, side), network in sorted(networks.items()):
             tensors |= network_tensors(layer, side, network)
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise UserError(
             f"the weights have neither of the known layouts, or tensors are missing: {error!r}"
         ) from error
