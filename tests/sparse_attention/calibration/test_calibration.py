@@ -546,9 +546,10 @@ def test_odd_published_weights_are_refused(document, tmp_path, capsys):
 
 def test_weights_without_dimensions_are_of_no_layout(tmp_path, capsys):
     scalar = torch.tensor(1.0)
-    weights = {name: scalar for name in trained_weights()}
+    weights = dict.fromkeys(trained_weights(), scalar)
     matrices = {0: dict.fromkeys(("query_matrix", "query_bias", "key_matrix", "key_bias"), scalar)}
     for document in (weights, matrices):
         torch.save(document, tmp_path / "weights.pt")
-        assert convert_hash_weights.main([str(tmp_path / "weights.pt"), str(tmp_path / "out")]) == 2
+        files = tmp_path / "weights.pt", tmp_path / "weights.safetensors"
+        assert convert_hash_weights.main([*map(str, files)]) == 2
         assert "neither of the known layouts" in capsys.readouterr().err
