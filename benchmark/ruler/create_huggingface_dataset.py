@@ -11,15 +11,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
-from benchmark.embedded import MODEL_NAME, MODEL_PATH
+from benchmark.embedded import MODEL_NAME
+from benchmark.named_models import NAMED_MODELS, named_model
 from benchmark.ruler.benchmark import COLUMNS, Ruler
 from benchmark.suite.base import Sample
 from benchmark.suite.builder import PROGRAM, write_parquet
 from sparse_attention.errors import UserError
+from sparse_attention.hf.loading import load_tokenizer
 from sparse_attention.program import Parser, run_program
 from sparse_attention.reading import user_folder
+
+_TOKENIZERS = f"{', '.join(map(repr, NAMED_MODELS))}, a model folder, a GGUF file or a hub name"
 
 
 def write_dataset(
@@ -40,11 +44,13 @@ def write_dataset(
 
 def _load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     try:
-        return AutoTokenizer.from_pretrained(MODEL_PATH if name == MODEL_NAME else name)
+        return load_tokenizer(str(named_model(name) or name))
+    except UserError:
+        raise
     except (OSError, ValueError) as error:
         raise UserError(
-            f"cannot load the tokenizer {name!r} ({str(error).splitlines()[0]}). Valid are "
-            f"'{MODEL_NAME}', a model folder, and a hub name where there is network."
+            f"cannot load the tokenizer {name!r} ({str(error).splitlines()[0]}). Valid: "
+            f"{_TOKENIZERS} where there is network."
         ) from error
 
 
@@ -54,7 +60,7 @@ def _parser() -> Parser:
         description="Generate RULER samples for a tokenizer and write them as parquet.",
     )
     add = parser.add_argument
-    add("--tokenizer", required=True, help=f"'{MODEL_NAME}', a model folder or a hub name")
+    add("--tokenizer", required=True, help=_TOKENIZERS)
     add("--lengths", required=True, type=int, nargs="+", help="tokens of prompt and answer")
     add("--output", required=True, type=Path, help="folder that gets one folder for each length")
     add("--tasks", nargs="+", help="tasks to write; all that the lexicon serves without")

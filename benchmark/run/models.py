@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import HfApi
-from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedTokenizerBase
+from transformers import AutoConfig, PretrainedConfig, PreTrainedTokenizerBase
 
-from benchmark.embedded import MODEL_NAME, MODEL_PATH
 from benchmark.files import file_sha256
+from benchmark.named_models import NAMED_MODELS, named_model
 from sparse_attention.errors import UserError, first_line, nearest
 from sparse_attention.hf.architecture import check_configuration
+from sparse_attention.hf.gguf import find_gguf
+from sparse_attention.hf.loading import load_config, load_tokenizer
 from sparse_attention.hf.windows import max_positions
 from sparse_attention.reading import user_path
 
@@ -36,15 +38,15 @@ class ModelSource:
     name: str
     """As the user wrote it."""
     location: str
-    """A folder, or a name on the hub."""
+    """A folder, a GGUF file, or a name on the hub."""
     revision: str | None
-    """Commit on the hub; None for a folder."""
+    """Commit on the hub; None for what lies here."""
     trust_remote_code: bool = False
 
     @cached_property
     def config(self) -> PretrainedConfig:
         """The model's configuration."""
-        return AutoConfig.from_pretrained(
+        return load_config(
             self.location, revision=self.revision, trust_remote_code=self.trust_remote_code
         )
 
@@ -52,9 +54,11 @@ class ModelSource:
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The model's tokenizer; raises ``UserError`` if there is none."""
         try:
-            tokenizer = AutoTokenizer.from_pretrained(
+            tokenizer = load_tokenizer(
                 self.location, revision=self.revision, trust_remote_code=self.trust_remote_code
             )
+        except UserError:
+            raise
         except (OSError, ValueError, KeyError) as error:
             raise UserError(f"no tokenizer for model {self.name!r}: {first_line(error)}") from error
         # Benchmarks count tokens of whole documents; lengths are checked where prompts are made.
@@ -70,10 +74,13 @@ class ModelSource:
     def identity(self) -> dict[str, Any]:
         """What tells this model from every other one, as JSON values.
 
-        A hub model is identified by its commit, a folder by the SHA-256 over its files.
+        A hub model is identified by its commit, a file by its SHA-256, a folder by the SHA-256 over
+        its files.
         """
         if self.revision is not None:
             origin = {"name": self.location, "revision": self.revision}
+        elif Path(self.location).is_file():
+            origin = {"file_sha256": file_sha256(Path(self.location))}
         else:
             origin = {"files_sha256": _folder_fingerprint(Path(self.location))}
         return {**origin, "architecture": list(self.config.architectures or [])}
@@ -82,26 +89,30 @@ class ModelSource:
 def find_model(
     name: str, *, revision: str | None = None, trust_remote_code: bool = False
 ) -> ModelSource:
-    """Find a model: ``embedded``, a folder, or a name on the hub.
+    """Find a model: one of ``NAMED_MODELS``, a folder, a GGUF file, or a name on the hub.
 
     Raises ``UserError`` if there is no such model, the hub cannot be reached, or its architecture
     cannot work.
     """
-    location = str(MODEL_PATH) if name == MODEL_NAME else name
+    named = named_model(name)
+    location = str(named or name)
+    gguf = find_gguf(location, revision)
     path = user_path(location, "model")
-    if path.is_dir():
-        if not (path / "config.json").is_file():
-            raise UserError(f"folder {name!r} holds no model: it has no config.json.")
-        source = ModelSource(name, str(path.resolve()), None, trust_remote_code)
-        try:
-            config = source.config
-        except (OSError, ValueError, KeyError) as error:
-            raise UserError(f"model {name!r} cannot be read: {first_line(error)}") from error
-        check_configuration(config)
-        return source
-    if name == MODEL_NAME or path.is_absolute() or name.startswith((".", "~")) or path.exists():
-        raise UserError(f"model {name!r}: {path} is not a folder with a model.")
-    return _find_on_hub(name, revision, trust_remote_code)
+    if gguf is None and not path.is_dir():
+        if named or path.is_absolute() or name.startswith((".", "~")) or path.exists():
+            raise UserError(f"model {name!r}: {path} is not a folder with a model.")
+        return _find_on_hub(name, revision, trust_remote_code)
+    if gguf is None and not (path / "config.json").is_file():
+        raise UserError(f"folder {name!r} holds no model: it has no config.json, and no GGUF file.")
+    source = ModelSource(name, str(gguf or path.resolve()), None, trust_remote_code)
+    try:
+        config = source.config
+    except UserError:
+        raise
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"model {name!r} cannot be read: {first_line(error)}") from error
+    check_configuration(config)
+    return source
 
 
 def find_models(
@@ -135,8 +146,9 @@ def _find_on_hub(name: str, revision: str | None, trust_remote_code: bool) -> Mo
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
             f"unknown model {name!r}: it is not a folder here, was not downloaded before, and the "
-            f"hub did not give it ({first_line(offline or error)}).{nearest(name, [MODEL_NAME])} "
-            f"Valid: {MODEL_NAME!r}, a folder with a model, or a name on the hub."
+            f"hub did not give it ({first_line(offline or error)}).{nearest(name, NAMED_MODELS)} "
+            f"Valid: {', '.join(map(repr, NAMED_MODELS))}, a folder with a model, a GGUF file "
+            "(also as repository:file), or a name on the hub."
         ) from error
     check_configuration(config)
     commit = getattr(config, "_commit_hash", None)

@@ -55,7 +55,7 @@ def token_blocks(
 def parser(program: str, description: str) -> Parser:
     """The options that calibration programs share."""
     options = Parser(prog=program, description=description)
-    options.add_argument("--model", required=True, help="folder or name on the hub")
+    options.add_argument("--model", required=True, help="folder, GGUF file or name on the hub")
     options.add_argument("--text", required=True, type=Path, help="UTF-8 text like that to be read")
     options.add_argument("--output", required=True, type=Path, help="FILE.safetensors to write")
     options.add_argument("--device", default="cpu", help="cpu, cuda, ... (default: cpu)")

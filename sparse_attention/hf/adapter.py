@@ -104,12 +104,13 @@ class HuggingFaceAdapter:
         trust_remote_code: bool = False,
         max_positions: int | None = None,
     ) -> HuggingFaceAdapter:
-        """Load a folder or a name on the hub.
+        """Load a folder, a GGUF file or a name on the hub.
 
         Args:
-            model: folder or name.
+            model: folder, file (also as ``repo:file`` on the hub) or name.
             device: as torch names it.
-            dtype: auto (float32 on a CPU, else as stored), float32, bfloat16 or float16.
+            dtype: auto (float32 on a CPU and for GGUF, else as stored), float32, bfloat16 or
+                float16.
             revision: of a model on the hub.
             trust_remote_code: whether code that comes with the model may run.
             max_positions: longest sequence in tokens, in place of what the model's configuration

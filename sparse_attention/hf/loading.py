@@ -12,22 +12,72 @@ import torch
 import transformers
 from huggingface_hub import HfApi, try_to_load_from_cache
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
+    GgufConfig,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
 from sparse_attention.errors import UserError, first_line
+from sparse_attention.hf.architecture import check_configuration
 from sparse_attention.hf.check import check_architecture
+from sparse_attention.hf.gguf import alone, check_configuration_read, check_gguf, find_gguf
 
 _DTYPES = ("auto", "float32", "bfloat16", "float16")
+
+
+def load_config(
+    name: str, *, revision: str | None = None, trust_remote_code: bool = False
+) -> PreTrainedConfig:
+    """The configuration of a model.
+
+    Args:
+        name: a folder, a GGUF file, ``repo:file`` or a name on the hub.
+        revision: of a model on the hub.
+        trust_remote_code: whether code that comes with the model may run.
+
+    Raises:
+        UserError: if a GGUF file cannot be used.
+        OSError, ValueError, KeyError: as transformers raises them for others.
+    """
+    gguf = find_gguf(name, revision)
+    if gguf is None:
+        config: PreTrainedConfig = AutoConfig.from_pretrained(
+            name, revision=revision, trust_remote_code=trust_remote_code
+        )
+        return config
+    header = check_gguf(gguf)
+    with _quiet(), alone(gguf) as folder:
+        config = AutoConfig.from_pretrained(folder, gguf_file=gguf.name)
+    check_configuration_read(gguf, header, config)
+    config.name_or_path = str(gguf.parent)
+    return config
+
+
+def load_tokenizer(
+    name: str, *, revision: str | None = None, trust_remote_code: bool = False
+) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model; arguments and errors are those of ``load_config``."""
+    gguf = find_gguf(name, revision)
+    if gguf is None:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            name, revision=revision, trust_remote_code=trust_remote_code
+        )
+        return tokenizer
+    check_gguf(gguf)
+    with _quiet(), alone(gguf) as folder:
+        tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=gguf.name)
+    tokenizer.name_or_path = str(gguf)
+    return tokenizer
 
 
 def load_model(
     name: str, *, device: str, dtype: str, revision: str | None, trust_remote_code: bool
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Model (safetensors only, in evaluation mode, on ``device``) and tokenizer.
+    """Model (safetensors or GGUF, in evaluation mode, on ``device``) and tokenizer.
 
     Raises:
         UserError: if the name, device or dtype is not usable or the architecture cannot work.
@@ -38,24 +88,58 @@ def load_model(
     if dtype == "auto" and torch.device(device).type == "cpu":
         dtype = "float32"  # half precision is slower than float32 on most processors
     common: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
+    gguf = find_gguf(name, revision)
     try:
-        _find(name, revision)
+        if gguf is None:
+            _find(name, revision)
         with _quiet():
-            tokenizer = AutoTokenizer.from_pretrained(name, **common)
-            model: Any = AutoModelForCausalLM.from_pretrained(
-                name, dtype=dtype, use_safetensors=True, **common
+            tokenizer = load_tokenizer(name if gguf is None else str(gguf), **common)
+            model: Any = (
+                AutoModelForCausalLM.from_pretrained(
+                    name, dtype=dtype, use_safetensors=True, **common
+                )
+                if gguf is None
+                else _load_gguf(gguf, dtype)
             )
+    except UserError:
+        raise
     except (OSError, ValueError, KeyError) as error:
         where = "folder" if Path(name).exists() else "name"
         raise UserError(
             f"cannot load a causal language model from the {where} {name!r}: "
-            f"{first_line(error)} Give a folder with config.json, safetensors and a tokenizer, or "
-            "a name on the Hugging Face hub (which needs network or an earlier download)."
+            f"{first_line(error)} Give a folder with config.json, safetensors and a tokenizer, a "
+            "GGUF file, or a name on the Hugging Face hub (which needs network or an earlier "
+            "download)."
         ) from error
     model = model.to(device).eval()
     model.requires_grad_(False)
     check_architecture(model)
     return model, tokenizer
+
+
+def _load_gguf(gguf: Path, dtype: str) -> PreTrainedModel:
+    """The model, with its weights unpacked."""
+    config = load_config(str(gguf))
+    check_configuration(config)
+    with _quiet(), alone(gguf) as folder:
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            folder,
+            gguf_file=gguf.name,
+            config=config,
+            dtype=dtype,
+            quantization_config=GgufConfig(dequantize=True),
+            output_loading_info=True,
+        )
+    model: PreTrainedModel = loaded[0]
+    missing = sorted(loaded[1]["missing_keys"])
+    if missing:
+        raise UserError(
+            f"{gguf} cannot be used: transformers does not find {len(missing)} tensors of "
+            f"{type(model).__name__} in it ({', '.join(missing[:3])}, ...), and would draw them at "
+            "random. Use the model's safetensors."
+        )
+    model.config.name_or_path = str(gguf.parent)
+    return model
 
 
 def _find(name: str, revision: str | None) -> None:

@@ -82,6 +82,11 @@ def switches_at(config: PreTrainedConfig) -> int | None:
     return None
 
 
+def is_stretched(config: PreTrainedConfig) -> bool:
+    """Whether rotations are others than a model of its base frequency has."""
+    return any(_kind(rope) not in ("", "default") for rope in _ropes(config.get_text_config()))
+
+
 def depends_on_length(config: PreTrainedConfig) -> bool:
     """Whether keys are turned by frequencies that depend on the length of the sequence."""
     return growing_from(config) is not None or switches_at(config) is not None
