@@ -64,6 +64,10 @@ def convert(document: Any) -> dict[str, Tensor]:
             networks = _from_matrices(document)
         tensors: dict[str, Tensor] = {}
         for (layer, side), network in sorted(networks.items()):
+            for weight, bias in network:
+                if (weight.ndim, bias.ndim) != (3, 2):
+                    shapes = tuple(weight.shape), tuple(bias.shape)
+                    raise ValueError(f"layer {layer} has matrices and biases of shapes {shapes}")
             tensors |= network_tensors(layer, side, network)
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise UserError(
