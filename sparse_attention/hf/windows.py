@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -123,7 +124,7 @@ def rotated_for(model: PreTrainedModel, length: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def attribute(module: nn.Module, name: str, value: Any) -> Iterator[None]:
+def attribute(module: nn.Module | ModuleType, name: str, value: Any) -> Iterator[None]:
     """An attribute of this object alone; what was there before is back on exit."""
     had, before = name in vars(module), vars(module).get(name)
     setattr(module, name, value)
