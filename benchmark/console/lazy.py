@@ -9,15 +9,15 @@ from types import ModuleType
 from typing import Any
 
 HEAVY = ("torch", "numpy", "pandas", "pyarrow")
-"""Those that modules of ours import as a whole.  Of others, such as transformers, names are imported
-where they are used, or for the type checker alone."""
+"""Those that modules of ours import as a whole.  Of others, such as transformers, they import names
+where these are used, or for the type checker alone."""
 
 
 class _PutOff(ModuleType):
     """A package whose code runs when something of it is asked for; then it is as any other.
 
-    ``import package`` asks for nothing, ``from package import name`` and ``import package.part`` do.
-    (``importlib.util.LazyLoader`` takes the second ``import package`` for asking.)
+    ``import package`` asks for nothing; ``from package import name`` and ``import package.part``
+    do.  (``importlib.util.LazyLoader`` takes the second ``import package`` for asking.)
     """
 
     def __init__(self, spec: ModuleSpec) -> None:

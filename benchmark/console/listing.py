@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -48,3 +49,16 @@ LISTINGS: dict[str, tuple[Callable[[], Iterator[str]], Catalogue[Any]]] = {
     "config-types": (_config_types, METHODS),
 }
 """The lists, each with where its names come from."""
+
+
+def list_choices(kind: str | None) -> int:
+    """``sparse-bench ls``; what a package offers but cannot be used is named on stderr."""
+    catalogues = {}
+    for name, (listing, catalogue) in LISTINGS.items():
+        if kind in (None, name):
+            print("\n".join([f"{name}:", *(f"  {line}" for line in listing())]))
+            catalogues[catalogue.group] = catalogue
+    complaints = [text for one in catalogues.values() for text in one.complaints()]
+    for text in complaints:
+        print(f"sparse-bench: error: {text}", file=sys.stderr)
+    return 2 if complaints else 0

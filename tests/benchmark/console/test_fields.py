@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from benchmark.console.fields import add_field, given_fields
 from benchmark.console.parser import build_parser
+from benchmark.console.selection import optimization_config
 from benchmark.executor_config import AdapterConfig, RequestConfig
 from benchmark.scripts import run_optimized_benchmarks
 from benchmark.tuning.settings import OptimizationConfig
@@ -70,7 +71,7 @@ def test_every_field_has_words() -> None:
 def test_an_empty_command_line_means_the_settings_own_defaults() -> None:
     base = ["--models", "m", "--benchmarks", "b"]
     options = run_optimized_benchmarks.build_parser().parse_args(base)
-    assert run_optimized_benchmarks.optimization_config(options) == OptimizationConfig()
+    assert optimization_config(options) == OptimizationConfig()
     for each in (options, build_parser().parse_args(["run", *base])):
         for settings in (AdapterConfig, PromptSettings, Protocol, RequestConfig):
             assert given_fields(settings, each) == {}

@@ -8,7 +8,7 @@ import pytest
 import toy_benchmark  # noqa: F401 - registers the benchmark
 from local_pool import LocalPool
 
-from benchmark.console.commands import named_files
+from benchmark.console.selection import named_files
 from benchmark.scripts import get_cached_config, run_optimized_benchmarks
 from benchmark.tuning.cache import BestConfigCache
 from sparse_attention.config import load_config

@@ -1,0 +1,38 @@
+"""What is said on standard error while a command works."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+_OURS = ("benchmark", "sparse_attention")
+
+
+def is_quiet(verbosity: str) -> bool:
+    """Whether progress is not shown."""
+    return verbosity in ("error", "warning")
+
+
+def set_up_logging(verbosity: str) -> None:
+    """Show log messages of this level and above; with ``debug`` those of libraries too."""
+    handler = _handler()
+    if verbosity == "debug":
+        logging.basicConfig(level=logging.INFO, handlers=[handler])
+    for name in _OURS:
+        logger = logging.getLogger(name)
+        logger.handlers = [] if verbosity == "debug" else [handler]
+        logger.setLevel(verbosity.upper())
+
+
+def _handler() -> logging.Handler:
+    """On a terminal, lines that go with bars; elsewhere with time and level, and not wrapped."""
+    if not sys.stderr.isatty():
+        lines = logging.StreamHandler()
+        form = "%(asctime)s %(levelname)s %(message)s"
+        lines.setFormatter(logging.Formatter(form, "%Y-%m-%d %H:%M:%S"))
+        return lines
+    from rich.logging import RichHandler
+
+    from benchmark.run.progress import STDERR
+
+    return RichHandler(console=STDERR, show_time=False, show_path=False, show_level=False)
