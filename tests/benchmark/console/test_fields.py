@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import subprocess
 import sys
 from typing import Literal
@@ -75,6 +76,38 @@ def test_an_empty_command_line_means_the_settings_own_defaults() -> None:
     for each in (options, build_parser().parse_args(["run", *base])):
         for settings in (AdapterConfig, PromptSettings, Protocol, RequestConfig):
             assert given_fields(settings, each) == {}
+
+
+def test_the_command_tune_minimises_density(capsys: pytest.CaptureFixture[str]) -> None:
+    base = ["tune", "--models", "m", "--benchmarks", "b", "--configs", "quest"]
+    search = optimization_config(build_parser().parse_args(base))
+    assert search == OptimizationConfig(optimization_metric="density_at_score")
+    given = ["--objective", "pareto", "--trials", "3", "--samples", "9", "--per-task"]
+    options = build_parser().parse_args([*base, *given])
+    assert optimization_config(options) == OptimizationConfig(
+        optimization_metric="pareto", num_samples=3, use_per_task_config=True
+    )
+    assert given_fields(RequestConfig, options) == {"max_requests": 9}
+
+
+@pytest.mark.parametrize("command", ["tune", "run", "best", "report", "ls"])
+def test_helps_stand_alone(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        build_parser().parse_args([command, "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "(default: None)" not in shown
+    assert "(default: info)" in shown
+    for word in {
+        "tune": ["(default: density_at_score)", "(default: 20)", "(default: results)"],
+        "best": ["(default: ./results/hyperparameter_cache)"],
+    }.get(command, []):
+        assert word in shown
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        build_parser().parse_args(["--version"])
+    assert re.match(r"sparse-bench \d+\.\d+\.\d+, Python 3\.\d+", capsys.readouterr().out)
 
 
 @pytest.mark.parametrize(
