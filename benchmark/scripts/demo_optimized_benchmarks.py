@@ -92,7 +92,7 @@ def run(options: argparse.Namespace) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; the exit code."""
     options = build_parser().parse_args(arguments)
-    return execute(lambda: run(options), PROGRAM, quiet=options.quiet)
+    return execute(lambda: run(options), PROGRAM, "warning" if options.quiet else "info")
 
 
 if __name__ == "__main__":
