@@ -7,7 +7,7 @@ from functools import partial
 
 from benchmark.console.fields import add_field
 from benchmark.executor_config import AdapterConfig, RequestConfig
-from benchmark.tuning.objectives import ObjectiveName
+from benchmark.objectives import ObjectiveName
 from benchmark.tuning.settings import OptimizationConfig
 from sparse_attention.prompt import PromptSettings
 from sparse_attention.protocol import Protocol

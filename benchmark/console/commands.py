@@ -17,8 +17,8 @@ from benchmark.report.sample import print_answers, read_answers
 from benchmark.report.tables import print_group
 from benchmark.report.write import write_report
 from benchmark.results.key import FORMAT
-from benchmark.run.matrix import MatrixResult
 from benchmark.run.requests import PoolFactory
+from benchmark.run.result import MatrixResult
 from benchmark.tuning.settings import OptimizationConfig
 from sparse_attention.errors import UserError
 from sparse_attention.printable import terminal_text

@@ -7,18 +7,14 @@ import time
 from pathlib import Path
 
 import pytest
+from search_files import KEY, content
 
 from benchmark.console.main import main
 from benchmark.scripts import get_cached_config
-from benchmark.tuning.cache import BestConfigCache, Names
+from benchmark.tuning.cache import BestConfigCache
+from benchmark.tuning.search_file import Names
 from sparse_attention.config import load_config, load_configs
 from sparse_attention.config_types import make_config
-
-
-def content(size: int, **changes: object) -> dict[str, object]:
-    config = make_config("sink_masker", sink_size=size)
-    best = {"config": config.to_json(), "description": config.describe(), "held_out": {"t": None}}
-    return {"best": {**best, **changes}, "trials": [{}, {}]}
 
 
 @pytest.fixture
@@ -26,13 +22,12 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.stderr.isatty", lambda: False, raising=False)
     found = BestConfigCache("results/hyperparameter_cache")
-    key = {"objective": {"name": "density"}}
     days = iter(range(1, 9))
     monkeypatch.setattr(time, "strftime", lambda *_: f"2026-01-0{next(days)}T00:00:00Z")
 
     def store(task: tuple[str | None, str | None], number: int, **changes: object) -> None:
         names = Names(model="m", config_type=KIND, benchmark=task[0], subset=task[1])
-        found.store(names, {**key, "number": number}, content(number, **changes))
+        found.store(names, {**KEY, "number": number}, content(number, **changes))
 
     store(("ruler", "vt"), 1)
     store(("ruler", "vt"), 2)
