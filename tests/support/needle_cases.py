@@ -1,0 +1,49 @@
+"""Questions that a small real model can answer, as it read them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from benchmark.ruler.benchmark import Ruler
+from benchmark.suite.base import Sample
+from sparse_attention import Context, HuggingFaceAdapter, make_config
+from sparse_attention.prompt import EncodedPrompt, PromptSettings, encode_prompt
+
+LENGTHS = (256, 1024, 1024, 1536)
+PRESSES = {
+    name: make_config(name, compression_ratio=0.5)
+    for name in ("snapkv", "keydiff", "knorm", "expected_attention")
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A question of RULER's about one needle in prose, and its context as the model read it."""
+
+    sample: Sample
+    prompt: EncodedPrompt
+    context: Context
+
+    @property
+    def ids(self) -> torch.Tensor:
+        """The whole prompt."""
+        return torch.tensor([[*self.prompt.context_ids, *self.prompt.question_ids]])
+
+
+def read(adapter: HuggingFaceAdapter, length: int, seed: int, folder: Path) -> Case:
+    """A case of at most ``length`` tokens."""
+    ruler = Ruler(length=length, samples=1, seed=seed, cache_dir=str(folder))
+    sample = ruler.samples("niah_single_2", adapter.tokenizer)[0]
+    prompt = encode_prompt(
+        adapter.tokenizer,
+        sample.context,
+        sample.question,
+        sample.answer_prefix,
+        settings=PromptSettings(),
+        max_new_tokens=sample.max_new_tokens,
+        max_positions=adapter.max_positions,
+    )
+    return Case(sample, prompt, adapter.prefill(prompt.context_ids, list(PRESSES.values())))
