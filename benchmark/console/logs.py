@@ -17,6 +17,16 @@ class _OneLine(logging.Formatter):
         return one_line(super().format(record))
 
 
+class _StandardError(logging.Handler):
+    """Whatever standard error is by then: who calls this command from Python may replace it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            print(self.format(record), file=sys.stderr, flush=True)
+        except Exception:  # such as a reader that has gone, without whom the work goes on
+            self.handleError(record)
+
+
 def is_quiet(verbosity: str) -> bool:
     """Whether progress is not shown."""
     return verbosity in ("error", "warning")
@@ -36,7 +46,7 @@ def set_up_logging(verbosity: str) -> None:
 def _handler() -> logging.Handler:
     """On a terminal, lines that go with bars; elsewhere with time and level, and not wrapped."""
     if not sys.stderr.isatty():
-        lines = logging.StreamHandler()
+        lines = _StandardError()
         form = "%(asctime)s %(levelname)s %(message)s"
         lines.setFormatter(_OneLine(form, "%Y-%m-%d %H:%M:%S"))
         return lines

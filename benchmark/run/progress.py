@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic, strftime
 from typing import Self
 
@@ -61,7 +62,8 @@ class Lines:
         if logger.isEnabledFor(logging.INFO):
             logger.info("%s", line)
         else:
-            print(f"{strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)
+            with suppress(OSError):  # a reader that has gone, without whom the work goes on
+                print(f"{strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)
 
     def say_if_due(self, line: Callable[[], str]) -> None:
         """``say`` it unless the last line is too fresh."""

@@ -69,3 +69,13 @@ def test_quiet_is_one_of_the_levels(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         build_parser().parse_args(["ls", "--verbosity", "waring"])
     assert "Did you mean 'warning'" in capsys.readouterr().err
+
+
+def test_nobody_who_reads_ends_no_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gone(io.StringIO):
+        def write(self, _: str) -> int:
+            raise BrokenPipeError
+
+    set_up_logging("info")
+    monkeypatch.setattr("sys.stderr", Gone())
+    logging.getLogger("benchmark.x").warning("said")

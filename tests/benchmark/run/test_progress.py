@@ -86,7 +86,8 @@ def test_quiet(clock: Clock, monkeypatch, capsys, terminal: bool) -> None:
     assert not capsys.readouterr().err
 
 
-def test_where_the_log_is_shown_lines_go_there(caplog, capsys) -> None:
+def test_where_the_log_is_shown_lines_go_there(caplog, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(logging.getLogger("benchmark"), "handlers", [])
     caplog.set_level(logging.INFO, "benchmark")
     Lines(wanted=True).say("40 samples\x1b")
     assert [record.message for record in caplog.records] == ["40 samples\\x1b"]
@@ -98,3 +99,13 @@ def test_where_the_log_is_shown_lines_go_there(caplog, capsys) -> None:
 )
 def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+class _Gone(io.StringIO):
+    def write(self, _: str) -> int:
+        raise BrokenPipeError
+
+
+def test_nobody_who_reads_ends_no_work(clock: Clock, monkeypatch) -> None:
+    monkeypatch.setattr("sys.stderr", _Gone())
+    Lines(wanted=True).say("40 samples")
