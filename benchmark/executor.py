@@ -15,11 +15,12 @@ from benchmark.run import given
 from benchmark.run.devices import Devices, choose_devices
 from benchmark.run.given import BenchmarkLike, ConfigsLike
 from benchmark.run.jobs import Choice, Chosen, Job
-from benchmark.run.matrix import MatrixResult, MatrixRun
+from benchmark.run.matrix import MatrixRun
 from benchmark.run.models import find_models
 from benchmark.run.plan import plan_jobs, plan_tasks
 from benchmark.run.ray_address import find_cluster
 from benchmark.run.requests import PoolFactory
+from benchmark.run.result import MatrixResult
 from benchmark.run.task import Task
 from benchmark.run.workers import WorkerPool
 from sparse_attention.errors import UserError, explain

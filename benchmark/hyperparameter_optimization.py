@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +22,14 @@ from benchmark.run.ray_session import hold_ray, start_ray
 from benchmark.run.requests import Pool, PoolFactory
 from benchmark.run.task import Task
 from benchmark.run.workers import WorkerPool
-from benchmark.tuning.cache import BestConfigCache, CachedResult
+from benchmark.tuning.cache import BestConfigCache
 from benchmark.tuning.evaluations import TuningTask
+from benchmark.tuning.found import OptimizedConfigs, OptimizedSparseConfig
 from benchmark.tuning.outcome import held_out_wants
 from benchmark.tuning.overrides import check_overrides
 from benchmark.tuning.plan import SearchPlan
 from benchmark.tuning.progress import TuningProgress
-from benchmark.tuning.search_file import GLOBAL, Names
+from benchmark.tuning.search_file import Names
 from benchmark.tuning.settings import DEFAULT_CACHE, OptimizationConfig
 from benchmark.tuning.splits import split_samples
 from sparse_attention.config import AttentionConfig
@@ -38,6 +38,7 @@ from sparse_attention.hf.facts import model_profile
 
 __all__ = [
     "OptimizationConfig",
+    "OptimizedConfigs",
     "OptimizedSparseConfig",
     "get_cached_optimization_config",
     "optimize",
@@ -47,40 +48,13 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class OptimizedSparseConfig:
-    """The best settings of one config type for one model."""
-
-    config_type: str
-    results: Mapping[str, CachedResult] = field(default_factory=dict)
-    """By task (``benchmark_subset``), or only under ``global``."""
-    failures: Mapping[str, str] = field(default_factory=dict)
-    """Why there is none, likewise."""
-
-    @property
-    def infeasible(self) -> dict[str, str]:
-        """Why the result of a task should not be used, likewise: it violates the constraint."""
-        return {
-            task: result.remarks[0] for task, result in self.results.items() if not result.feasible
-        }
-
-    def result_for(self, benchmark: str, subset: str) -> CachedResult | None:
-        """The result for a task: its own, else the global one; None if there is none."""
-        return self.results.get(f"{benchmark}_{subset}") or self.results.get(GLOBAL)
-
-    def config_for(self, benchmark: str, subset: str) -> AttentionConfig | None:
-        """The configuration for a task; None if there is none."""
-        result = self.result_for(benchmark, subset)
-        return None if result is None else result.config
-
-
 async def optimize_sparse_configs(
     model_name: str,
     benchmarks: BenchmarkLike | Sequence[BenchmarkLike],
     config_types: str | Sequence[str],
     optimization_config: OptimizationConfig,
     **options: Any,
-) -> dict[str, OptimizedSparseConfig]:
+) -> OptimizedConfigs:
     """``optimize`` without blocking the event loop; ``options`` are its further arguments."""
     return await asyncio.to_thread(
         optimize, model_name, benchmarks, config_types, optimization_config, **options
@@ -99,7 +73,7 @@ def optimize(
     num_workers: int | None = None,
     quiet: bool = False,
     pool: PoolFactory | None = None,
-) -> dict[str, OptimizedSparseConfig]:
+) -> OptimizedConfigs:
     """The best settings of each config type on the benchmarks, searched unless they are known.
 
     All searches of a call run together and share evaluations, workers and prefills.  What was
@@ -177,7 +151,7 @@ def search_tasks(
     start_pool: Callable[[], AbstractContextManager[Pool]],
     *,
     quiet: bool,
-) -> dict[str, OptimizedSparseConfig]:
+) -> OptimizedConfigs:
     """``optimize`` on tasks of one model that were planned, in ``search_spaces``."""
     cache = BestConfigCache(optimization_config.cache_dir)
     with ExitStack() as stack:
@@ -196,10 +170,12 @@ def search_tasks(
         plan.look_up()
         if plan.open:
             _search(plan, start_pool, quiet)
-    return {
-        name: OptimizedSparseConfig(name, found, plan.failed[name])
-        for name, found in plan.found.items()
-    }
+    return OptimizedConfigs(
+        {
+            name: OptimizedSparseConfig(name, found, plan.failed[name])
+            for name, found in plan.found.items()
+        }
+    )
 
 
 def get_cached_optimization_config(

@@ -69,6 +69,11 @@ class AttentionConfig:
         return tuple(method for method in self.methods if isinstance(method, Masker))
 
     @property
+    def oracle(self) -> bool:
+        """Whether a method of it is an oracle; see ``Method.oracle``."""
+        return any(method.oracle for method in self.methods)
+
+    @property
     def needs(self) -> StatisticsRequest:
         """What has to be collected in the prefill."""
         return joined_requests([press.needs for press in self.presses])

@@ -19,9 +19,10 @@ from typing import (
 
 import torch
 from pydantic import BaseModel, BeforeValidator, ConfigDict, field_validator
-from torch import Tensor
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from sparse_attention.model_facts import ModelProfile
 
 

@@ -10,6 +10,8 @@ from benchmark.suite.registry import BENCHMARKS
 from sparse_attention.catalogue import Catalogue
 from sparse_attention.config_types import CONFIG_TYPES
 from sparse_attention.errors import UserError
+from sparse_attention.printable import terminal_text
+from sparse_attention.program import complain
 from sparse_attention.registry import METHODS
 
 _ORACLE = " [oracle: a bound, not deployable]"
@@ -48,3 +50,16 @@ LISTINGS: dict[str, tuple[Callable[[], Iterator[str]], Catalogue[Any]]] = {
     "config-types": (_config_types, METHODS),
 }
 """The lists, each with where its names come from."""
+
+
+def list_choices(kind: str | None) -> int:
+    """``sparse-bench ls``; what a package offers but cannot be used is named on stderr."""
+    catalogues = {}
+    for name, (listing, catalogue) in LISTINGS.items():
+        if kind in (None, name):
+            print("\n".join([f"{name}:", *(f"  {terminal_text(line)}" for line in listing())]))
+            catalogues[catalogue.group] = catalogue
+    complaints = [text for one in catalogues.values() for text in one.complaints()]
+    for text in complaints:
+        complain(f"sparse-bench: error: {text}")
+    return 2 if complaints else 0

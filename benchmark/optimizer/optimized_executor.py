@@ -22,10 +22,10 @@ from benchmark.results.cells import open_results
 from benchmark.run.finish import CellResult
 from benchmark.run.given import check_label
 from benchmark.run.jobs import Chosen
-from benchmark.run.matrix import MatrixResult
 from benchmark.run.ray_address import find_cluster
 from benchmark.run.ray_session import hold_ray
 from benchmark.run.requests import PoolFactory
+from benchmark.run.result import MatrixResult
 from benchmark.run.task import Task
 from benchmark.run.workers import WorkerPool
 from benchmark.tuning.cache import CachedResult

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy import stats
 
 LEVEL = 0.95
 """Of all intervals."""
@@ -158,6 +157,8 @@ def _bootstrap(sums: np.ndarray, counts: np.ndarray) -> tuple[float, float]:
         size = min(block, RESAMPLES - start)
         weights = generator.multinomial(contexts, np.full(contexts, 1 / contexts), size=size)
         means[start : start + size] = (weights @ sums) / (weights @ counts)
+    from scipy import stats  # half a second, and only needed here
+
     quantile = stats.t.ppf((1 + LEVEL) / 2, contexts - 1) * math.sqrt(contexts / (contexts - 1))
     tail = stats.norm.sf(quantile)
     low, high = np.quantile(means, (tail, 1 - tail))

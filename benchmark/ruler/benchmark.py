@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from transformers import PreTrainedTokenizerBase
 
 from benchmark.ruler import calculate_metrics as metrics
 from benchmark.ruler.generate import GENERATOR_VERSION, frame_tokens, generate
@@ -25,6 +24,9 @@ from benchmark.suite.sources import hub_rows, parquet_rows
 from sparse_attention.errors import UserError
 from sparse_attention.prompt import PromptSettings
 from sparse_attention.reading import user_path
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 COLUMNS: Mapping[str, Kind] = {
     "length_tokens": "integer",

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import cast
-
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING, cast
 
 from benchmark.ruler.length import Count, Encoder, Fit, TokenCounter, TooLargeError, largest_size
 from benchmark.ruler.options import SHORT, RulerOptions, Sources
@@ -16,6 +14,9 @@ from benchmark.suite.base import Sample
 from benchmark.suite.dataset import SAMPLES
 from sparse_attention.errors import UserError
 from sparse_attention.prompt import PromptSettings, encode_prompt
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 GENERATOR_VERSION = 2
 """Counts the changes that make other samples from the same options."""

@@ -14,6 +14,7 @@ from benchmark.results.metrics import metrics_document, score_predictions
 from benchmark.results.records import Prediction
 from benchmark.run.failures import describe_error
 from benchmark.run.jobs import DENSE, Cell, Job
+from sparse_attention.config import AttentionConfig
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +34,8 @@ class CellResult:
     """Why it is not complete."""
     metrics: dict[str, Any] | None
     """Content of ``metrics.json``."""
+    attention: AttentionConfig | None = None
+    """What was run; None if a search found nothing to run."""
 
 
 class ErrorLog:
@@ -93,7 +96,12 @@ def _finish_cell(
 
     def result(status: str, message: str, metrics: dict[str, Any] | None) -> CellResult:
         return CellResult(
-            **names, folder=cell.files.folder, status=status, message=message, metrics=metrics
+            **names,
+            folder=cell.files.folder,
+            status=status,
+            message=message,
+            metrics=metrics,
+            attention=cell.config,
         )
 
     if not cell.predictions:

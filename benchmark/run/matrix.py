@@ -14,23 +14,11 @@ from benchmark.run.finish import CellResult, ErrorLog, finish_job
 from benchmark.run.jobs import Job
 from benchmark.run.progress import JobProgress, MatrixProgress
 from benchmark.run.requests import ContextResult, ModelFailure, PoolFactory, Request
+from benchmark.run.result import MatrixResult
 from benchmark.suite.base import Sample
 from sparse_attention.errors import UserError
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class MatrixResult:
-    """All cells of a matrix, finished or failed."""
-
-    results_dir: Path
-    cells: tuple[CellResult, ...]
-
-    @property
-    def exit_code(self) -> int:
-        """0 if every cell is complete, else 1."""
-        return int(any(cell.status != "complete" for cell in self.cells))
 
 
 @dataclass

@@ -44,8 +44,9 @@ def run(options: argparse.Namespace) -> int:
     from benchmark.hyperparameter_optimization import OptimizationConfig
     from benchmark.optimizer.optimized_executor import create_optimized_benchmark_executor
     from benchmark.report.search_picture import write_search_picture
-    from benchmark.run.matrix import CellResult, MatrixResult
+    from benchmark.run.finish import CellResult
     from benchmark.run.ray_session import hold_ray
+    from benchmark.run.result import MatrixResult
     from benchmark.tuning.cache import BestConfigCache
     from benchmark.tuning.cache_table import print_results
     from sparse_attention.config_types import make_config
@@ -92,7 +93,7 @@ def run(options: argparse.Namespace) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; the exit code."""
     options = build_parser().parse_args(arguments)
-    return execute(lambda: run(options), PROGRAM, quiet=options.quiet)
+    return execute(lambda: run(options), PROGRAM, "warning" if options.quiet else "info")
 
 
 if __name__ == "__main__":

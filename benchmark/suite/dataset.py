@@ -8,10 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
-from transformers import PreTrainedTokenizerBase
 
 from benchmark.suite.base import Benchmark, Sample, by_context
 from benchmark.suite.fingerprints import samples_fingerprint
@@ -20,6 +19,9 @@ from benchmark.suite.rows import Kind, Row, sample_of
 from benchmark.suite.sources import hub_rows, is_sample_data, parquet_rows
 from sparse_attention.errors import UserError, unknown_name
 from sparse_attention.reading import user_file, user_path
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 HUB = "hub"
 SAMPLES = "samples"

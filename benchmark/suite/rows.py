@@ -16,12 +16,6 @@ from sparse_attention.reading import parse_json, shown
 Kind = Literal["text", "texts", "integer", "json"]
 """What a column holds: a string, a list of strings, an integer, or any JSON value as its text."""
 
-_ARROW = {
-    "text": pa.string(),
-    "texts": pa.list_(pa.string()),
-    "integer": pa.int64(),
-    "json": pa.string(),
-}
 _COLUMNS: Mapping[str, Kind] = {
     "context": "text",
     "question": "text",
@@ -138,12 +132,18 @@ def to_table(samples: Iterable[Sample], extra: Mapping[str, Kind]) -> pa.Table:
     Lone surrogates, which Arrow's strings cannot hold, become question marks.
     """
     kinds: dict[str, Kind] = {**_COLUMNS, **extra}
-    schema = pa.schema([(name, _ARROW[kind]) for name, kind in kinds.items()])
+    schema = pa.schema([(name, _arrow_type(kind)) for name, kind in kinds.items()])
     rows = [
         {name: _stored(_field(sample, name), kind) for name, kind in kinds.items()}
         for sample in samples
     ]
     return pa.Table.from_pylist(rows, schema=schema)
+
+
+def _arrow_type(kind: Kind) -> pa.DataType:
+    if kind == "texts":
+        return pa.list_(pa.string())
+    return pa.int64() if kind == "integer" else pa.string()
 
 
 def _field(sample: Sample, name: str) -> Any:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import IO, Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from benchmark.suite.rows import Row
 from sparse_attention.errors import UserError
@@ -97,10 +96,12 @@ def parquet_rows(
     Raises ``UserError`` for a file that is not parquet, and with ``task`` for one without that
     column and for a row whose task is not one of ``known``.
     """
+    from pyarrow import parquet
+
     for file in files:
         user_file(file, "data file")
         try:
-            with pq.ParquetFile(file) as data:
+            with parquet.ParquetFile(file) as data:
                 names = data.schema_arrow.names
                 if task is not None and "task" not in names:
                     raise UserError(f"{file} lacks the column 'task'; it has {', '.join(names)}.")
@@ -123,8 +124,10 @@ def parquet_rows(
 
 def is_sample_data(file: Path) -> bool:
     """Whether a parquet file says that it was made from rows that ship with the project."""
+    from pyarrow import parquet
+
     try:
-        return SAMPLE_MARK.encode() in (pq.read_schema(file).metadata or {})
+        return SAMPLE_MARK.encode() in (parquet.read_schema(file).metadata or {})
     except (pa.ArrowException, OSError):
         return False  # reported when its rows are read
 

@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.files import fingerprint, json_document, move_aside, try_lock, write_atomic
+from benchmark.objectives import Measured
 from benchmark.results.journal import append_records, read_records
 from benchmark.results.metrics import score_predictions
 from benchmark.results.records import Prediction, Record, Text
 from benchmark.run.failures import describe_error
 from benchmark.run.task import Task
-from benchmark.tuning.objectives import Measured
 from benchmark.tuning.splits import Context, Split
 from sparse_attention.errors import UserError
 from sparse_attention.reading import read_json

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from benchmark.objectives import pareto_front
 from benchmark.results.metrics import estimate_json
 from benchmark.results.records import Prediction
 from benchmark.results.statistics import mean_interval, paired_difference
 from benchmark.tuning.evaluations import Failure, TuningTask
-from benchmark.tuning.objectives import pareto_front
 from benchmark.tuning.queue import Want
 from benchmark.tuning.records import TrialRecord
 from benchmark.tuning.study import DENSE, DENSE_NAME, Study
@@ -66,7 +66,7 @@ def remarks(study: Study, winner: TrialRecord) -> Iterator[str]:
         )
     if mean.density > _NEARLY_DENSE:
         yield f"reads {mean.density:.0%} of the keys"
-    if any(method.oracle for method in winner.attention.methods):
+    if winner.attention.oracle:
         yield "an oracle: it needs all true scores and cannot be deployed"
 
 

@@ -1,4 +1,4 @@
-"""How far searches are: a bar per study on a terminal, log lines elsewhere."""
+"""How far searches are: a bar per study on a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 
@@ -7,18 +7,10 @@ import threading
 from collections.abc import Sequence
 from typing import Self
 
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 
-from benchmark.run.progress import STDERR
-from benchmark.tuning.records import TrialRecord
+from benchmark.run.progress import Lines, new_bar
+from benchmark.tuning.records import RUNNING, TrialRecord
 from benchmark.tuning.study import Study
 from sparse_attention.printable import terminal_text
 
@@ -30,19 +22,12 @@ class TuningProgress:
 
     def __init__(self, studies: Sequence[Study], quiet: bool) -> None:
         self._mutex = threading.Lock()
-        self._bar: Progress | None = None
         self._bars: dict[str, TaskID] = {}
-        if STDERR.is_terminal and not quiet:
-            self._bar = Progress(
-                TextColumn("{task.description}", markup=False),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("trials"),
-                TextColumn("{task.fields[best]}"),
-                TimeElapsedColumn(),
-                TimeRemainingColumn(),
-                console=STDERR,
-            )
+        name = TextColumn("{task.description}", markup=False)
+        columns = (BarColumn(), MofNCompleteColumn(), TextColumn("trials"))
+        self._bar = new_bar(quiet, name, *columns, TextColumn("{task.fields[best]}"))
+        self._lines = Lines(wanted=self._bar is None and not quiet)
+        if self._bar is not None:
             for study in studies:
                 self._bars[study.name] = self._bar.add_task(
                     terminal_text(study.name),
@@ -68,6 +53,16 @@ class TuningProgress:
             if self._bar is not None:
                 self._bar.update(self._bars[study.name], advance=1, best=text)
             elif study.has_ended:
-                logger.info("%s: %d trials, %s", study.name, len(study.trials), text)
+                self._lines.say(
+                    f"{study.name}: {len(study.trials)} trials, {text or 'none ended well'}"
+                )
+            else:
+                self._lines.say_if_due(lambda: _how_far(study, text))
             if record.reason:
                 logger.warning("%s, trial %d: %s", study.name, record.number, record.reason)
+
+
+def _how_far(study: Study, best: str) -> str:
+    ended = sum(trial.status != RUNNING for trial in study.trials)
+    trials = f"{ended} of {study.settings.num_samples} trials"
+    return ", ".join([f"{study.name}: {trials}", *([best] if best else [])])

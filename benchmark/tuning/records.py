@@ -8,9 +8,9 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import ConfigDict, Field, NonNegativeInt, field_validator, model_validator
 
 from benchmark.files import fingerprint
+from benchmark.objectives import Measured
 from benchmark.results.key import config_document
 from benchmark.results.records import Record, Text
-from benchmark.tuning.objectives import Measured
 from sparse_attention.config import AttentionConfig
 
 RUNNING: Final = "running"

@@ -7,9 +7,9 @@ from typing import Any, Final, Literal, Self
 from pydantic import ConfigDict, NonNegativeFloat, NonNegativeInt, model_validator
 
 from benchmark.files import safe_name
+from benchmark.objectives import Measured
 from benchmark.results.metrics_file import EstimateRecord
 from benchmark.results.records import Record, Share, Text
-from benchmark.tuning.objectives import Measured
 from benchmark.tuning.records import Losses, OnTask, Point, TrialRecord
 
 FORMAT: Final = 2

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from benchmark.executor_config import MANY
-from benchmark.tuning.objectives import Objective, ObjectiveName
+from benchmark.objectives import Objective, ObjectiveName
 
 AlgorithmName = Literal["tpe", "random", "grid", "evolutionary"]
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from benchmark.files import try_lock
 from benchmark.generic_config_optimizer import GenericConfigOptimizer
+from benchmark.objectives import Measured
 from benchmark.results.journal import append_records, read_records
 from benchmark.tuning.evaluations import Failure, TuningTask
-from benchmark.tuning.objectives import Measured
 from benchmark.tuning.proposals import Proposals
 from benchmark.tuning.queue import Want
 from benchmark.tuning.records import (

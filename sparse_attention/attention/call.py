@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from sparse_attention.attention.geometry import Geometry
 from sparse_attention.attention.scores import SharedScores
@@ -15,6 +14,9 @@ from sparse_attention.cache.view import KeyView
 from sparse_attention.method import Method
 from sparse_attention.model_facts import LayerSettings
 from sparse_attention.numerics.tensors import keyed_generator
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SPARSE_PRODUCT_SHARE = 0.05
 """Share of the keys above which ``dots_at`` uses the scores of all keys instead of single ones."""

@@ -8,12 +8,16 @@ one is cheaper depends on how many keys that is and on how many rows share the w
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
-from torch import Tensor
 
 from sparse_attention.attention.call import AttentionCall
 from sparse_attention.attention.selection import Selection
 from sparse_attention.numerics.tensors import product, soft_cap
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # Cost of one key or value element in nanoseconds, measured on one CPU thread by
 # perf/attention_paths.py; only their ratios matter.

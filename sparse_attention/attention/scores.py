@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from sparse_attention.attention.geometry import Geometry, hide
 from sparse_attention.cache.view import KeyView
 from sparse_attention.model_facts import LayerSettings
 from sparse_attention.numerics.tensors import product, soft_cap
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class SharedScores:

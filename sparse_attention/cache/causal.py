@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from sparse_attention.model_facts import LayerSettings
 from sparse_attention.numerics.tensors import product, soft_cap
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _BLOCK_ELEMENTS = 1 << 21
 """Attention weights that are held at a time."""

@@ -6,13 +6,16 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from sparse_attention.cache.statistics import PrefillStatistics
 
-Features = tuple[Tensor, ...]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Features = tuple["Tensor", ...]
 """Tensors that a method keeps about keys; see ``AttentionCall.key_features`` for their shapes."""
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from torch import Tensor
 
 from sparse_attention.cache.context import Features, Segment
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class EncodedTail(NamedTuple):

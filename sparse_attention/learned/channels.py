@@ -11,16 +11,18 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import torch
 from pydantic import Field, TypeAdapter
-from torch import Tensor
 
 from sparse_attention.errors import UserError, unknown_name
 from sparse_attention.learned.files import CalibrationFile, check_model, read_file
 from sparse_attention.model_facts import ModelProfile
 from sparse_attention.reading import read_json, validated
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 METHOD = "double_sparsity"
 DEFAULT_NAME = "double_sparsity.safetensors"

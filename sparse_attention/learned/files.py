@@ -12,17 +12,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
 
 from sparse_attention.errors import UserError
 from sparse_attention.model_facts import ModelProfile
 from sparse_attention.reading import parse_json, user_file, user_folder, user_path, validated
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _FORMAT = "sparse_attention calibration 1"
 _WHAT = "calibration file"
@@ -119,6 +120,8 @@ def write_file(
     Raises:
         UserError: if the name does not end in .safetensors or the file cannot be written.
     """
+    from safetensors.torch import save_file  # needs torch, which names of methods do not
+
     path = output_file(path)
     about = {
         "format": _FORMAT,

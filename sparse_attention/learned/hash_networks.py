@@ -8,29 +8,26 @@ between the layers; the last has none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F  # noqa: N812
-from torch import Tensor
 
 from sparse_attention.errors import UserError, unknown_name
 from sparse_attention.learned.files import check_model, read_file
 from sparse_attention.model_facts import ModelProfile
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 METHOD = "hash_attention"
 DEFAULT_NAME = "hash_attention.safetensors"
-_CPU = torch.device("cpu")
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu": F.relu,
-    "silu": F.silu,
-    "gelu": F.gelu,
-    "tanh": torch.tanh,
-}
+ACTIVATIONS = ("relu", "silu", "gelu", "tanh")
+"""Functions of ``torch.nn.functional``."""
 
-Network = tuple[tuple[Tensor, Tensor], ...]
+Network = tuple[tuple["Tensor", "Tensor"], ...]
 """Weights (heads, d_in, d_out) and biases (heads, d_out) of each layer."""
 
 
@@ -41,7 +38,7 @@ def apply_network(network: Sequence[tuple[Tensor, Tensor]], inputs: Tensor, name
     """
     for place, (weight, bias) in enumerate(network):
         if place:
-            inputs = ACTIVATIONS[name](inputs)
+            inputs = getattr(torch.nn.functional, name)(inputs)
         inputs = torch.baddbmm(bias[:, None], inputs, weight)
     return inputs
 
@@ -59,8 +56,10 @@ def load_activation(path: Path) -> str:
 
 
 @lru_cache(maxsize=1024)
-def load_networks(path: Path, layer: int, device: torch.device = _CPU) -> tuple[Network, Network]:
-    """Networks for the queries and for the keys of a layer, float32 on a device.
+def load_networks(
+    path: Path, layer: int, device: torch.device | None = None
+) -> tuple[Network, Network]:
+    """Networks for the queries and for the keys of a layer, float32 on a device (None: the CPU).
 
     Raises:
         UserError: if the file is not one or lacks the layer.

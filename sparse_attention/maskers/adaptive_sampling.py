@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import torch
 from pydantic import Field
-from torch import Tensor
 
 from sparse_attention.attention.call import AttentionCall
 from sparse_attention.attention.selection import Selection
 from sparse_attention.maskers.base import Masker
 from sparse_attention.maskers.sampling import Residual, log_inverse_share
 from sparse_attention.method import Choices, Size, resolve_size
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class AdaptiveSampling(Masker):

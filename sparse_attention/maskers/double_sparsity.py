@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
+import torch
 from pydantic import AfterValidator, Field
-from torch import Tensor
 
 from sparse_attention.attention.call import AttentionCall
 from sparse_attention.attention.geometry import hide
@@ -20,6 +20,9 @@ from sparse_attention.method import Choices
 from sparse_attention.model_facts import ModelProfile
 from sparse_attention.numerics.quantization import round_to_levels, vector_bytes
 from sparse_attention.numerics.tensors import segmented_product, soft_cap
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class DoubleSparsity(TopK):
@@ -87,7 +90,7 @@ class DoubleSparsity(TopK):
         )
         places = order[:, :, None].expand(*call.queries.shape[1:4], -1)
         asked = call.queries.float().gather(-1, places.expand(call.shape[0], -1, -1, -1, -1))
-        asked = round_to_levels(asked, self.label_bits, -1)
+        asked = round_to_levels(asked, self.label_bits, -1, torch.round)
         products = segmented_product(asked.flatten(1, 2), context.flatten(1, 2), tail.flatten(1, 2))
         scores = soft_cap(products.mul_(call.scaling), call.softcap).view(call.shape)
         hide(scores, call.geometry)
@@ -120,4 +123,4 @@ class DoubleSparsity(TopK):
         group, width = order.shape[1:]
         places = order.flatten(1)[None, :, None].expand(count, -1, length, -1)
         labels = keys.float().gather(-1, places).mT.unflatten(2, (group, width))
-        return (round_to_levels(labels, self.label_bits, 3),)
+        return (round_to_levels(labels, self.label_bits, 3, torch.round),)

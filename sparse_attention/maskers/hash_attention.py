@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import torch
 from pydantic import AfterValidator
-from torch import Tensor
 
 from sparse_attention.attention.call import AttentionCall
 from sparse_attention.attention.geometry import hide
@@ -27,6 +26,9 @@ from sparse_attention.learned.hash_networks import (
 from sparse_attention.maskers.top_k import TopK
 from sparse_attention.model_facts import ModelProfile
 from sparse_attention.numerics.bit_codes import hamming, pack_signs
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _BLOCK = 4096
 """Keys that go through the networks at a time, to bound the memory."""

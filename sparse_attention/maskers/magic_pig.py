@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor
 
 from sparse_attention.attention.call import AttentionCall
 from sparse_attention.attention.selection import Selection
@@ -23,6 +22,9 @@ from sparse_attention.numerics.simhash import (
     narrow,
     projections,
 )
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _HASH_BLOCK = 256
 """Keys hashed at a time, to bound the memory of their projections: 12 MB at 8 key-value heads and

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from sparse_attention.attention.call import AttentionCall
 from sparse_attention.maskers.top_k import TopK
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class OracleTopK(TopK):

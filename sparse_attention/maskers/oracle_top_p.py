@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import torch
 from pydantic import Field
-from torch import Tensor
 
 from sparse_attention.attention.call import AttentionCall
 from sparse_attention.attention.selection import Selection
@@ -14,6 +13,9 @@ from sparse_attention.maskers.base import Masker
 from sparse_attention.maskers.top_k import GroupScores, pool_prior
 from sparse_attention.method import Choices
 from sparse_attention.numerics.tensors import largest, sort_falling
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class OracleTopP(Masker):

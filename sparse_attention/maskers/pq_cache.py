@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor
 
 from sparse_attention.attention.call import AttentionCall
 from sparse_attention.attention.geometry import hide
@@ -18,6 +17,9 @@ from sparse_attention.method import Choices
 from sparse_attention.model_facts import ModelProfile
 from sparse_attention.numerics.kmeans import cluster, nearest
 from sparse_attention.numerics.tensors import keyed_generator, soft_cap
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class PQCache(TopK):

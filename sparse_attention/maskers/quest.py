@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import torch
-import torch.nn.functional as F  # noqa: N812
 from pydantic import Field
-from torch import Tensor
 
 from sparse_attention.attention.call import AttentionCall
 from sparse_attention.attention.selection import Selection
@@ -16,6 +14,9 @@ from sparse_attention.maskers.top_k import HeavyKeys, pool_prior, pool_scores
 from sparse_attention.method import Choices, Size
 from sparse_attention.numerics.quantization import round_to_levels, vector_bytes
 from sparse_attention.numerics.tensors import largest, segmented_product, soft_cap
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Quest(HeavyKeys):
@@ -122,5 +123,5 @@ class Quest(HeavyKeys):
 
     def _whole_pages(self, keys: Tensor) -> Tensor:
         """Pages of which all keys are marked: bool (..., K) to (..., pages)."""
-        padded = F.pad(keys, (0, -keys.shape[-1] % self.page_size), value=True)
+        padded = torch.nn.functional.pad(keys, (0, -keys.shape[-1] % self.page_size), value=True)
         return padded.unflatten(-1, (-1, self.page_size)).all(-1)

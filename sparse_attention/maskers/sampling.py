@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from sparse_attention.attention.call import AttentionCall
 from sparse_attention.attention.geometry import hide
 from sparse_attention.attention.selection import Selection
 from sparse_attention.numerics.tensors import count_true, largest
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)

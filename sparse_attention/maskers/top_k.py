@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import torch
-from torch import Tensor
 
 from sparse_attention.attention.call import AttentionCall
 from sparse_attention.attention.selection import Selection
 from sparse_attention.maskers.base import Masker
 from sparse_attention.method import Choices, Size
 from sparse_attention.numerics.tensors import largest
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 GroupScores = Literal["separate", "max", "mean"]
 """No search tries these by itself: a search weighs quality against keys by query head, of which

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 UNCHANGED_BITS = 16
 """A number of bits that leaves numbers as they are."""
@@ -14,13 +17,14 @@ _RANGE_BYTES = 4
 
 
 def round_to_levels(
-    values: Tensor, bits: int, dim: int, rounding: Callable[[Tensor], Tensor] = torch.round
+    values: Tensor, bits: int, dim: int, rounding: Callable[[Tensor], Tensor]
 ) -> Tensor:
     """``values`` on ``2^bits`` evenly spaced levels between their extremes along ``dim``.
 
     Asymmetric uniform quantisation: ``low + rounding((x - low) / step) * step`` with
-    ``step = (high - low) / (2^bits - 1)``, so that an error is at most half a step, or one step
-    to one side for ``torch.floor`` and ``torch.ceil``.  16 bits change nothing.
+    ``step = (high - low) / (2^bits - 1)``, so that an error is at most half a step for
+    ``torch.round``, or one step to one side for ``torch.floor`` and ``torch.ceil``.  16 bits change
+    nothing.
     """
     if bits >= UNCHANGED_BITS or not values.numel():
         return values

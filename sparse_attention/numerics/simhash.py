@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from sparse_attention.numerics.tensors import keyed_generator
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 Packing = Literal["int64", "float32"]
 
-_INTEGERS = ((torch.uint8, 8), (torch.int16, 15), (torch.int32, 31), (torch.int64, 62))
+_INTEGERS = (("uint8", 8), ("int16", 15), ("int32", 31), ("int64", 62))
+"""Types of a code, each with the most bits that it holds."""
 _MATCH_BLOCK = 1 << 20
 """Comparisons of codes at a time, so that they stay in the processor's cache."""
 _FEW_HITS = 1 << 11
-_LOWEST = math.log(torch.finfo(torch.float32).tiny)
+_LOWEST = math.log(2.0**-126)
+"""Of the smallest normal float32."""
 
 
 def projections(width: int, bits: int, tables: int, *key: object) -> Tensor:
@@ -65,7 +69,7 @@ def narrow(codes: Tensor, bits: int, tables: int, packing: Packing) -> Tensor:
 
 
 def _integer(bits: int) -> torch.dtype:
-    return next(kind for kind, most in _INTEGERS if bits <= most)
+    return getattr(torch, next(name for name, most in _INTEGERS if bits <= most))
 
 
 def code_bytes(bits: int) -> int:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import torch
 from pydantic import Field
-from torch import Tensor
 
 from sparse_attention.cache.causal import causal_attention
 from sparse_attention.cache.statistics import NOTHING, LayerStatistics, StatisticsRequest
@@ -16,6 +15,9 @@ from sparse_attention.errors import UserError
 from sparse_attention.method import Choices, Method
 from sparse_attention.model_facts import LayerFacts
 from sparse_attention.numerics.tensors import largest
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Ratio = Annotated[float, Field(ge=0, lt=1), Choices(0.25, 0.5, 0.75, 0.875)]
 """Share of the keys that are removed."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from sparse_attention.cache.context import Context, ContextLayer, Segment
 from sparse_attention.cache.statistics import PrefillStatistics
@@ -15,6 +15,9 @@ from sparse_attention.model_facts import LayerFacts, Rotary
 from sparse_attention.presses.base import Press, PressCall, missing
 from sparse_attention.presses.key_rerotation import KeyRerotation
 from sparse_attention.presses.order import Stage, stages
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def compress(

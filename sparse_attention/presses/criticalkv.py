@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import torch
 from pydantic import Field
-from torch import Tensor
 
 from sparse_attention.cache.statistics import StatisticsRequest
 from sparse_attention.method import Choices
 from sparse_attention.presses.base import Adjustment, PressCall, Ranking, missing, share_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _BLOCK = 1024
 """Values whose projections are held at a time: 16 MiB at a hidden size of 4096."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import torch
 from pydantic import Field
-from torch import Tensor
 
 from sparse_attention.cache.statistics import StatisticsRequest
 from sparse_attention.method import Choices
 from sparse_attention.presses.base import PressCall, Ranking, Scorer, edges_first, missing
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _BLOCK = 4096
 """Keys whose products with a covariance are held at a time: 2 MiB at a head size of 128."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import torch
 from pydantic import Field
-from torch import Tensor
 
 from sparse_attention.method import Choices
 from sparse_attention.presses.base import PressCall, Ranking, Scorer, edges_first
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class LagKV(Scorer):

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from sparse_attention.errors import UserError
 from sparse_attention.presses.base import Adjustment, Press, PressCall, Ranking, Scorer
 from sparse_attention.presses.decoding import Decoding
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)

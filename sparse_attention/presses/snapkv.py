@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
+import torch
 from pydantic import Field, field_validator
-from torch import Tensor
-from torch.nn import functional
 
 from sparse_attention.cache.statistics import StatisticsRequest
 from sparse_attention.method import Choices
 from sparse_attention.presses.base import PressCall, Ranking, Scorer, window_attention
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class SnapKV(Scorer):
@@ -56,7 +58,7 @@ class SnapKV(Scorer):
         """Smoothed votes, and the window by age."""
         in_window = call.positions >= call.length - self.observation_window
         votes = self._votes(call).masked_fill(in_window[:, None], 0.0)
-        smooth = functional.avg_pool1d(votes, self.kernel_size, 1, self.kernel_size // 2)
+        smooth = torch.nn.functional.avg_pool1d(votes, self.kernel_size, 1, self.kernel_size // 2)
         scores = smooth.mean(1).where(~in_window, call.positions.float())
         return self.ranking(call, scores, in_window)
 

@@ -9,8 +9,6 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from tokenizers import Tokenizer
-
 from sparse_attention.prompt.template import RenderedPrompt
 
 if TYPE_CHECKING:
@@ -68,7 +66,7 @@ class RenamedTokenizer:
             token["content"] = self._new.get(token["content"], token["content"])
         _rename_vocabulary(definition["model"], self._new)
         definition["post_processor"] = None
-        self._backend = Tokenizer.from_str(json.dumps(definition))
+        self._backend = type(backend.backend_tokenizer).from_str(json.dumps(definition))
         self._backend.no_truncation()
         self._backend.no_padding()
         self._old_id = {

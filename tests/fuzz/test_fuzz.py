@@ -64,9 +64,9 @@ def _options(parser: argparse.ArgumentParser) -> list[str]:
     return [name for action in parser._actions for name in action.option_strings if name[1] == "-"]
 
 
-def _run_parser() -> argparse.ArgumentParser:
+def _command_parser(name: str) -> argparse.ArgumentParser:
     (commands,) = build_parser()._subparsers._group_actions  # type: ignore[union-attr]
-    return commands.choices["run"]  # type: ignore[index]
+    return commands.choices[name]  # type: ignore[index]
 
 
 RULER = ["--benchmarks", "ruler", "--option", "ruler.length=256", "--option", "ruler.samples=1"]
@@ -76,8 +76,14 @@ COMMANDS: dict[str, tuple[Main, list[str], list[str]]] = {
     "run": (
         lambda a: sparse_bench(a, no_workers),
         ["run", *MODEL, *RULER, "--subsets", "vt"],
-        _options(_run_parser()),
+        _options(_command_parser("run")),
     ),
+    "tune": (
+        lambda a: sparse_bench(a, no_workers),
+        ["tune", *MODEL, *RULER, "--subsets", "vt", "--configs", "magic_pig"],
+        _options(_command_parser("tune")),
+    ),
+    "best": (sparse_bench, ["best"], _options(_command_parser("best"))),
     "ls": (sparse_bench, ["ls"], []),
     "report": (sparse_bench, ["report"], []),
     "optimized": (

@@ -7,7 +7,7 @@ import toy_benchmark  # noqa: F401 - registers the benchmark
 from benchmark.executor_config import BenchmarkConfig
 from benchmark.hyperparameter_optimization import (
     OptimizationConfig,
-    OptimizedSparseConfig,
+    OptimizedConfigs,
     optimize,
 )
 from benchmark.run.requests import PoolFactory
@@ -23,7 +23,7 @@ def search(
     types: tuple[str, ...] = TYPES,
     pool: PoolFactory | None = None,
     **settings: object,
-) -> dict[str, OptimizedSparseConfig]:
+) -> OptimizedConfigs:
     return optimize(
         model,
         [BENCHMARK],

@@ -10,8 +10,8 @@ import pytest
 from local_pool import LocalPool
 from transformers import BloomConfig, MambaConfig
 
-from benchmark.console.commands import benchmarks
 from benchmark.console.main import main
+from benchmark.console.selection import benchmarks
 from benchmark.embedded import SUPPORTED_TASKS
 from benchmark.executor_config import BenchmarkConfig
 from benchmark.report.groups import read_results

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import subprocess
 import sys
 from typing import Literal
@@ -10,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from benchmark.console.fields import add_field, given_fields
 from benchmark.console.parser import build_parser
+from benchmark.console.selection import optimization_config
 from benchmark.executor_config import AdapterConfig, RequestConfig
 from benchmark.scripts import run_optimized_benchmarks
 from benchmark.tuning.settings import OptimizationConfig
@@ -70,10 +72,42 @@ def test_every_field_has_words() -> None:
 def test_an_empty_command_line_means_the_settings_own_defaults() -> None:
     base = ["--models", "m", "--benchmarks", "b"]
     options = run_optimized_benchmarks.build_parser().parse_args(base)
-    assert run_optimized_benchmarks.optimization_config(options) == OptimizationConfig()
+    assert optimization_config(options) == OptimizationConfig()
     for each in (options, build_parser().parse_args(["run", *base])):
         for settings in (AdapterConfig, PromptSettings, Protocol, RequestConfig):
             assert given_fields(settings, each) == {}
+
+
+def test_the_command_tune_minimises_density(capsys: pytest.CaptureFixture[str]) -> None:
+    base = ["tune", "--models", "m", "--benchmarks", "b", "--configs", "quest"]
+    search = optimization_config(build_parser().parse_args(base))
+    assert search == OptimizationConfig(optimization_metric="density_at_score")
+    given = ["--objective", "pareto", "--trials", "3", "--samples", "9", "--per-task"]
+    options = build_parser().parse_args([*base, *given])
+    assert optimization_config(options) == OptimizationConfig(
+        optimization_metric="pareto", num_samples=3, use_per_task_config=True
+    )
+    assert given_fields(RequestConfig, options) == {"max_requests": 9}
+
+
+@pytest.mark.parametrize("command", ["tune", "run", "best", "report", "ls"])
+def test_helps_stand_alone(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        build_parser().parse_args([command, "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "(default: None)" not in shown
+    assert "(default: info)" in shown
+    for word in {
+        "tune": ["(default: density_at_score)", "(default: 20)", "(default: results)"],
+        "best": ["(default: ./results/hyperparameter_cache)"],
+    }.get(command, []):
+        assert word in shown
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        build_parser().parse_args(["--version"])
+    assert re.match(r"sparse-bench \d+\.\d+\.\d+, Python 3\.\d+", capsys.readouterr().out)
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ from benchmark.report.groups import read_results
 from benchmark.report.write import write_report
 from benchmark.results import cells
 from benchmark.run import plan
-from benchmark.run.matrix import MatrixResult
 from benchmark.run.requests import ContextResult, ModelFailure, PoolFactory, Request
+from benchmark.run.result import MatrixResult
 from benchmark.run.workers import WorkerPool
 from sparse_attention.config import AttentionConfig
 from sparse_attention.config_types import make_config

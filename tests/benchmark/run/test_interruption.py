@@ -8,8 +8,8 @@ from local_pool import LocalPool
 from toy_run import BENCHMARK, CONFIGS
 
 from benchmark.executor import BenchmarkExecutor
-from benchmark.run.matrix import MatrixResult
 from benchmark.run.requests import PoolFactory
+from benchmark.run.result import MatrixResult
 
 
 @pytest.fixture

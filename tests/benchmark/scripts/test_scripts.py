@@ -8,7 +8,8 @@ import pytest
 import toy_benchmark  # noqa: F401 - registers the benchmark
 from local_pool import LocalPool
 
-from benchmark.console.commands import named_files
+from benchmark.console.main import main as sparse_bench
+from benchmark.console.selection import named_files
 from benchmark.scripts import get_cached_config, run_optimized_benchmarks
 from benchmark.tuning.cache import BestConfigCache
 from sparse_attention.config import load_config
@@ -26,6 +27,15 @@ def test_the_scripts(tiny_model: Path, tmp_path: Path, monkeypatch, capsys):
     assert "local_masker, global" in capsys.readouterr().out
     stored = list(Path("results/hyperparameter_cache").glob("*.json"))
     assert [path.name.rpartition("_")[2] for path in stored] == ["global.json"]
+    # The command is the same with its own names: it finds the search and all answers.
+    names = {"--samples": "--trials", "--max-requests": "--samples"}
+    command = ["tune", "--objective", "combined_score"]
+    command += [names.get(argument, argument) for argument in arguments]
+    answers = LocalPool.requests
+    assert sparse_bench(command, LocalPool) == 0
+    assert LocalPool.requests == answers
+    assert "local_masker, global" in capsys.readouterr().out
+    assert list(Path("results/hyperparameter_cache").glob("*.json")) == stored
     assert get_cached_config.main(["--config-type", "local_masker", "--show-all"]) == 0
     assert "window_size" in capsys.readouterr().out
     assert get_cached_config.main(["--config-type", "local_masker", "--create-optimized"]) == 0

@@ -13,6 +13,7 @@ from benchmark.executor_config import BenchmarkConfig
 from benchmark.generic_config_optimizer import GenericConfigOptimizer, types_of
 from benchmark.hyperparameter_optimization import (
     OptimizationConfig,
+    OptimizedConfigs,
     get_cached_optimization_config,
 )
 from benchmark.optimizer.optimized_executor import create_optimized_benchmark_executor
@@ -56,6 +57,18 @@ def test_it_is_shown(impossible):
     console = Console(record=True, width=200, force_terminal=True)
     print_results(list(impossible[0].results.values()), console)
     assert console.export_text().count("! infeasible: none of 3 settings") == 2
+
+
+def test_it_is_said_in_the_frame(impossible):
+    frame = impossible[0].to_frame()
+    assert list(frame["task"]) == ["toy_first", "toy_second"]
+    assert set(frame["status"]) == {"infeasible"}
+    assert frame["message"].str.startswith("infeasible: none of 3 settings").all()
+    for row, result in zip(frame.itertuples(), impossible[0].results.values(), strict=True):
+        held_out = result.best["held_out"][row.task]
+        assert row.held_out_score == held_out["score"]["mean"]
+        assert (row.density, row.trials) == (held_out["density"], 3)
+    assert OptimizedConfigs(sink_local=impossible[0]).best() == {}
 
 
 def test_it_is_exported_by_force_only(impossible, tiny_model, capsys):

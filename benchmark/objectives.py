@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Literal, get_args
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveInt,
+    ValidationError,
+)
 
 from benchmark.results.records import Record, Share
+from sparse_attention.errors import UserError, explain
 
 ObjectiveName = Literal[
     "combined_score",
@@ -68,6 +77,11 @@ class Objective(BaseModel):
         return self.name == "density_at_score"
 
     @property
+    def needs_error(self) -> bool:
+        """Whether the losses depend on the attention error."""
+        return self.name in ("combined_score", "attention_error")
+
+    @property
     def constrained(self) -> bool:
         """Whether there is a constraint, which may be violated."""
         return self.name in ("score_at_density", "density_at_score")
@@ -115,6 +129,82 @@ class Objective(BaseModel):
             places = [place for place in places if losses[place][0] <= limit]
             return min(places, key=lambda place: (losses[place][1], losses[place][0], place))
         return min(places, key=lambda place: (losses[place][0], densities[place], place))
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What results say of a configuration, to be compared with others on the same samples."""
+
+    score: float
+    dense_score: float | None
+    """Of dense attention on the same samples; None where it did not answer them."""
+    density: float
+    attention_error: float | None
+    """None where it was not measured."""
+    samples: int
+
+    @classmethod
+    def of(
+        cls, estimates: Mapping[str, Any], means: Mapping[str, Any], dense: bool
+    ) -> Candidate | None:
+        """Read JSON of results; None without a sample that was answered and has references.
+
+        Args:
+            estimates: has ``score`` and ``dense_difference``.
+            means: has ``density`` and ``attention_error``.
+            dense: whether it is dense attention itself.
+        """
+        score, difference = estimates["score"], estimates["dense_difference"]
+        if score is None or means["density"] is None:
+            return None
+        if dense:
+            dense_score, error = score["mean"], 0.0
+        else:
+            dense_score = None if difference is None else score["mean"] - difference["mean"]
+            error = means["attention_error"]
+        return cls(score["mean"], dense_score, means["density"], error, score["samples"])
+
+    def losses(self, objective: Objective) -> tuple[float, ...]:
+        """The losses; ``UserError`` where the objective needs what was not measured."""
+        if objective.needs_dense and self.dense_score is None:
+            raise UserError(
+                f"{objective.name} compares with dense attention, which did not answer these "
+                "samples: run dense too, or choose another objective."
+            )
+        if objective.needs_error and self.attention_error is None:
+            raise UserError(
+                f"{objective.name} needs the attention error, which was not measured: set "
+                "measure_error, or choose another objective."
+            )
+        measured = Measured(
+            score=self.score,
+            density=self.density,
+            attention_error=self.attention_error or 0.0,
+            samples=self.samples,
+        )
+        return objective.losses(measured, self.dense_score)
+
+
+def choose(objective: Objective, candidates: Sequence[Candidate]) -> int | None:
+    """Place of the best candidate that keeps the constraint; None if none does."""
+    losses = [candidate.losses(objective) for candidate in candidates]
+    kept = [place for place, found in enumerate(losses) if objective.is_kept(found)]
+    if not kept:
+        return None
+    densities = [candidates[place].density for place in kept]
+    return kept[objective.best([losses[place] for place in kept], densities)]
+
+
+def make_objective(name: str, limits: Mapping[str, float]) -> Objective:
+    """An objective with its ``penalty``, ``density_budget`` and ``tolerance``.
+
+    Raises:
+        UserError: for an unknown or invalid one.
+    """
+    try:
+        return Objective(name=name, **limits)  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise UserError(f"objective: {explain(error)}") from None
 
 
 def pareto_front(scores: Sequence[float], densities: Sequence[float]) -> list[int]:

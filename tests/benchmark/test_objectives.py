@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmark.objectives import OBJECTIVES, Measured, Objective, pareto_front
 from benchmark.suite.base import Sample
-from benchmark.tuning.objectives import OBJECTIVES, Measured, Objective, pareto_front
 from benchmark.tuning.splits import rung_levels, rung_sizes, split_samples
 
 # In thousandths, which rounding cannot make equal.
