@@ -74,7 +74,7 @@ def test_dense_path_gives_the_models_own_tokens_and_logits(name, chunk):
     prefix = adapter.prefill(context)
     decoder = Decoder(prefix, [AttentionConfig()], [""], Protocol())
     with our_attention(adapter.model):
-        ours = forward(adapter.model, torch.tensor([question]), DecoderCache(decoder))[0]
+        ours = forward(adapter.model, torch.tensor([question]), DecoderCache(decoder, adapter.model))[0]
     torch.testing.assert_close(ours, logits, atol=1e-4, rtol=1e-4)
     answer = adapter.answer(prefix, question, [AttentionConfig()], max_new_tokens=12)[0]
     assert list(answer.token_ids) == expected

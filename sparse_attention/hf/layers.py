@@ -1,0 +1,69 @@
+"""Which layers of a model keep keys, and what else transformers' caches say about layers.
+
+The library counts the layers that keep keys of their own, from 0; a model may have others between
+them: recurrent ones, ones without a past, and ones that read the keys of an earlier layer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from transformers import Cache, DynamicCache, PreTrainedConfig
+from transformers.cache_utils import CacheLayerMixin
+
+from sparse_attention.model_facts import LayerSettings
+
+
+@dataclass(frozen=True)
+class KeyLayers:
+    """The layers of a model that keep keys of their own."""
+
+    places: tuple[int, ...]
+    """Their numbers among all layers of the model's cache."""
+    windows: tuple[int | None, ...]
+    """Of each, how many of the newest keys a query sees; None for all."""
+    chunks: tuple[int | None, ...]
+    """Of each, the length of the chunks that attention stays within; None without."""
+
+    @cached_property
+    def numbers(self) -> dict[int, int]:
+        """By the number among all layers of the model's cache, that among these."""
+        return {place: number for number, place in enumerate(self.places)}
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def is_local(self, number: int) -> bool:
+        """Whether a layer holds the keys of a window or a chunk only."""
+        return self.windows[number] is not None or self.chunks[number] is not None
+
+    def limited(self, number: int, settings: LayerSettings) -> LayerSettings:
+        """Settings of a layer with its window or chunks, which modules need not tell."""
+        window = settings.sliding_window or self.windows[number]
+        return replace(settings, sliding_window=window, chunk=self.chunks[number])
+
+
+def new_cache(config: PreTrainedConfig) -> Cache:
+    """An empty cache of transformers for a model with this configuration.
+
+    Raises:
+        KeyError: if it has layers of a type that transformers has no cache for.
+    """
+    return DynamicCache(config=config.get_text_config())
+
+
+def key_layers(config: PreTrainedConfig) -> KeyLayers:
+    """The layers of a model that keep keys, by its configuration; errors as in ``new_cache``."""
+    text = config.get_text_config()
+    layers = DynamicCache(config=text).layers
+    places = [place for place, layer in enumerate(layers) if isinstance(layer, CacheLayerMixin)]
+    types = getattr(text, "layer_types", None) or [""] * len(layers)
+    windows: list[int | None] = []
+    chunks: list[int | None] = []
+    for place in places:
+        width = getattr(layers[place], "sliding_window", None)
+        chunked = types[place] == "chunked_attention"
+        windows.append(None if chunked else width)
+        chunks.append(width if chunked else None)
+    return KeyLayers(tuple(places), tuple(windows), tuple(chunks))
