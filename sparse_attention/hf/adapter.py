@@ -251,7 +251,7 @@ class HuggingFaceAdapter:
         max_new_tokens: int,
     ) -> list[list[int]]:
         """Tokens of each row, which go on from ``begun``; rows that have ended leave the batch."""
-        cache = DecoderCache(decoder, self.model)
+        cache = DecoderCache(self.model, decoder)
         question = torch.tensor([list(question_ids)], device=self.model.device)
         with decoder.question():
             logits = forward(self.model, question.expand(decoder.asked_rows, -1), cache)

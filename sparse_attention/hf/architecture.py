@@ -6,7 +6,12 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
 
 from sparse_attention.errors import UserError
 from sparse_attention.hf.layers import key_layers
@@ -48,7 +53,7 @@ def check_configuration(
         Unsupported: if it cannot work, with the reason.
     """
     if kind is None and not getattr(config, "auto_map", None):
-        kind = _causal_class(config)
+        kind = model_class(config)
     stated = (getattr(config, "architectures", None) or [config.model_type])[0]
     reason = next(_reasons(config, kind), None)
     if reason is not None:
@@ -78,8 +83,20 @@ def _head_shape(layer: PreTrainedConfig) -> HeadShape:
     )
 
 
-def _causal_class(config: PreTrainedConfig) -> type[PreTrainedModel] | None:
-    found: Any = AutoModelForCausalLM._model_mapping.get(type(config), None)
+def auto_class(config: PreTrainedConfig) -> Any:
+    """What of transformers loads the language model of a configuration.
+
+    Where it has none without other parts, such as an encoder of images, one with them, which reads
+    text alone as well.
+    """
+    kinds = (AutoModelForCausalLM, AutoModelForImageTextToText)
+    known = (kind for kind in kinds if type(config) in kind._model_mapping)
+    return next(known, AutoModelForCausalLM)
+
+
+def model_class(config: PreTrainedConfig) -> type[PreTrainedModel] | None:
+    """The class of the model of a configuration; None if transformers has no language model."""
+    found: Any = auto_class(config)._model_mapping.get(type(config), None)
     return found[0] if isinstance(found, tuple) else found
 
 
@@ -93,7 +110,8 @@ def _reasons(config: PreTrainedConfig, kind: type[PreTrainedModel] | None) -> It
     yield from _of_layers(config)
     if _has_alibi(text):
         yield "it has biases by distance on its attention scores in place of positions (ALiBi)"
-    if kind is not None and not _uses_the_interface(kind):
+    kinds = [kind, model_class(text)]
+    if kind is not None and not any(map(_uses_the_interface, filter(None, kinds))):
         yield "its attention does not go through transformers' attention interface"
 
 

@@ -22,6 +22,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from sparse_attention.errors import UserError
 from sparse_attention.hf.cache import DecoderCache, RowCache
+from sparse_attention.hf.states import goes_on_at_once
 
 ATTENTION_NAME = "sparse_attention_selection"
 _current: ContextVar[RowCache | None] = ContextVar("current", default=None)
@@ -35,10 +36,12 @@ def forward(model: PreTrainedModel, tokens: Tensor, cache: DecoderCache) -> Tens
     Returns:
         (rows, vocabulary).
     """
-    decoder, start = cache.decoder, cache.get_seq_length()
-    cache.spread_states(tokens.shape[0])
+    if tokens.shape[1] > 1 and not goes_on_at_once(model):
+        return [forward(model, token, cache) for token in tokens.split(1, 1)][-1]
+    start = cache.get_seq_length()
     positions = torch.arange(start, start + tokens.shape[1], device=tokens.device)
-    shifts = torch.tensor(decoder.position_shifts, device=tokens.device)
+    shifts = torch.tensor(cache.decoder.position_shifts, device=tokens.device)
+    cache.spread_states(tokens.shape[0])
     with reading(cache):
         output = model(
             input_ids=tokens,
@@ -111,4 +114,3 @@ def _attention_forward(
 
 
 ALL_ATTENTION_FUNCTIONS.register(ATTENTION_NAME, _attention_forward)
-

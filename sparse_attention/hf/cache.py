@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 from torch import Tensor, nn
 from transformers import Cache, PreTrainedModel
 from transformers.cache_utils import DummyLayer
 
 from sparse_attention.decode.decoder import Decoder
+from sparse_attention.hf.layers import own_cache
 from sparse_attention.hf.reads import Reads
 from sparse_attention.hf.states import RowStates, States
 from sparse_attention.model_facts import LayerSettings
@@ -25,8 +26,14 @@ class RowCache(Cache):
     is_compileable = False  # type: ignore[assignment]
     is_croppable = False  # type: ignore[assignment]
 
+    def __new__(cls, model: PreTrainedModel, *_: object) -> Self:
+        """One of the class that the model asks for, too."""
+        own = own_cache(model)
+        kind = cls if own is None else type(cls.__name__, (cls, own), {})
+        return object.__new__(kind)
+
     def __init__(self, model: PreTrainedModel) -> None:
-        super().__init__(layers=[])
+        Cache.__init__(self, layers=[])
         self._reads = Reads(model)
         self._states: RowStates | None = None
 
@@ -45,6 +52,7 @@ class RowCache(Cache):
         states = self._states = RowStates(frozen)
         count = max([*self._reads.kept.places, *states.layers], default=-1) + 1
         self.layers = [states.layers.get(place) or DummyLayer() for place in range(count)]
+        self.linear_cache = states.linear
 
     def take_states(self, rows: Sequence[int]) -> None:
         """Go on with the states of these rows; what one row has read may be for all."""
@@ -65,7 +73,9 @@ class RowCache(Cache):
         self._append(self._reads.kept.numbers[layer_idx], *held)
         return key_states, value_states
 
-    def attend(self, module: nn.Module, query: Tensor, key: Tensor, given: dict[str, Any]) -> Tensor:
+    def attend(
+        self, module: nn.Module, query: Tensor, key: Tensor, given: dict[str, Any]
+    ) -> Tensor:
         """Our attention as an attention module asks for it.
 
         Args:
@@ -86,7 +96,7 @@ class RowCache(Cache):
 class DecoderCache(RowCache):
     """Of rows over one context."""
 
-    def __init__(self, decoder: Decoder, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel, decoder: Decoder) -> None:
         super().__init__(model)
         self.decoder = decoder
         self.begin_states([decoder.context.states])

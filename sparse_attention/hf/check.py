@@ -46,7 +46,7 @@ def check_architecture(model: PreTrainedModel) -> None:
         decoder = Decoder(context, [AttentionConfig()], [""], Protocol())
         with our_attention(model):
             rest = torch.tensor([tokens[8:]], device=model.device)
-            ours = forward(model, rest, DecoderCache(decoder, model))
+            ours = forward(model, rest, DecoderCache(model, decoder))
     except (torch.OutOfMemoryError, torch.AcceleratorError, MemoryError):
         raise  # says nothing about the architecture
     except Unsupported:

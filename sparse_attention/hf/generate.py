@@ -20,6 +20,7 @@ from sparse_attention.errors import UserError
 from sparse_attention.hf.attention import our_attention, reading
 from sparse_attention.hf.cache import RowCache
 from sparse_attention.hf.facts import token_set
+from sparse_attention.hf.states import goes_on_at_once
 from sparse_attention.hf.windows import attribute, growing_from, rotated_for, switches_at
 from sparse_attention.model_facts import LayerSettings
 
@@ -166,7 +167,9 @@ class _Forward:
         self.cache.begin(batch, prompt - left)
         with rotated_for(self.model, length):
             with batch.question():
-                output = self._forward(batch, columns(prompt - left, prompt))
+                step = left if goes_on_at_once(self.model) else 1
+                for first in range(prompt - left, prompt, step):
+                    output = self._forward(batch, columns(first, first + step))
             for column in range(prompt, length):
                 self._stop_measuring_ended(batch, tokens[:, : column + 1])
                 output = self._step(batch, columns(column, column + 1))

@@ -6,11 +6,12 @@ them: recurrent ones, ones without a past, and ones that read the keys of an ear
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from transformers import Cache, DynamicCache, PreTrainedConfig
-from transformers.cache_utils import CacheLayerMixin
+from transformers import Cache, DynamicCache, PreTrainedConfig, PreTrainedModel
+from transformers.cache_utils import CacheLayerMixin, LinearAttentionCacheLayerMixin
 
 from sparse_attention.model_facts import LayerSettings
 
@@ -25,6 +26,8 @@ class KeyLayers:
     """Of each, how many of the newest keys a query sees; None for all."""
     chunks: tuple[int | None, ...]
     """Of each, the length of the chunks that attention stays within; None without."""
+    has_states: bool
+    """Whether layers of the model have other states of their past, too."""
 
     @cached_property
     def numbers(self) -> dict[int, int]:
@@ -44,17 +47,25 @@ class KeyLayers:
         return replace(settings, sliding_window=window, chunk=self.chunks[number])
 
 
-def new_cache(config: PreTrainedConfig) -> Cache:
-    """An empty cache of transformers for a model with this configuration.
+def own_cache(model: PreTrainedModel) -> type[DynamicCache] | None:
+    """The class of cache that a model has for itself alone and asks for; None for most."""
+    beside = vars(sys.modules[type(model.get_decoder()).__module__])
+    caches = (one for one in beside.values() if isinstance(one, type) and issubclass(one, Cache))
+    return next((one for one in caches if one.__module__ == beside["__name__"]), None)
+
+
+def new_cache(model: PreTrainedModel) -> Cache:
+    """An empty cache of transformers for a model."""
+    own = own_cache(model)
+    return DynamicCache(config=model.config.get_text_config()) if own is None else own()
+
+
+def key_layers(config: PreTrainedConfig) -> KeyLayers:
+    """The layers of a model that keep keys, by its configuration.
 
     Raises:
         KeyError: if it has layers of a type that transformers has no cache for.
     """
-    return DynamicCache(config=config.get_text_config())
-
-
-def key_layers(config: PreTrainedConfig) -> KeyLayers:
-    """The layers of a model that keep keys, by its configuration; errors as in ``new_cache``."""
     text = config.get_text_config()
     layers = DynamicCache(config=text).layers
     places = [place for place, layer in enumerate(layers) if isinstance(layer, CacheLayerMixin)]
@@ -66,4 +77,5 @@ def key_layers(config: PreTrainedConfig) -> KeyLayers:
         chunked = types[place] == "chunked_attention"
         windows.append(None if chunked else width)
         chunks.append(width if chunked else None)
-    return KeyLayers(tuple(places), tuple(windows), tuple(chunks))
+    has_states = any(isinstance(layer, LinearAttentionCacheLayerMixin) for layer in layers)
+    return KeyLayers(tuple(places), tuple(windows), tuple(chunks), has_states)

@@ -26,7 +26,7 @@ from sparse_attention.hf.layers import new_cache
 from sparse_attention.hf.projection import output_weight
 from sparse_attention.hf.reads import Reads
 from sparse_attention.hf.rotary import rotary_layers
-from sparse_attention.hf.states import states_of
+from sparse_attention.hf.states import goes_on_at_once, states_of
 from sparse_attention.hf.windows import rotated_for
 from sparse_attention.model_facts import LayerFacts
 
@@ -52,9 +52,10 @@ def prefill(
         UserError: if the model keeps something else than keys and values of all tokens.
         NotFinite: if some of these are NaN or infinite, whether they would be read or not.
     """
-    cache = new_cache(model.config)
+    cache = new_cache(model)
     ids = torch.tensor([list(tokens)], device=model.device)
     statistics = PrefillStatistics(request)
+    chunk = chunk if goes_on_at_once(model) else len(tokens)
     whole = rotated_for(model, max(length, len(tokens)))
     with whole, observing(model, cache, statistics):
         for start in range(0, len(tokens), chunk):
@@ -81,6 +82,11 @@ def prefill(
         segment = Segment(keys[0], values[0], start=len(tokens) - keys.shape[2])
         layers.append(ContextLayer((segment,), reads.kept.is_local(number)))
     states = states_of(cache)
+    if reads.kept.has_states and not states:
+        raise unsupported(
+            type(model).__name__,
+            "its recurrent layers keep their states in the model, where contexts cannot be told apart",
+        )
     if not all(bool(state.isfinite().all()) for state in states.values()):
         raise NotFinite(f"states of layers are NaN or infinite after {len(tokens)} tokens")
     return Context(
@@ -140,9 +146,7 @@ class _Observer:
         self._reads.held(layer_idx, keys, values)
         return results
 
-    def observe(
-        self, module: nn.Module, query: Tensor, key: Tensor, given: dict[str, Any]
-    ) -> None:
+    def observe(self, module: nn.Module, query: Tensor, key: Tensor, given: dict[str, Any]) -> None:
         """A module attends; see ``Reads.read``."""
         read = self._reads.read(module, query, key, given)
         if not read.first:
@@ -151,9 +155,7 @@ class _Observer:
             layer: Any = self._cache.layers[self._reads.kept.places[read.layer]]
             key, _ = self._reads.held(module.layer_idx, layer.keys, layer.values)
         _, heads, group, _, _ = read.queries.shape
-        find_weight = partial(
-            output_weight, module, heads, group, query.new_empty(0), read.latent
-        )
+        find_weight = partial(output_weight, module, heads, group, query.new_empty(0), read.latent)
         facts = LayerFacts(
             read.settings,
             self._rotaries[read.layer] if self._rotaries else None,

@@ -133,7 +133,7 @@ def _explains(rotary: Rotary, at_start: Tensor, later: Tensor, tolerance: float)
 
 def _keys_at(model: PreTrainedModel, reads: Reads, position: int) -> list[Tensor]:
     """Keys (H, 1, D) of each layer that keeps some, for a single token at a position."""
-    cache = new_cache(model.config)
+    cache = new_cache(model)
     ids = torch.tensor([[7 % model.config.get_text_config().vocab_size]], device=model.device)
     model.get_decoder()(
         input_ids=ids,

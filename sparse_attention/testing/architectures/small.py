@@ -6,13 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from transformers import (
-    AutoModelForCausalLM,
-    AutoModelForImageTextToText,
-    PreTrainedConfig,
-    PreTrainedModel,
-)
+from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+from sparse_attention.hf.architecture import auto_class
 
 VOCABULARY = 97
 WINDOW = 24
@@ -111,9 +108,22 @@ _SIZES: Mapping[str, Any] = {
     "out_hidden_size": 64,
     "projection_dim": 64,
 }
-_ENDS: Mapping[str, Any] = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
+_ENDS: Mapping[str, Any] = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+_NEEDED = ("num_key_value_heads", "n_routed_experts", "num_experts_per_tok")
+"""What some configurations leave open that no model is without."""
 
-OVERRIDES: Mapping[str, Mapping[str, Any]] = {}
+_PARTS_OF_POSITIONS = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 3, 3]}
+_TWO = ["linear_attention", "full_attention"] * 2
+OVERRIDES: Mapping[str, Mapping[str, Any]] = {
+    "qwen2_vl_text": {"rope_parameters": _PARTS_OF_POSITIONS},
+    "qwen2_5_vl_text": {"rope_parameters": _PARTS_OF_POSITIONS},
+    "dots1": {"moe_intermediate_size": 32, "n_shared_experts": 1},
+    "zaya": {"num_experts_per_tok": 1},
+    "bamba": {"attn_layer_indices": [1, 3]},
+    "granitemoehybrid": {"layer_types": _TWO},
+    "lfm2": {"layer_types": ["conv", "full_attention"] * 2},
+    "lfm2_moe": {"layer_types": ["conv", "full_attention"] * 2},
+}
 """By model type, what else it takes to make it small."""
 
 
@@ -124,9 +134,11 @@ def small_config(model_type: str) -> PreTrainedConfig:
     text = usual.get_text_config()
     own = dict(OVERRIDES.get(model_type, {}))
     if text is usual:
-        return kind(**_sizes(usual), **_ENDS | own)
+        return kind(**_sizes(usual) | _ENDS | own)
     parts = {
-        name: _part(name, getattr(usual, name)) for name in usual.sub_configs if hasattr(usual, name)
+        name: _part(name, getattr(usual, name))
+        for name in usual.sub_configs
+        if hasattr(usual, name)
     }
     return kind(**{name: part for name, part in parts.items() if part is not None} | own)
 
@@ -138,22 +150,26 @@ def _part(name: str, usual: Any) -> Any:
     if "vision" in name or "audio" in name:
         sizes.pop("initializer_range", None)
         return type(usual)(**sizes)
-    return type(usual)(**sizes, **_ENDS)
+    return type(usual)(**sizes | _ENDS)
 
 
 def _sizes(usual: PreTrainedConfig) -> dict[str, Any]:
     """The small numbers of what a configuration has, and one layer of each kind or more."""
     stated = usual.to_dict()
-    sizes = {name: value for name, value in _SIZES.items() if stated.get(name) is not None}
+    sizes = {
+        name: value
+        for name, value in _SIZES.items()
+        if stated.get(name) is not None or (name in stated and name in _NEEDED)
+    }
     if stated.get("num_key_value_heads") == stated.get("num_attention_heads"):
         sizes.pop("num_key_value_heads", None)
         if "num_key_value_heads" in stated:
             sizes["num_key_value_heads"] = sizes.get("num_attention_heads", 4)
     if stated.get("kv_lora_rank") and "head_dim" in sizes:
         sizes["head_dim"] = sizes["qk_rope_head_dim"]
-    kinds = stated.get("layer_types")
-    if kinds:
-        sizes["layer_types"] = spread(kinds, sizes.get("num_hidden_layers", 4))
+    for name in ("layer_types", "layers_block_type"):
+        if stated.get(name):
+            sizes[name] = spread(stated[name], sizes.get("num_hidden_layers", 4))
     return sizes
 
 
@@ -167,10 +183,7 @@ def small_model(model_type: str) -> PreTrainedModel:
     """A model of a type with random weights, in float32 and evaluation mode."""
     config = small_config(model_type)
     torch.manual_seed(0)
-    try:
-        model: Any = AutoModelForCausalLM.from_config(config)
-    except ValueError:
-        model = AutoModelForImageTextToText.from_config(config)
+    model: Any = auto_class(config).from_config(config)
     for name, parameter in model.named_parameters():
         if name.endswith(("sinks", "A")):
             parameter.data.normal_()
