@@ -1,7 +1,7 @@
 """Keys and values that may lie in the same memory.
 
-With multi-head latent attention a token has one vector: all of it is the key, its first channels are
-the value.
+With multi-head latent attention a token has one vector: all of it is the key, its first channels
+are the value.
 """
 
 from __future__ import annotations

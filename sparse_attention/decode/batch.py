@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from sparse_attention.decode.decoder import Decoder, LayerSettings

@@ -22,7 +22,7 @@ _DSA = "choose keys by an indexer of their own that the model was trained with (
 _OWN_SELECTION = {
     "indexed_attention": _DSA,
     "compressed_sparse_attention": _DSA,
-    "heavily_compressed_attention": "read compressed entries in place of keys, as they were trained to",
+    "heavily_compressed_attention": "read compressed entries in place of keys",
 }
 """What layers do that have sparse attention already, by what transformers calls their type."""
 
@@ -30,14 +30,14 @@ _OWN_SELECTION = {
 class Unsupported(UserError):
     """A model whose architecture cannot work with our attention."""
 
-
-def unsupported(name: str, reason: str) -> Unsupported:
-    """The error for an architecture, with what it is about it."""
-    return Unsupported(
-        f"{name} cannot be used: {reason}. Supported are decoder-only models with attention layers "
-        "that go through transformers' attention interface (Llama, Qwen, Mistral, Gemma, DeepSeek, "
-        "Granite, ...; docs/models.md has a list)."
-    )
+    def __init__(self, name: str, reason: str) -> None:
+        """For an architecture, with what it is about it."""
+        super().__init__(
+            f"{name} cannot be used: {reason}. Supported are decoder-only models with attention "
+            "layers that go through transformers' attention interface (Llama, Qwen, Mistral, "
+            "Gemma, DeepSeek, Granite, ...; docs/models.md has a list)."
+        )
+        self.reason = reason
 
 
 def check_configuration(
@@ -57,7 +57,7 @@ def check_configuration(
     stated = (getattr(config, "architectures", None) or [config.model_type])[0]
     reason = next(_reasons(config, kind), None)
     if reason is not None:
-        raise unsupported(str(stated) if kind is None else kind.__name__, reason)
+        raise Unsupported(str(stated) if kind is None else kind.__name__, reason)
 
 
 def head_shapes(config: PreTrainedConfig) -> list[HeadShape]:
@@ -105,6 +105,8 @@ def _reasons(config: PreTrainedConfig, kind: type[PreTrainedModel] | None) -> It
     text = config.get_text_config()
     if getattr(config, "is_encoder_decoder", False):
         yield "it has an encoder, and reads the context there"
+    if is_encoder(text):
+        yield "its tokens attend to those after them as well: it is an encoder"
     if kind is None and not getattr(config, "auto_map", None):
         yield f"transformers has no causal language model of the type {config.model_type!r}"
     yield from _of_layers(config)
@@ -133,6 +135,13 @@ def _of_layers(config: PreTrainedConfig) -> Iterator[str]:
         head_shapes(config)
     except (AttributeError, TypeError, ZeroDivisionError):
         yield f"it has no attention heads: its layers {_STATE}"
+
+
+def is_encoder(text: PreTrainedConfig) -> bool:
+    """Whether it is BERT or a relative, which have a language model for those who ask for it."""
+    decodes = getattr(text, "is_decoder", True)
+    parts = ("add_cross_attention", "cross_attention_hidden_size")
+    return not decodes and any(hasattr(text, name) for name in parts)
 
 
 def _has_alibi(text: PreTrainedConfig) -> bool:

@@ -73,6 +73,10 @@ class RowCache(Cache):
         self._append(self._reads.kept.numbers[layer_idx], *held)
         return key_states, value_states
 
+    def get_mask_sizes(self, query_length: int, layer_idx: int) -> tuple[int, int]:
+        """Keys of all tokens with the next ones, and the first of them."""
+        return self.get_seq_length(layer_idx) + query_length, 0
+
     def attend(
         self, module: nn.Module, query: Tensor, key: Tensor, given: dict[str, Any]
     ) -> Tensor:

@@ -2,8 +2,8 @@
 
 The cache of such a layer holds one vector for each token, from which a matrix for each head makes
 its key and its value.  The product of a query with a key is that of another query with this vector,
-and a sum of values is made from the sum of the vectors, so that neither keys nor values of heads are
-needed: all query heads share one key-value head, whose key is the vector and whose value is its
+and a sum of values is made from the sum of the vectors, so that neither keys nor values of heads
+are needed: all query heads share one key-value head, whose key is the vector and whose value is its
 compressed part.
 """
 

@@ -21,7 +21,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from sparse_attention.cache.context import Context, ContextLayer, Segment
 from sparse_attention.cache.statistics import NOTHING, PrefillStatistics, StatisticsRequest
 from sparse_attention.errors import NotFinite
-from sparse_attention.hf.architecture import unsupported
+from sparse_attention.hf.architecture import Unsupported
 from sparse_attention.hf.layers import new_cache
 from sparse_attention.hf.projection import output_weight
 from sparse_attention.hf.reads import Reads
@@ -72,7 +72,7 @@ def prefill(
         layer: Any = cache.layers[place]
         keys, values = layer.keys, layer.values
         if keys is None or values is None:
-            raise unsupported(type(model).__name__, "some layers cache no keys and values")
+            raise Unsupported(type(model).__name__, "some layers cache no keys and values")
         if not bool(keys.isfinite().all() & values.isfinite().all()):
             raise NotFinite(
                 f"keys or values of layer {number} are NaN or infinite after {len(tokens)} "
@@ -83,9 +83,9 @@ def prefill(
         layers.append(ContextLayer((segment,), reads.kept.is_local(number)))
     states = states_of(cache)
     if reads.kept.has_states and not states:
-        raise unsupported(
+        raise Unsupported(
             type(model).__name__,
-            "its recurrent layers keep their states in the model, where contexts cannot be told apart",
+            "its recurrent layers keep their states in the model, where contexts are mixed up",
         )
     if not all(bool(state.isfinite().all()) for state in states.values()):
         raise NotFinite(f"states of layers are NaN or infinite after {len(tokens)} tokens")

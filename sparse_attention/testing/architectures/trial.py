@@ -23,6 +23,7 @@ from sparse_attention.config_types import make_config
 from sparse_attention.decode.decoder import Decoder
 from sparse_attention.errors import UserError
 from sparse_attention.hf.adapter import HuggingFaceAdapter
+from sparse_attention.hf.architecture import Unsupported
 from sparse_attention.hf.attention import forward, our_attention
 from sparse_attention.hf.cache import DecoderCache
 from sparse_attention.hf.check import check_architecture
@@ -45,12 +46,12 @@ class Trial:
 
     model_type: str
     outcome: Literal["works", "refused", "fails"]
-    reason: str = ""
+    why: str = ""
     """Why it does not work."""
     layers: int = 0
     """Layers that keep keys, which methods choose from."""
     of_layers: int = 0
-    """All layers of the model's cache."""
+    """All of its layers."""
     states: bool = False
     """Whether it keeps other states of its past as well."""
 
@@ -64,8 +65,10 @@ def try_architecture(model_type: str) -> Trial:
     try:
         check_architecture(model)
         return try_model(model, model_type)
-    except UserError as error:
-        return Trial(model_type, "refused", str(error))
+    except Unsupported as error:
+        return Trial(model_type, "refused", error.reason)
+    except (AssertionError, UserError) as error:
+        return Trial(model_type, "fails", str(error))
 
 
 def try_model(model: PreTrainedModel, model_type: str) -> Trial:
@@ -109,7 +112,7 @@ def try_model(model: PreTrainedModel, model_type: str) -> Trial:
         model_type,
         "works",
         layers=adapter.layers,
-        of_layers=len(prefix.layers),
+        of_layers=int(model.config.get_text_config().num_hidden_layers),
         states=bool(prefix.states),
     )
 
@@ -118,7 +121,7 @@ def try_model(model: PreTrainedModel, model_type: str) -> Trial:
 def own_greedy(
     model: PreTrainedModel, prompt: Sequence[int], count: int
 ) -> tuple[tuple[int, ...], Tensor]:
-    """The model's own greedy tokens by forwards without a cache, and the logits after the prompt."""
+    """The model's own greedy tokens, by forwards without a cache, and its first logits."""
     sequence, rows = list(prompt), []
     for _ in range(count):
         rows.append(model(torch.tensor([sequence]), use_cache=False).logits[0, -1].float())
