@@ -5,69 +5,79 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
+from benchmark.report.text_table import NONE, TextTable, print_table
 from benchmark.tuning.cache import CachedResult
-from sparse_attention.printable import terminal_text
 
-NONE = "-"
+_COLUMNS = (
+    *("config type", "model", "task", "objective", "trials", "density", "bytes"),
+    *("held-out score", "to dense", "settings"),
+)
+_SETTINGS = "settings"
+
+
+def search_table(results: Sequence[CachedResult]) -> TextTable:
+    """A line for each result; for one over several tasks another for each of them."""
+    models = {result.names.model for result in results}
+    lines = [line for result in results for line in _lines(result, len(models) > 1)]
+    about = "best settings"
+    if len(models) == 1:
+        about += f" on {results[0].names.model}"
+    days = sorted({str(result.document["created"])[:10] for result in results})
+    if days:
+        about += f", found {' to '.join(dict.fromkeys((days[0], days[-1])))}"
+    return TextTable(about, _COLUMNS, tuple(lines), frozenset({_SETTINGS}))
 
 
 def print_results(results: Sequence[CachedResult], console: Console) -> None:
-    """Print one line for each result and task: settings, what the search saw, what it did not."""
-    if not console.is_terminal:
-        console.width = 160
-    several = len({result.names.model for result in results}) > 1
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    columns = ["config type", "task", "objective", "trials", "density", "held-out score"]
-    for column in [*(["model"] if several else []), *columns, "to dense", "settings"]:
-        table.add_column(column)
-    for result in results:
-        for line in _lines(result):
-            cells = [*([result.names.model] if several else []), *line]
-            table.add_row(*(Text(terminal_text(cell)) for cell in cells))
-    console.print(table)
+    """Print what searches found: settings, what the search saw, what it did not."""
+    print_table(search_table(results), console)
     console.print(
         "held-out score: on samples that the search did not see, with its 95% interval; "
-        "to dense: paired difference on them.",
+        "to dense: paired difference on them; bytes: read, with choosing, relative to dense.",
         style="dim",
         highlight=False,
     )
 
 
-def _lines(result: CachedResult) -> list[list[str]]:
-    """A line for the search; for one over several tasks another for each of them."""
+def _lines(result: CachedResult, several_models: bool) -> list[tuple[str, ...]]:
     names, best = result.names, result.best
     held_out: Mapping[str, Any] = best["held_out"]
-    head = [
+    head = (
         names.config_type,
+        names.model if several_models else "",
         names.task,
         str(result.key["objective"]["name"]),
         str(len(result.document["trials"])),
-    ]
-    notes = [["", "", "", "", "", "", "", f"! {remark}"] for remark in result.remarks]
+    )
+    said = "; ".join([best["description"], *(f"! {remark}" for remark in result.remarks)])
     if len(held_out) == 1:
-        found = _held_out(next(iter(held_out.values())))
-        return [[*head, *found, best["description"]], *notes]
-    lines = [[*head, f"{best['tuning']['density']:.3f}", "", "", best["description"]], *notes]
+        return [(*head, *_held_out(next(iter(held_out.values()))), said)]
+    tuning = best["tuning"]
+    lines: list[tuple[str, ...]] = [
+        (*head, _number(tuning["density"]), _number(tuning.get("bytes_read")), "", "", said)
+    ]
     for task, found in held_out.items():
         loss = result.document["tasks"][task]["loss_to_best"]
         note = f"loss {loss:+.3g} against the best for this task alone"
-        lines.append(["", f"  {task}", "", "", *_held_out(found), note])
+        lines.append((names.config_type, "", task, "", "", *_held_out(found), note))
     return lines
 
 
-def _held_out(found: Mapping[str, Any] | None) -> list[str]:
+def _held_out(found: Mapping[str, Any] | None) -> tuple[str, ...]:
     if found is None or found["status"] != "complete":
-        return [NONE, "no samples" if found is None else found["reason"], NONE]
-    return [
-        f"{found['density']:.3f}",
+        return NONE, NONE, "no samples" if found is None else found["reason"], NONE
+    return (
+        _number(found["density"]),
+        _number(found.get("bytes_read")),
         _interval(found["score"]),
         _interval(found["dense_difference"]),
-    ]
+    )
+
+
+def _number(value: float | None) -> str:
+    return NONE if value is None else f"{value:.3f}"
 
 
 def _interval(estimate: Mapping[str, Any] | None) -> str:

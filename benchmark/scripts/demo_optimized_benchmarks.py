@@ -36,19 +36,18 @@ def build_parser() -> Parser:
 
 def run(options: argparse.Namespace) -> int:
     """Both searches and both matrices; the exit code."""
-    from rich.console import Console
-
     from benchmark.console.commands import show_result
     from benchmark.embedded import MODEL_NAME
     from benchmark.executor_config import BenchmarkConfig
     from benchmark.hyperparameter_optimization import OptimizationConfig
     from benchmark.optimizer.optimized_executor import create_optimized_benchmark_executor
     from benchmark.report.search_picture import write_search_picture
+    from benchmark.report.search_table import print_results
+    from benchmark.report.text_table import table_console
     from benchmark.run.finish import CellResult
     from benchmark.run.ray_session import hold_ray
     from benchmark.run.result import MatrixResult
     from benchmark.tuning.cache import BestConfigCache
-    from benchmark.tuning.cache_table import print_results
     from sparse_attention.config_types import make_config
 
     benchmark = BenchmarkConfig(
@@ -84,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
     results = BestConfigCache(options.cache_dir).read_all()
     picture = Path(options.results_dir) / "searches.png"
     write_search_picture(results, picture)
-    console = Console()
+    console = table_console()
     print_results(results, console)
     console.print(f"picture of the searches: {picture}", markup=False, soft_wrap=True)
     return code
