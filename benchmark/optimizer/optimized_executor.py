@@ -163,6 +163,8 @@ class OptimizedBenchmarkExecutor:
     def _with_answers(self, task: Task, chosen: Mapping[str, Chosen]) -> dict[str, Chosen]:
         """With what searches have asked already, under the same key but for the configuration."""
         known = kept_answers(task, self._settings.cache_dir)
+        if known is None:
+            return dict(chosen)
         return {
             label: replace(one, answers=known.with_costs(config_hash(one.config)))
             for label, one in chosen.items()

@@ -78,7 +78,7 @@ class TuningTask:
         """
         self.task, self.split = task, split
         self._scope = fingerprint(task.key)
-        self._folder = task.folder(folder) / self._scope[:8]
+        self._folder = _folder(task, folder)
         self._locks: list[ExitStack] = []
         self._answers: dict[str, Prediction] = {}
         self._costs: dict[str, Cost] = {}
@@ -210,11 +210,18 @@ def _holds(path: Path, key: Mapping[str, Any]) -> bool:
         return False
 
 
-def kept_answers(task: Task, cache_dir: str | Path) -> TuningTask:
-    """The answers to a task that searches have left in a cache; no more can be added."""
-    everything = TuningTask(task, Split((), ()), evaluations_folder(cache_dir))
+def kept_answers(task: Task, cache_dir: str | Path) -> TuningTask | None:
+    """The answers to a task that searches have left in a cache, if any; none can be added."""
+    folder = evaluations_folder(cache_dir)
+    if not _folder(task, folder).is_dir():
+        return None
+    everything = TuningTask(task, Split((), ()), folder)
     everything.close()
     return everything
+
+
+def _folder(task: Task, evaluations: Path) -> Path:
+    return task.folder(evaluations) / fingerprint(task.key)[:8]
 
 
 def evaluations_folder(cache_dir: str | Path) -> Path:
