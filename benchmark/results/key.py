@@ -138,7 +138,8 @@ _NOT_OUTSIDE = {sparse_attention.__name__, "pydantic", "abc", "builtins", "typin
 
 def _class_source(cls: type) -> str:
     """The syntax tree of a class in a cell of a notebook, which has no file: only the lines that
-    the interpreter shows in tracebacks, under a name that the code of its functions has."""
+    the interpreter shows in tracebacks, under a name that the code of its functions has.
+    """
     functions = [getattr(member, "__func__", member) for member in vars(cls).values()]
     for code in (function.__code__ for function in functions if inspect.isfunction(function)):
         lines = "".join(linecache.getlines(code.co_filename))
