@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import Cache, PreTrainedModel
 from transformers.cache_utils import LinearAttentionCacheLayerMixin, LinearAttentionLayer
 
-from sparse_attention.hf.layers import key_layers, new_cache
+from sparse_attention.hf.layers import decoder_of, key_layers, new_cache
 
 _at_once: weakref.WeakKeyDictionary[PreTrainedModel, bool] = weakref.WeakKeyDictionary()
 _LINEAR = "linear_cache"
@@ -58,7 +58,7 @@ def _try_at_once(model: PreTrainedModel) -> bool:
         cache, first, hidden = new_cache(model), 0, ids
         for part in parts:
             places = torch.arange(first, first + part, device=ids.device)
-            hidden = model.get_decoder()(
+            hidden = decoder_of(model)(
                 input_ids=ids[:, places],
                 position_ids=places[None],
                 past_key_values=cache,
