@@ -76,7 +76,7 @@ def load_model(
     if dtype == "auto" and torch.device(device).type == "cpu":
         dtype = "float32"  # half precision is slower than float32 on most processors
     common: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
-    gguf = find_gguf(name, revision)
+    gguf, packed = find_gguf(name, revision), False
     model: Any
     try:
         if gguf is not None:
@@ -86,8 +86,16 @@ def load_model(
             _find(name, revision)
             with quiet():
                 tokenizer = load_tokenizer(name, **common)
-                kind = auto_class(load_config(name, **common))
-                model = kind.from_pretrained(name, dtype=dtype, use_safetensors=True, **common)
+                config = load_config(name, **common)
+                # What holds packed weights cannot always be moved.
+                packed = getattr(config, "quantization_config", None) is not None
+                model = auto_class(config).from_pretrained(
+                    name,
+                    dtype=dtype,
+                    use_safetensors=True,
+                    device_map={"": device} if packed else None,
+                    **common,
+                )
     except UserError:
         raise
     except (OSError, ValueError, KeyError, ImportError) as error:
@@ -96,9 +104,9 @@ def load_model(
             f"cannot load a causal language model from the {where} {name!r}: "
             f"{first_line(error)} Give a folder with config.json, safetensors and a tokenizer, a "
             "GGUF file, or a name on the Hugging Face hub (which needs network or an earlier "
-            "download)."
+            "download). If its weights are quantised, their library has to be installed."
         ) from error
-    model = model.to(device).eval()
+    model = (model if packed else model.to(device)).eval()
     model.requires_grad_(False)
     check_architecture(model)
     return model, tokenizer
