@@ -112,6 +112,7 @@ def _finish_cell(
         metrics = metrics_document(
             {
                 **names,
+                "qualifier": task.benchmark.qualifier,
                 "description": cell.config.describe(),
                 "protocol": cell.files.key["protocol"],
                 "attention_layers": len(key_layers(task.model.config)),
