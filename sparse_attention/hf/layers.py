@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 from torch import nn
 from transformers import Cache, DynamicCache, PreTrainedConfig, PreTrainedModel
@@ -54,7 +55,7 @@ def decoder_of(model: PreTrainedModel) -> nn.Module:
     return getattr(model, "model", model) if found is model else found
 
 
-def own_cache(model: PreTrainedModel) -> type[DynamicCache] | None:
+def own_cache(model: PreTrainedModel) -> type[Any] | None:
     """The class of cache that a model has for itself alone and asks for; None for most."""
     beside = vars(sys.modules[type(decoder_of(model)).__module__])
     caches = (one for one in beside.values() if isinstance(one, type) and issubclass(one, Cache))
