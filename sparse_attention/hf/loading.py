@@ -14,6 +14,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.quantizers.auto import AutoHfQuantizer
 
 from sparse_attention.errors import UserError, first_line
 from sparse_attention.hf.architecture import auto_class
@@ -87,8 +88,7 @@ def load_model(
             with quiet():
                 tokenizer = load_tokenizer(name, **common)
                 config = load_config(name, **common)
-                # What holds packed weights cannot always be moved.
-                packed = getattr(config, "quantization_config", None) is not None
+                packed = _is_packed(config)
                 model = auto_class(config).from_pretrained(
                     name,
                     dtype=dtype,
@@ -110,6 +110,18 @@ def load_model(
     model.requires_grad_(False)
     check_architecture(model)
     return model, tokenizer
+
+
+def _is_packed(config: PreTrainedConfig) -> bool:
+    """Whether weights are stored by a quantising library, which cannot always be moved.
+
+    Raises:
+        ValueError: if it is one that transformers does not know, and would not heed.
+    """
+    stated = getattr(config, "quantization_config", None)
+    if isinstance(stated, dict) and not AutoHfQuantizer.supports_quant_method(stated):
+        raise ValueError(f"transformers does not know {stated['quant_method']!r} weights.")
+    return stated is not None
 
 
 def _find(name: str, revision: str | None) -> None:
