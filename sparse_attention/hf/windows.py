@@ -14,7 +14,13 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from sparse_attention.errors import UserError
 from sparse_attention.hf.layers import decoder_of
 
-_NAMES = ("max_position_embeddings", "max_sequence_length", "max_seq_len", "seq_length")
+_NAMES = (
+    "max_position_embeddings",
+    "max_sequence_length",
+    "max_seq_len",
+    "model_max_length",
+    "seq_length",
+)
 _ORIGINAL = "original_max_position_embeddings"
 
 
