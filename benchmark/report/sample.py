@@ -129,4 +129,5 @@ def _cells(label: str, found: Prediction) -> Sequence[str]:
         return name, "-", "-", terminal_text(f"{found.status}: {found.detail}")
     score = "-" if found.score is None else f"{found.score:.3f}"
     density = "-" if found.density is None else f"{found.density:.3f}"
-    return name, score, density, terminal_text(found.predicted_answer)
+    thought = "" if found.thought is None else f"[thought: {_edges(found.thought)}] "
+    return name, score, density, terminal_text(thought + found.predicted_answer)

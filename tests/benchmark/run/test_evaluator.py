@@ -104,6 +104,38 @@ def test_a_record_has_the_hash_of_what_the_model_read(
         assert found == prompt.sha256
 
 
+class Thinker(LimitedAdapter):
+    """Its model thinks before it answers, and one configuration never ends."""
+
+    def __init__(self, adapter: HuggingFaceAdapter) -> None:
+        super().__init__(adapter)
+        self.tokenizer = copy.deepcopy(adapter.tokenizer)
+        self.tokenizer.add_tokens(["<think>", "</think>"])
+
+    def answer(self, context: Context, question_ids: Any, configs: Any, **_: Any) -> list[Answer]:
+        texts = ["<think>7 or 8?</think>\n8", "<think>7 or", "8"]
+        encoded = [self.tokenizer.encode(text, add_special_tokens=False) for text in texts]
+        answers = super().answer(context, question_ids, configs, max_new_tokens=1)
+        return [
+            replace(answer, text=text, token_ids=tuple(tokens))
+            for answer, text, tokens in zip(answers, texts, encoded, strict=True)
+        ]
+
+
+def test_what_a_model_thinks_is_recorded_and_not_scored(
+    adapter: HuggingFaceAdapter, samples: list[Sample]
+) -> None:
+    thinker = Thinker(adapter)
+    configs = {name: CONFIGS[name] for name in ("dense", "edges", "oracle")}
+    result = Evaluator(thinker, AdapterConfig()).evaluate(samples[:1], configs, PROMPT)
+    found = [result.predictions[name][0] for name in configs]
+    assert [one.predicted_answer for one in found] == ["8", "", "8"]
+    assert [one.thought for one in found] == ["7 or 8?", "7 or", None]
+    counted = [thinker.tokenizer.encode(text, add_special_tokens=False) for text in ("7 or 8?",)]
+    assert found[0].thought_tokens == len(counted[0]) > 0 == found[2].thought_tokens
+    assert found[0].answer_tokens > found[0].thought_tokens
+
+
 def test_a_prefill_without_what_presses_need_is_computed_again(
     adapter: HuggingFaceAdapter, samples: list[Sample]
 ) -> None:
