@@ -136,7 +136,8 @@ def _spelled(
     """The text of tokens, without special ones but for those that marks consist of."""
     written = "".join(mark for pair in marks for mark in pair)
     names = {token: name for token, name in _special(tokenizer).items() if name in written}
-    text, run = "", []
+    text = ""
+    run: list[int] = []
     for token in token_ids:
         if token in names:
             text += _decode(tokenizer, run) + names[token]
