@@ -113,7 +113,7 @@ class Thinker(LimitedAdapter):
         self.tokenizer.add_tokens(["<think>", "</think>"])
 
     def answer(self, context: Context, question_ids: Any, configs: Any, **_: Any) -> list[Answer]:
-        texts = ["<think>7 or 8?</think>\n8", "<think>7 or", "8"]
+        texts = ["<think> 7 8 </think> 8", "<think> 7", "8"]
         encoded = [self.tokenizer.encode(text, add_special_tokens=False) for text in texts]
         answers = super().answer(context, question_ids, configs, max_new_tokens=1)
         return [
@@ -130,10 +130,9 @@ def test_what_a_model_thinks_is_recorded_and_not_scored(
     result = Evaluator(thinker, AdapterConfig()).evaluate(samples[:1], configs, PROMPT)
     found = [result.predictions[name][0] for name in configs]
     assert [one.predicted_answer for one in found] == ["8", "", "8"]
-    assert [one.thought for one in found] == ["7 or 8?", "7 or", None]
-    counted = [thinker.tokenizer.encode(text, add_special_tokens=False) for text in ("7 or 8?",)]
-    assert found[0].thought_tokens == len(counted[0]) > 0 == found[2].thought_tokens
-    assert found[0].answer_tokens > found[0].thought_tokens
+    assert [one.thought and one.thought.split() for one in found] == [["7", "8"], ["7"], None]
+    assert [one.thought_tokens for one in found] == [2, 1, 0]
+    assert [one.answer_tokens for one in found] == [5, 2, 1], "marks and all"
 
 
 def test_a_prefill_without_what_presses_need_is_computed_again(
