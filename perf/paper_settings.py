@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sparse_attention import AttentionConfig, make_config
 
-_LOST = "blind to the question, which a press has not seen; what it loses it loses for good"
+_LOST = "chosen before the question is known; with `--question-aware` it may be another matter"
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ SOURCES = {
     "tova": _press("an absolute budget, again at each step"),
     "expected_attention": _press("512 positions ahead, 4 sinks, epsilon .02 with AdaKV"),
     "observed_attention": _press("H2O: half the budget by attention, half the newest, by step"),
-    "lagkv": _press("16 sinks, lag 128"),
+    "lagkv": _press("16 sinks, lag 128", "close; at a quarter removed it keeps"),
     "pyramidkv": _press("window 8, beta 20, 64 to 2048 keys"),
     "chunkkv": _press("chunks of 10 or 20 keys, over SnapKV"),
     "adakv": _press("safeguard .2, over SnapKV with window 32"),

@@ -235,14 +235,17 @@ def main() -> None:
                 counts += shared(mine, kept[f"{label}/{number}/{layer}"])
         totals[pair.same] += counts
         numbers = range(len(prompts))
-        equal = sum(own_texts[label, n].strip() == texts[label, n].strip() for n in numbers)
+        answered = [n for n in numbers if texts[label, n] is not None]
+        equal = sum(own_texts[label, n].strip() == texts[label, n].strip() for n in answered)
         scores = [
-            sum(read[n][0].answers[0] in found[label, n] for n in numbers) / len(prompts)
-            for found in (own_texts, texts)
+            f"{sum(read[n][0].answers[0] in found[label, n] for n in among) / len(prompts):.2f}"
+            if among
+            else "-"
+            for found, among in ((own_texts, numbers), (texts, answered))
         ]
         print(
-            f"| {label} | {counts[0] / counts[1]:.5f} | {equal} of {len(prompts)} "
-            f"| {scores[0]:.2f} | {scores[1]:.2f} |"
+            f"| {label} | {counts[0] / counts[1]:.5f} | {equal} of {len(answered)} "
+            f"| {' | '.join(scores)} |"
         )
     print(
         f"\n{len(prompts)} contexts of about {options.length} tokens; timed: {len(timed)} settings"

@@ -80,7 +80,7 @@ def channel_file(folder: Path) -> Path:
 
 
 def measure(
-    folder: Path, length: int, samples: int, workers: int, tasks: Sequence[str] = TASKS
+    folder: Path, length: int, samples: int, workers: int, tasks: Sequence[str]
 ) -> MatrixResult:
     """Answer the samples of all tasks at one length with every configuration."""
     executor = BenchmarkExecutor([], folder / "matrix", workers)
@@ -151,8 +151,8 @@ def _draw_line(panel: Axes, number: int, name: str, points: Sequence[Point]) -> 
 
 def table(points: Points) -> str:
     """Costs and scores with intervals, Markdown: one line for each configuration."""
-    head = ["configuration", *(f"{task}: score | cost" for task in points)]
-    lines = [" | ".join(head), " | ".join("---" for _ in range(2 * len(points) + 1))]
+    columns = ["configuration", *(f"{task} | cost" for task in points)]
+    lines = [" | ".join(columns), " | ".join(["---", *["---: | ---:"] * len(points)])]
     for label in next(iter(points.values())):
         cells = [label]
         for found in points.values():
@@ -168,10 +168,13 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=Path("results-real"), help="what is kept")
     parser.add_argument("--lengths", type=int, nargs="+", default=[1024, 2048, 4096])
     parser.add_argument("--samples", type=int, default=3, help="of each task (default: 3)")
+    parser.add_argument("--tasks", nargs="+", default=TASKS)
     parser.add_argument("--workers", type=int, default=2, help="processes (default: 2)")
     options = parser.parse_args()
     for length in options.lengths:
-        points = points_of(measure(options.folder, length, options.samples, options.workers))
+        points = points_of(
+            measure(options.folder, length, options.samples, options.workers, options.tasks)
+        )
         path = options.folder / f"real_model_{length}.png"
         draw(points, length, path)
         print(f"\n{length} tokens: {path}\n\n{table(points)}")

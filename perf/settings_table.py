@@ -169,13 +169,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--folder", type=Path, default=Path("results-real"))
     parser.add_argument("--length", type=int, default=1024)
-    parser.add_argument("--samples", type=int, default=4, help="of each task")
+    parser.add_argument("--samples", type=int, default=3, help="of each task")
+    parser.add_argument("--tasks", nargs="+", default=TASKS)
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
-    result = measure(options.folder, options.length, options.samples, options.workers)
+    result = measure(
+        options.folder, options.length, options.samples, options.workers, options.tasks
+    )
     found, solved = pooled(result.cells)
     dense = found["dense"]
-    names = f"Tasks that dense attention solves: {', '.join(solved)} (of {', '.join(TASKS)})"
+    names = (
+        f"Tasks that dense attention solves: {', '.join(solved)} (of {', '.join(options.tasks)})"
+    )
     head = _HEAD.format(
         length=options.length,
         tasks=names,

@@ -128,7 +128,9 @@ _WITHOUT_DEFAULT = {method.name for method in (Sink, Local, LayerRatios, KeyRero
 
 
 _SETTINGS: Mapping[str, Mapping[str, Any]] = {
+    "double_sparsity": {"group_factor": 2},
     "magic_pig": {"lsh_k": 9, "lsh_l": 200},
+    "pq_cache": {"heavy_size": 0.2},
     "quest": {"heavy_size": 0.2, "page_size": 4},
 }
 """Where a method's own defaults, which are its paper's, lose the answers of small models in short

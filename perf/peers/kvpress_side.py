@@ -18,6 +18,7 @@ import kvpress
 import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, DynamicCache, PreTrainedTokenizerFast
+from transformers.utils.logging import disable_progress_bar
 
 
 def build(press: dict[str, Any]) -> Any:
@@ -50,6 +51,7 @@ def kept_positions(dense: torch.Tensor, left: torch.Tensor, module: Any) -> np.n
 
 def main() -> None:
     """Run a job."""
+    disable_progress_bar()
     job = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     torch.set_num_threads(job["threads"])
     folder = Path(job["model"])
@@ -83,9 +85,13 @@ def main() -> None:
                     rows = whole.layers[layer].keys, cache.layers[layer].keys
                     kept[f"{label}/{number}/{layer}"] = kept_positions(*rows, module)
                 start = time.perf_counter()
-                text = pipeline.generate_answer(
-                    question, cache, context.shape[1], prompt["max_new_tokens"]
-                )
+                try:
+                    text = pipeline.generate_answer(
+                        question, cache, context.shape[1], prompt["max_new_tokens"]
+                    )
+                except RuntimeError as error:  # layers of different lengths
+                    text = None
+                    print(f"{label} cannot answer: {error}", file=sys.stderr)
                 seconds += time.perf_counter() - start
                 answers.append({"press": label, "prompt": number, "text": text, "seconds": seconds})
                 print(number, label, repr(text), f"{seconds:.1f} s", file=sys.stderr)
