@@ -21,6 +21,8 @@ from sparse_attention.hf.check import check_architecture
 from sparse_attention.hf.gguf import find_gguf, opened_gguf
 from sparse_attention.hf.quiet import quiet
 
+_SPREAD = "auto"
+"""The device that stands for all GPUs."""
 _DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
@@ -67,17 +69,26 @@ def load_model(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Model (safetensors or GGUF, in evaluation mode, on ``device``) and tokenizer.
 
+    The device ``auto`` spreads the layers over all GPUs.
+
     Raises:
         UserError: if the name, device or dtype is not usable or the architecture cannot work.
     """
     if dtype not in _DTYPES:
         raise UserError(f"unknown dtype {dtype!r}. Valid: {', '.join(_DTYPES)}.")
-    _check_device(device)
-    if dtype == "auto" and torch.device(device).type == "cpu":
+    spread = device == _SPREAD
+    if not spread:
+        _check_device(device)
+    if dtype == "auto" and not spread and torch.device(device).type == "cpu":
         dtype = "float32"  # half precision is slower than float32 on most processors
     common: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     gguf = find_gguf(name, revision)
     model: Any
+    if gguf is not None and spread:
+        raise UserError(
+            f"{name!r} is a GGUF file, which is not spread over several GPUs; use one GPU for each "
+            "worker, or the model's safetensors."
+        )
     try:
         if gguf is not None:
             with opened_gguf(gguf) as file:
@@ -87,7 +98,11 @@ def load_model(
             with quiet():
                 tokenizer = load_tokenizer(name, **common)
                 model = AutoModelForCausalLM.from_pretrained(
-                    name, dtype=dtype, use_safetensors=True, **common
+                    name,
+                    dtype=dtype,
+                    use_safetensors=True,
+                    device_map=_SPREAD if spread else None,
+                    **common,
                 )
     except UserError:
         raise
@@ -99,7 +114,11 @@ def load_model(
             "GGUF file, or a name on the Hugging Face hub (which needs network or an earlier "
             "download)."
         ) from error
-    model = model.to(device).eval()
+    if not spread:
+        model = model.to(device)
+    if any(parameter.is_meta for parameter in model.parameters()):
+        raise UserError(f"model {name!r} does not fit on the GPUs that are visible; use more.")
+    model = model.eval()
     model.requires_grad_(False)
     check_architecture(model)
     return model, tokenizer

@@ -25,6 +25,7 @@ from sparse_attention.cache.statistics import NOTHING, PrefillStatistics, Statis
 from sparse_attention.errors import NotFinite
 from sparse_attention.hf.architecture import unsupported
 from sparse_attention.hf.attention import attention_settings
+from sparse_attention.hf.chunks import chunks_without_masks
 from sparse_attention.hf.projection import output_weight
 from sparse_attention.hf.rotary import rotary_layers
 from sparse_attention.hf.windows import rotated_for
@@ -53,7 +54,7 @@ def prefill(
     ids = torch.tensor([list(tokens)], device=model.device)
     statistics = PrefillStatistics(request)
     whole = rotated_for(model, max(length, len(tokens)))
-    with whole, observing(model, statistics) as keywords:
+    with whole, chunks_without_masks(model), observing(model, statistics) as keywords:
         for start in range(0, len(tokens), chunk):
             part = ids[:, start : start + chunk]
             positions = torch.arange(start, start + part.shape[1], device=ids.device)[None]
