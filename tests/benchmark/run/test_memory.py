@@ -39,7 +39,8 @@ def test_free_memory_is_some_of_all() -> None:
 
 
 @pytest.mark.parametrize(
-    ("free", "chunk"), [(40e9, 8192), (19.5e9, 8192), (18.9e9, 4096), (18.35e9, 512), (18.2e9, None)]
+    ("free", "chunk"),
+    [(40e9, 8192), (19.5e9, 8192), (18.9e9, 4096), (18.35e9, 512), (18.2e9, None)],
 )
 def test_the_chunk_is_what_fits(free: float, chunk: int | None) -> None:
     """128k tokens: 17.2 GB of keys and values, and a layer of them twice."""
@@ -72,7 +73,7 @@ def test_a_sample_that_does_not_fit_fails_alone(adapter: HuggingFaceAdapter) -> 
     evaluator = Evaluator(adapter, AdapterConfig(), memory=plan(room, footprint))
     configs = {"dense": DENSE, "edges": make_config("sink_local", sink_size=2, window_size=4)}
     found = evaluator.evaluate([small[0], large, small[1]], configs, PromptSettings())
-    for label, predictions in found.predictions.items():
+    for predictions in found.predictions.values():
         assert [one.status for one in predictions] == ["ok", "failed", "ok"]
         assert predictions[1].reason == "out_of_memory"
         assert "a context of 199 tokens needs" in predictions[1].detail
