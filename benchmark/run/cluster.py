@@ -85,7 +85,7 @@ def cluster_devices(
         if (num_workers or 1) > fitting:
             raise too_many(num_workers or 1, each, gpus, "the cluster")
         shares = [node.cpus // (node.gpus // each) for node in nodes if node.gpus >= each]
-        threads = min(max(1, min(shares)), thread_limit(min(shares)))
+        threads = max(1, min(min(shares), thread_limit(min(shares))))
         devices = Devices("cuda", fitting, threads, gpus=each)
     else:
         devices = Devices("cpu", 1, _cpu_threads([node.cpus for node in nodes], num_workers))

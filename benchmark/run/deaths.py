@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ from benchmark.run.requests import Request
 GIVEN_UP_AFTER = 5
 """Workers that may die while they answer a request before its samples are to blame: others may kill
 them, and take the memory that they need.  Each death costs a new process that loads the model."""
+_LOST = 5
+"""Times that a worker of a request may go out of reach on a machine that lives, before that counts:
+a machine is known to be dead only after some seconds."""
 ALONE_AFTER = 2
 """Deaths of a request after which it is tried while no other is: two may take too much memory."""
 
@@ -22,6 +26,8 @@ class Attempt:
         self.request = request
         self.deaths = 0
         """Workers that died of it."""
+        self.lost = 0
+        """Times that its worker went out of reach."""
         self.nodes: set[str] = set()
         """Machines on which they did."""
         self.loading: Any = None
@@ -41,6 +47,15 @@ class Attempt:
     def has_begun(self) -> bool:
         """Whether its model was loaded, so that its samples were being answered."""
         return self.loading is not None and _is_done(self.loading)
+
+    def lost_its_machine(self, error: Exception, node: str, alive: Set[str]) -> bool:
+        """Whether its worker died because the machine did, or went out of reach."""
+        import ray
+
+        if isinstance(error, ray.exceptions.ActorUnavailableError) and self.lost < _LOST:
+            self.lost += 1
+            return True
+        return node not in alive
 
     def died(self, node: str, for_memory: bool) -> None:
         """A worker died of it; one that took too much memory is followed by one with fewer rows."""
@@ -69,14 +84,6 @@ def is_for_memory(error: Exception) -> bool:
     return isinstance(error, ray.exceptions.OutOfMemoryError) or any(
         words in str(error) for words in ("memory monitor", "running low on memory")
     )
-
-
-def is_of_the_node(error: Exception, node: str, alive: set[str]) -> bool:
-    """Whether a worker died because its machine did, or cannot be reached any more."""
-    import ray
-
-    gone = (ray.exceptions.ActorUnavailableError, ray.exceptions.NodeDiedError)
-    return isinstance(error, gone) or node not in alive
 
 
 def cause_of(error: Exception) -> str:

@@ -17,7 +17,6 @@ from benchmark.run.deaths import (
     MemoryKills,
     cause_of,
     is_for_memory,
-    is_of_the_node,
 )
 from benchmark.run.devices import Devices
 from benchmark.run.errors import RunStopped
@@ -255,12 +254,12 @@ class WorkerPool:
         check_ray()
         place = self._places[worker]
         node = "" if place.machine is None else place.machine.node
-        of_the_node = is_of_the_node(error, node, {each.name for each in living_nodes()})
-        counts = attempt.has_begun and not of_the_node
+        lost = attempt.lost_its_machine(error, node, {each.name for each in living_nodes()})
+        to_blame = attempt.has_begun and not lost
         # What killed workers before says nothing of the machines, nor does a machine that has gone.
-        known = self._answered and counts and attempt.deaths > 0
-        self._replace(place, error, may_show_that_none_lives=not (known or of_the_node))
-        if counts:
+        known = self._answered and to_blame and attempt.deaths > 0
+        self._replace(place, error, may_show_that_none_lives=not (known or lost))
+        if to_blame:
             attempt.died(node, is_for_memory(error) or self._memory_kills.happened())
         if not attempt.given_up:
             self._retries.append(attempt)

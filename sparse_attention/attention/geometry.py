@@ -81,13 +81,13 @@ class Geometries:
     """Those of one step: layers and heads often have the same, which is made once."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[int, int, int, int | None], Geometry] = {}
+        self._known: dict[tuple[int, int, int, int | None, torch.device], Geometry] = {}
 
     def of(self, start: int, end: int, queries: Tensor, settings: LayerSettings) -> Geometry:
         """See ``Geometry.of``; of queries (R, H, G, Q, D) in a layer with these settings."""
-        key = start, end, queries.shape[3], settings.sliding_window
+        key = start, end, queries.shape[3], settings.sliding_window, queries.device
         if key not in self._known:
-            self._known[key] = Geometry.of(*key, queries.device)
+            self._known[key] = Geometry.of(*key)
         return self._known[key]
 
 

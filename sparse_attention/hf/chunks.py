@@ -1,4 +1,4 @@
-"""Causal attention of a chunk over what was read before it, without a mask over both.
+"""On a CPU, causal attention of a chunk over what was read before it, without a mask over both.
 
 A mask has a number for each query and key: gigabytes for a chunk of 8192 at 128k tokens.  Yet all
 that it says is that the chunk sees everything before itself, and itself causally.
@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention.bias import causal_lower_right
 from transformers import PreTrainedModel
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, causal_mask_function
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
@@ -26,9 +25,10 @@ masks."""
 def chunks_without_masks(model: PreTrainedModel) -> Iterator[None]:
     """Inside, forwards after the first one make no mask where it would only be causal.
 
-    For models with PyTorch's attention; others are left as they are.
+    For models with PyTorch's attention on a CPU; others are left as they are.
     """
-    if model.config.get_text_config()._attn_implementation != _NAME:
+    name = model.config.get_text_config()._attn_implementation
+    if name != _NAME or model.device.type != "cpu":
         yield
         return
     own_mask: Any = ALL_MASK_ATTENTION_FUNCTIONS[_NAME]
@@ -105,19 +105,6 @@ def _can_join(query: Tensor, value: Tensor, named: dict[str, Any]) -> bool:
 def _join(query: Tensor, key: Tensor, value: Tensor, scaling: float | None) -> Tensor:
     """Attention of the last queries over all keys: (rows, n, heads, head_dim)."""
     before = key.shape[2] - query.shape[2]
-    if query.is_cuda:
-        groups = query.shape[1] // key.shape[1]
-        if query.dtype == torch.float32:  # the kernel for it wants as many heads of keys
-            key, value = (each.repeat_interleave(groups, 1) for each in (key, value))
-        output = torch.nn.functional.scaled_dot_product_attention(
-            query,
-            key,
-            value,
-            attn_mask=causal_lower_right(query.shape[2], key.shape[2]),
-            scale=scaling,
-            enable_gqa=key.shape[1] != query.shape[1],
-        )
-        return output.transpose(1, 2).contiguous()
     earlier, weight = _attention(query, key[:, :, :before], value[:, :, :before], scaling, False)
     own, own_weight = _attention(query, key[:, :, before:], value[:, :, before:], scaling, True)
     # Each part is normalised by the sum of its own weights, whose logarithm comes with it.

@@ -36,6 +36,8 @@ class FakeRay:
         self.fates: dict[str, list[Any]] = {}
         """By sample: what its first answers are; results afterwards."""
         self.started = 0
+        self.loading: Any = None
+        """What comes of loading a model."""
 
     def put(self, result: Any) -> int:
         self.results[len(self.results)] = result
@@ -63,7 +65,7 @@ class FakeActor:
     def send(self, attempt: Any) -> int:
         request = attempt.request
         self._fake.sent.append((self.node, request))
-        attempt.loading = self._fake.put(None)
+        attempt.loading = self._fake.put(self._fake.loading)
         fates = self._fake.fates.get(request.samples[0].id, [])
         return self._fake.put(fates.pop(0) if fates else ContextResult())
 
@@ -113,12 +115,16 @@ def test_a_retry_goes_to_another_machine_and_comes_last(fake: FakeRay) -> None:
 
 
 def test_the_death_of_a_machine_is_no_fault_of_samples(fake: FakeRay) -> None:
-    fake.fates = {"first-0-0": [GONE] * 30}
+    fake.fates = {"first-0-0": [GONE] * 5}
     ((_request, result), *_) = [
         pair for pair in answered(CLUSTER, requests(1)) if pair[0].samples[0].id == "first-0-0"
     ]
     assert result.predictions == {}, "answered, not given up"
-    assert len(fake.sent) == 31
+    assert len(fake.sent) == 6
+    fake.alive.clear()
+    fake.fates = {"first-0-0": [DIED] * 30}
+    assert len(answered(CLUSTER, requests(1))) == 1
+    assert len(fake.sent) == 6 + 31
 
 
 def test_samples_that_kill_workers_are_given_up(fake: FakeRay) -> None:
@@ -133,6 +139,12 @@ def test_where_all_workers_die_the_run_ends(fake: FakeRay) -> None:
     fake.fates = {f"first-{number}-0": [DIED] * 99 for number in range(20)}
     with pytest.raises(RunStopped, match="10 workers died"):
         answered(CLUSTER, requests(20))
+
+
+def test_where_no_worker_can_load_the_model_the_run_ends(fake: FakeRay) -> None:
+    fake.fates, fake.loading = {"first-0-0": [DIED] * 99}, DIED
+    with pytest.raises(RunStopped, match="10 workers died"):
+        answered(CLUSTER, requests(1))
 
 
 def test_a_worker_that_took_too_much_memory_is_followed_by_fewer_rows(fake: FakeRay) -> None:
