@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from ray.cluster_utils import Cluster
 import benchmark.executor
 from benchmark.console.main import main
 from benchmark.executor import BenchmarkExecutor
+from benchmark.executor_config import BenchmarkConfig
+from benchmark.run.ray_session import hold_ray
 from benchmark.run.requests import ContextResult, Request
 from benchmark.run.workers import WorkerPool
 
@@ -25,7 +28,8 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     assert not ray.is_initialized()
     made = small_cluster(nodes=1)
     monkeypatch.setenv("RAY_ADDRESS", made.address)
-    yield made
+    with hold_ray():  # it is joined once
+        yield made
     made.shutdown()
 
 
@@ -36,7 +40,9 @@ def test_a_node_is_removed_and_another_joins(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    kills: int | None,
 ) -> None:
+    """The first is in every run of the tests, the second with ``--kills``."""
     model = ["--models", str(tiny_model), "--benchmarks", "toy", "--subsets", "first"]
     words = ["run", *model, "--gpu-ids", "--results-dir", str(tmp_path / "refused")]
 
@@ -50,24 +56,33 @@ def test_a_node_is_removed_and_another_joins(
     assert main([*gpus, "--workers", "2", "--gpus-per-worker", "4"]) == 2
     assert "2 worker(s) of 4 GPU(s) each" in capsys.readouterr().err
 
-    seen: list[set[str]] = []
+    changes = [lambda node: cluster.remove_node(node, allow_graceful=False)]
+    if kills is not None:
+        changes.append(lambda _: cluster.add_node(num_cpus=1))
+    together: list[set[str]] = []
+    """Nodes whose workers were there at once, before each change and at last."""
 
     class Disturbed(WorkerPool):
         def run(self, take, *, poll=None) -> Iterator[tuple[Request, ContextResult]]:
-            for number, answered in enumerate(super().run(take, poll=poll)):
-                if number == 2:
-                    first = next(iter(cluster.worker_nodes))
-                    cluster.remove_node(first, allow_graceful=False)
-                if number == 5:
-                    cluster.add_node(num_cpus=1)
-                seen.append({place.machine.node for place in self._places if place.machine})
+            for answered in super().run(take, poll=poll):
+                nodes = {place.machine.node for place in self._places if place.machine}
+                if len(together) <= len(changes):
+                    time.sleep(0.2)
+                    if len(nodes) == (1 if len(together) == 1 else 2):
+                        together.append(nodes)
+                        for change in changes[len(together) - 1 :][:1]:
+                            change(next(iter(cluster.worker_nodes), None))
                 yield answered
 
     monkeypatch.setattr(benchmark.executor, "WorkerPool", Disturbed)
-    matrix = [str(tiny_model)], toy_run.CONFIGS, [toy_run.BENCHMARK]
+    benchmark_config = BenchmarkConfig("toy", ["first", "second"], {"contexts": 40})
+    matrix = [str(tiny_model)], toy_run.CONFIGS, [benchmark_config]
     removed = BenchmarkExecutor([], tmp_path / "removed", quiet=True)
     assert removed.run_benchmark_matrix(*matrix).exit_code == 0
-    assert max(map(len, seen)) <= 2, "two nodes live at a time"
+    assert len(together) == len(changes) + 1
+    assert together[1] < together[0], "the node that is left"
+    if kills is not None:
+        assert together[1] < together[2] != together[0], "and one that came late"
     whole = BenchmarkExecutor([], tmp_path / "whole", quiet=True, pool=LocalPool)
     assert whole.run_benchmark_matrix(*matrix).exit_code == 0
     assert contents(tmp_path / "removed") == contents(tmp_path / "whole")
