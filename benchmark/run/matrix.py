@@ -104,7 +104,7 @@ class MatrixRun:
             if samples is not None:
                 if work.progress is None:
                     work.progress = self._progress.start(task.title, work.outstanding)
-                configs = {cell.label: cell.config for cell in work.job.open_cells}
+                configs = {cell.label: cell.config for cell in work.job.asked_cells}
                 return task.request(samples, configs)
         return None
 
@@ -117,7 +117,7 @@ class MatrixRun:
         self._errors.write(
             f"{task.title}, samples from {request.samples[0].id} on", result.tracebacks
         )
-        for cell in work.job.open_cells:
+        for cell in work.job.asked_cells:
             cell.add(result.predictions[cell.label], result.costs[cell.label])
         if work.progress is not None:
             work.progress.advance(len(request.samples))

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from transformers import AutoModelForCausalLM, PreTrainedConfig
+from transformers import PreTrainedConfig
 
 from benchmark.run.models import ModelSource
+from sparse_attention.hf.architecture import auto_class
 from sparse_attention.hf.facts import model_profile
 
 
@@ -27,7 +28,7 @@ def model_size(model: ModelSource, dtype: str, kind: Literal["cpu", "cuda"]) -> 
     """The size of a model loaded in ``AdapterConfig.dtype``; None if its class cannot say it."""
     try:
         with torch.device("meta"):
-            empty = AutoModelForCausalLM.from_config(
+            empty = auto_class(model.config).from_config(
                 model.config, trust_remote_code=model.trust_remote_code
             )
     except Exception:  # whatever code of an unknown architecture may raise
