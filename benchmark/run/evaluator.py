@@ -14,7 +14,7 @@ import torch
 from benchmark.executor_config import AdapterConfig
 from benchmark.results.records import Cost, Prediction
 from benchmark.run.failures import describe_error, is_device_lost, is_out_of_memory, reason_of
-from benchmark.run.memory import DoesNotFit, MemoryPlan
+from benchmark.run.memory import LARGEST_CHUNK, DoesNotFit, MemoryPlan
 from benchmark.run.outcomes import AnsweredRow, Failure, prediction_of
 from benchmark.run.prefill_store import PrefillStore
 from benchmark.run.requests import ContextResult, identity
@@ -157,7 +157,7 @@ class Evaluator:
         if self._memory is None or self._prefills.holds(tokens):
             return
         chunk = self._memory.chunk(len(tokens))
-        if chunk != self._adapter.prefill_chunk and len(self._prefills):
+        if chunk != LARGEST_CHUNK and len(self._prefills):
             self._prefills.clear()
             self._free_memory()
             chunk = self._memory.chunk(len(tokens))

@@ -21,15 +21,13 @@ from benchmark.executor_config import AdapterConfig
 from benchmark.results.cells import find_results
 from benchmark.run.devices import Devices
 from benchmark.run.jobs import Cell, Job
+from benchmark.run.memory import LARGEST_CHUNK
 from benchmark.run.model_size import ModelSize, model_size
 from benchmark.run.progress import duration
 from benchmark.run.table import Table
 from benchmark.suite.base import Sample, by_context
 from sparse_attention.errors import UserError
 from sparse_attention.prompt import PromptSkipped, encode_prompt
-
-_CHUNK = 8192
-"""Tokens of a context that are read at a time, whose activations are held beside the cache."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +142,9 @@ def _memory(size: ModelSize, longest: int) -> float:
     """Weights, a cache that grows by a copy of one layer, and what a chunk leaves behind."""
     if not longest:
         return 0.0
-    return size.weights + 1.25 * longest * size.token + min(longest, _CHUNK) * size.activations
+    return (
+        size.weights + 1.25 * longest * size.token + min(longest, LARGEST_CHUNK) * size.activations
+    )
 
 
 def _lengths(job: Job, context: Sequence[Sample], settings: AdapterConfig) -> list[tuple[int, int]]:

@@ -17,7 +17,8 @@ from benchmark.run.system_memory import free_memory
 from sparse_attention.config import AttentionConfig
 from sparse_attention.hf.adapter import HuggingFaceAdapter
 
-_CHUNKS = tuple(1 << power for power in range(13, 7, -1))
+LARGEST_CHUNK = 8192
+_CHUNKS = tuple(LARGEST_CHUNK >> halvings for halvings in range(6))
 """Tokens that are read at a time: steps, because sums in other chunks round differently."""
 _SCORES = 5
 """Numbers of four bytes that are held for each query and key: scores, weights, masks, sorted."""
