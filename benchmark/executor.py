@@ -13,14 +13,16 @@ from benchmark.executor_config import AdapterConfig, RequestConfig
 from benchmark.results.cells import check_results, open_results
 from benchmark.run import given
 from benchmark.run.devices import Devices, choose_devices
+from benchmark.run.forecast import Forecast, forecast
 from benchmark.run.given import BenchmarkLike, ConfigsLike
 from benchmark.run.jobs import Choice, Chosen, Job
 from benchmark.run.matrix import MatrixRun
 from benchmark.run.models import find_models
 from benchmark.run.plan import plan_jobs, plan_tasks
-from benchmark.run.ray_address import find_cluster
+from benchmark.run.ray_session import hold_ray
 from benchmark.run.requests import PoolFactory
 from benchmark.run.result import MatrixResult
+from benchmark.run.room import check_devices, find_devices
 from benchmark.run.task import Task
 from benchmark.run.workers import WorkerPool
 from sparse_attention.errors import UserError, explain
@@ -45,11 +47,12 @@ class BenchmarkExecutor:
     """Runs matrices and keeps their results in ``results_dir``.
 
     What is there already is not computed again: a finished matrix loads no model, an interrupted
-    one goes on.  This process is the only one that writes results; workers, one per device, send
-    them what they found context by context.
+    one goes on.  This process is the only one that writes results; workers send it what they found
+    context by context.
 
-    ``gpu_ids`` and ``num_workers``: see ``benchmark.run.devices.choose_devices``.  ``quiet`` shows
-    no progress bar.  ``pool`` makes the workers; None: processes on Ray.
+    ``gpu_ids``, ``num_workers`` and ``gpus_per_worker``: see ``choose_devices``, and
+    ``cluster_devices`` where ``RAY_ADDRESS`` names a cluster.  ``quiet`` shows no progress bar.
+    ``pool`` makes the workers; None: processes on Ray.
     """
 
     def __init__(
@@ -58,12 +61,12 @@ class BenchmarkExecutor:
         results_dir: str | Path = "results",
         num_workers: int | None = None,
         *,
+        gpus_per_worker: int | None = None,
         quiet: bool = False,
         pool: PoolFactory | None = None,
     ) -> None:
-        self._gpu_ids = gpu_ids
+        self._devices = gpu_ids, num_workers, gpus_per_worker
         self._results_dir = results_dir
-        self._num_workers = num_workers
         self._quiet = quiet
         self._pool = pool or WorkerPool
 
@@ -88,6 +91,7 @@ class BenchmarkExecutor:
             model_names, lambda *_: chosen, benchmark_configs, adapter_config, request_kwargs
         )
 
+    @hold_ray()
     def run_chosen(
         self,
         model_names: str | Sequence[str],
@@ -100,6 +104,7 @@ class BenchmarkExecutor:
         planned = self.plan(model_names, benchmark_configs, adapter_config, request_kwargs)
         return self.run_planned(planned, choose)
 
+    @hold_ray()
     def plan(
         self,
         model_names: str | Sequence[str],
@@ -114,9 +119,8 @@ class BenchmarkExecutor:
         except ValidationError as error:
             raise UserError(f"request settings: {explain(error)}.") from error
         benchmarks = given.benchmark_configs(benchmark_configs)
-        devices = choose_devices(self._gpu_ids, self._num_workers)
-        if self._pool is WorkerPool:
-            find_cluster()
+        find = find_devices if self._pool is WorkerPool else choose_devices
+        devices = find(*self._devices)
         models = find_models(
             given.model_names(model_names),
             revision=settings.revision,
@@ -126,7 +130,24 @@ class BenchmarkExecutor:
             raise UserError("name at least one model and one benchmark.")
         folder = check_results(self._results_dir)
         tasks = plan_tasks(models, benchmarks, settings, requests, devices.kind)
+        devices = check_devices(devices, models, settings)
         return PlannedMatrix(folder, tasks, devices, settings)
+
+    @hold_ray()
+    def forecast(
+        self,
+        model_names: str | Sequence[str],
+        sparse_attention_configs: ConfigsLike,
+        benchmark_configs: BenchmarkLike | Sequence[BenchmarkLike],
+        adapter_config: AdapterConfig | None = None,
+        request_kwargs: Mapping[str, Any] | None = None,
+    ) -> Forecast:
+        """What ``run_benchmark_matrix`` would do and cost; nothing is written."""
+        configs = given.named_configs(sparse_attention_configs)
+        chosen = {label: Chosen(config) for label, config in configs.items()}
+        planned = self.plan(model_names, benchmark_configs, adapter_config, request_kwargs)
+        jobs = planned.jobs(lambda *_: chosen)
+        return forecast(jobs, planned.devices, planned.settings)
 
     def run_planned(self, planned: PlannedMatrix, choose: Choice) -> MatrixResult:
         """Answer all samples of a plan under the configurations that ``choose`` gives."""

@@ -13,13 +13,12 @@ from pydantic import ValidationError
 
 from benchmark.executor_config import AdapterConfig, BenchmarkConfig, RequestConfig
 from benchmark.generic_config_optimizer import GenericConfigOptimizer
-from benchmark.run.devices import choose_devices
 from benchmark.run.given import BenchmarkLike, benchmark_configs
 from benchmark.run.models import ModelSource, find_model
 from benchmark.run.plan import plan_tasks
-from benchmark.run.ray_address import find_cluster
 from benchmark.run.ray_session import hold_ray, start_ray
 from benchmark.run.requests import Pool, PoolFactory
+from benchmark.run.room import check_devices, find_devices
 from benchmark.run.task import Task
 from benchmark.run.workers import WorkerPool
 from benchmark.tuning.cache import BestConfigCache
@@ -63,6 +62,7 @@ async def optimize_sparse_configs(
     )
 
 
+@hold_ray()
 def optimize(
     model_name: str,
     benchmarks: BenchmarkLike | Sequence[BenchmarkLike],
@@ -73,6 +73,7 @@ def optimize(
     request_kwargs: Mapping[str, Any] | None = None,
     gpu_ids: Sequence[int] | None = None,
     num_workers: int | None = None,
+    gpus_per_worker: int | None = None,
     quiet: bool = False,
     pool: PoolFactory | None = None,
 ) -> OptimizedConfigs:
@@ -90,6 +91,7 @@ def optimize(
         request_kwargs: fields of ``RequestConfig``: which samples there are to split.
         gpu_ids: devices, as for ``BenchmarkExecutor``.
         num_workers: processes that each hold a model, as for ``BenchmarkExecutor``.
+        gpus_per_worker: as for ``BenchmarkExecutor``.
         quiet: no progress bars.
         pool: makes the workers, as for ``BenchmarkExecutor``.
 
@@ -103,13 +105,13 @@ def optimize(
         raise UserError(f"request settings: {explain(error)}.") from error
     wanted = benchmark_configs(benchmarks)
     types = [config_types] if isinstance(config_types, str) else config_types
-    devices = choose_devices(gpu_ids, num_workers)
-    find_cluster()  # trials run on Ray whatever pool answers them
+    devices = find_devices(gpu_ids, num_workers, gpus_per_worker)
     model = find_model(
         model_name, revision=settings.revision, trust_remote_code=settings.trust_remote_code
     )
     spaces = search_spaces(model, types, optimization_config, settings)
     tasks = plan_tasks([model], wanted, settings, requests, devices.kind)
+    devices = check_devices(devices, [model], settings)
     return search_tasks(
         model_name,
         tasks,

@@ -153,11 +153,29 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         "else the CPU)",
     )
     where.add_argument(
+        "--workers",
         "--num-workers",
+        dest="num_workers",
         type=int,
         metavar="N",
         default=argparse.SUPPRESS,
-        help="worker processes (default: one per GPU, two on a CPU)",
+        help="worker processes (default: as many as there are GPUs for, two on a CPU; in a "
+        "cluster as many as find room, also on nodes that join later)",
+    )
+    where.add_argument(
+        "--gpus-per-worker",
+        type=int,
+        metavar="N",
+        default=argparse.SUPPRESS,
+        help="GPUs of each worker, over which a model that is larger than one is spread "
+        "(default: 1)",
+    )
+    where.add_argument(
+        "--ray-address",
+        metavar="ADDRESS",
+        default=argparse.SUPPRESS,
+        help="work on a Ray cluster: HOST:PORT of its head, or auto for the one that runs here "
+        "(default: the variable RAY_ADDRESS, else this machine alone)",
     )
     for field in ("max_rows", "dtype"):
         add_field(where, AdapterConfig, field)

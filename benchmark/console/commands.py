@@ -16,6 +16,7 @@ from benchmark.report.tables import print_group
 from benchmark.report.text_table import table_console
 from benchmark.report.write import write_report
 from benchmark.results.key import FORMAT
+from benchmark.run.forecast import Forecast
 from benchmark.run.requests import PoolFactory
 from benchmark.run.result import MatrixResult
 from benchmark.tuning.settings import OptimizationConfig
@@ -33,17 +34,22 @@ def run(
         vars(options).get("gpu_ids"),
         options.results_dir,
         vars(options).get("num_workers"),
+        gpus_per_worker=vars(options).get("gpus_per_worker"),
         quiet=is_quiet(options.verbosity),
         pool=pool,
     )
-    result = executor.run_benchmark_matrix(
-        selection.models,
-        selection.configs,
-        selection.benchmarks,
-        selection.adapter,
-        selection.requests,
+    what = (
+        *(selection.models, selection.configs, selection.benchmarks),
+        *(selection.adapter, selection.requests),
     )
-    return show_result(result)
+    if options.dry_run:
+        return _show_forecast(executor.forecast(*what))
+    return show_result(executor.run_benchmark_matrix(*what))
+
+
+def _show_forecast(forecast: Forecast) -> int:
+    print(f"{forecast}\n{forecast.summary()}")
+    return 0
 
 
 def tune(
@@ -58,6 +64,7 @@ def tune(
         search,
         results_dir=options.results_dir,
         num_workers=vars(options).get("num_workers"),
+        gpus_per_worker=vars(options).get("gpus_per_worker"),
         quiet=is_quiet(options.verbosity),
         pool=pool,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from types import ModuleType
@@ -42,6 +43,8 @@ def execute(command: Callable[[], int], program: str, verbosity: str) -> int:
 
 
 def _command(options: argparse.Namespace, program: str, pool: PoolFactory | None) -> int:
+    if "ray_address" in options:
+        os.environ["RAY_ADDRESS"] = options.ray_address
     put_off_imports()
     match options.command:
         case "ls":

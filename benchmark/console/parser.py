@@ -135,6 +135,11 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
     )
     add_samples(selection)
     add_settings(run)
+    run.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="compute nothing: show cells, samples, tokens, what is there, time and memory",
+    )
 
 
 def _add_tune(commands: argparse._SubParsersAction) -> None:

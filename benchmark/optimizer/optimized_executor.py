@@ -56,12 +56,16 @@ class OptimizedBenchmarkExecutor:
         results_dir: str | Path = "results",
         num_workers: int | None = None,
         *,
+        gpus_per_worker: int | None = None,
         quiet: bool = False,
         pool: PoolFactory | None = None,
     ) -> None:
         """Search as ``optimization_config`` says; the rest is as of ``BenchmarkExecutor``."""
         self._executor = BenchmarkExecutor(
-            gpu_ids, results_dir, num_workers, quiet=quiet, pool=pool
+            *(gpu_ids, results_dir, num_workers),
+            gpus_per_worker=gpus_per_worker,
+            quiet=quiet,
+            pool=pool,
         )
         self._settings, self._quiet, self._pool = optimization_config, quiet, pool or WorkerPool
 
@@ -189,6 +193,7 @@ def create_optimized_benchmark_executor(
     results_dir: str | Path = "results",
     num_workers: int | None = None,
     *,
+    gpus_per_worker: int | None = None,
     quiet: bool = False,
     pool: PoolFactory | None = None,
 ) -> OptimizedBenchmarkExecutor:
@@ -200,6 +205,7 @@ def create_optimized_benchmark_executor(
         enable_optimization: False: no search, default settings.
         results_dir: folder of the matrix's results.
         num_workers: worker processes, as for ``BenchmarkExecutor``.
+        gpus_per_worker: as for ``BenchmarkExecutor``.
         quiet: no progress bars.
         pool: makes the workers of both phases, as for ``BenchmarkExecutor``.
     """
@@ -207,5 +213,8 @@ def create_optimized_benchmark_executor(
     if not enable_optimization:
         settings = settings.model_copy(update={"enabled": False})
     return OptimizedBenchmarkExecutor(
-        settings, gpu_ids, results_dir, num_workers, quiet=quiet, pool=pool
+        *(settings, gpu_ids, results_dir, num_workers),
+        gpus_per_worker=gpus_per_worker,
+        quiet=quiet,
+        pool=pool,
     )

@@ -29,7 +29,15 @@ FORMAT = 4
 _LIBRARIES = ("torch", "transformers", "tokenizers")
 _COMPUTING = (
     *("numerics", "cache", "attention", "maskers", "presses", "learned", "decode"),
-    *("hf/adapter", "hf/attention", "hf/facts", "hf/loading", "hf/prefill", "hf/rotary"),
+    *(
+        "hf/adapter",
+        "hf/attention",
+        "hf/chunks",
+        "hf/facts",
+        "hf/loading",
+        "hf/prefill",
+        "hf/rotary",
+    ),
     *("hf/projection", "hf/windows"),
     *("config", "method", "model_facts", "prompt", "protocol"),
 )

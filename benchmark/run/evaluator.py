@@ -3,48 +3,26 @@
 from __future__ import annotations
 
 import gc
-import math
 import resource
 import time
 import traceback
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from benchmark.executor_config import AdapterConfig
-from benchmark.results.records import Cost, Prediction, Reason, six_digits
+from benchmark.results.records import Cost, Prediction
 from benchmark.run.failures import describe_error, is_device_lost, is_out_of_memory, reason_of
+from benchmark.run.memory import LARGEST_CHUNK, DoesNotFit, MemoryPlan
+from benchmark.run.outcomes import AnsweredRow, Failure, prediction_of
 from benchmark.run.prefill_store import PrefillStore
 from benchmark.run.requests import ContextResult, identity
 from benchmark.suite.base import Sample
 from sparse_attention import Context
 from sparse_attention.config import AttentionConfig, joint_needs
-from sparse_attention.hf.adapter import Answer, HuggingFaceAdapter
-from sparse_attention.prompt import (
-    EncodedPrompt,
-    PromptSettings,
-    PromptSkipped,
-    Reply,
-    encode_prompt,
-    read_reply,
-)
-
-
-@dataclass(frozen=True)
-class _Failure:
-    reason: Reason
-    detail: str
-
-
-@dataclass(frozen=True)
-class _Row:
-    """An answer with its share of the time of its batch."""
-
-    answer: Answer
-    seconds: float
-    rows: int
+from sparse_attention.hf.adapter import HuggingFaceAdapter
+from sparse_attention.prompt import EncodedPrompt, PromptSettings, PromptSkipped, encode_prompt
 
 
 class Evaluator:
@@ -56,9 +34,15 @@ class Evaluator:
     """
 
     def __init__(
-        self, adapter: HuggingFaceAdapter, settings: AdapterConfig, device: str = "cpu"
+        self,
+        adapter: HuggingFaceAdapter,
+        settings: AdapterConfig,
+        device: str = "cpu",
+        memory: MemoryPlan | None = None,
     ) -> None:
+        """Answer with a model on a device; without a ``memory`` plan it is only tried what fits."""
         self._adapter = adapter
+        self._memory = memory
         self._settings = settings
         self._device = torch.device(device)
         self._prefills: PrefillStore[Context] = PrefillStore(settings.prefill_store_bytes)
@@ -72,15 +56,17 @@ class Evaluator:
         prompt: PromptSettings,
         scope: str = "",
         shown: Collection[str] = (),
+        max_rows: int | None = None,
     ) -> ContextResult:
         """Answer ``samples``, best those of one context, under all ``configs`` (by label).
 
         ``prompt`` says how the samples become prompts.  ``scope`` and a sample's id together key
         the random draws of sampling methods.  Of samples whose id is in ``shown`` the whole prompt
-        is recorded as text.  An error of CUDA after which the process is of no
-        use is raised, so that its worker is replaced.
+        is recorded as text.  ``max_rows`` bounds the batches.  An error of CUDA after which the
+        process is of no use is raised, so that its worker is replaced.
         """
         result = ContextResult({label: [] for label in configs}, {label: [] for label in configs})
+        self._max_rows = min(self._max_rows, max_rows or self._max_rows)
         for sample in samples:
             self._evaluate_sample(sample, configs, prompt, scope, result, sample.id in shown)
         return result
@@ -97,7 +83,7 @@ class Evaluator:
         self._reset_peak_memory()
         about: dict[str, Any] = identity(sample)
         prefill_seconds = 0.0
-        outcomes: list[_Row | _Failure]
+        outcomes: list[AnsweredRow | Failure]
         begun = False
         try:
             prompt = self._encode(sample, settings)
@@ -123,9 +109,10 @@ class Evaluator:
             outcomes = self._answer(sample, context, prompt, list(configs.values()), scope, result)
         for label, outcome in zip(configs, outcomes, strict=True):
             decode_seconds, rows = 0.0, len(configs)
-            if isinstance(outcome, _Row):
+            if isinstance(outcome, AnsweredRow):
                 decode_seconds, rows = outcome.seconds, outcome.rows
-            result.predictions[label].append(self._prediction(about, outcome, begun))
+            record = prediction_of(about, outcome, self._adapter.tokenizer, begun)
+            result.predictions[label].append(record)
             result.costs[label].append(self._cost(sample, prefill_seconds, decode_seconds, rows))
 
     def _encode(self, sample: Sample, settings: PromptSettings) -> EncodedPrompt:
@@ -147,7 +134,10 @@ class Evaluator:
             config for config in configs if not joint_needs(self._needy).covers(config.needs)
         ]
         try:
+            self._make_room(tokens)
             return self._stored_context(tokens)
+        except DoesNotFit:
+            raise
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -155,6 +145,23 @@ class Evaluator:
         self._prefills.clear()
         self._free_memory()
         return self._stored_context(tokens)
+
+    def _make_room(self, tokens: tuple[int, ...]) -> None:
+        """Plan how a context is read, where it has to be: other contexts go before it is refused.
+
+        Raises:
+            DoesNotFit: if it is too large.
+        """
+        if self._memory is None or self._prefills.holds(tokens):
+            return
+        chunk = self._memory.chunk(len(tokens))
+        if chunk != LARGEST_CHUNK and len(self._prefills):
+            self._prefills.clear()
+            self._free_memory()
+            chunk = self._memory.chunk(len(tokens))
+        if chunk is None:
+            raise self._memory.refusal(len(tokens))
+        self._adapter.prefill_chunk = chunk
 
     def _stored_context(self, tokens: tuple[int, ...]) -> tuple[Context, float]:
         # What the configurations so far need: those to come may need it again.
@@ -180,7 +187,7 @@ class Evaluator:
         configs: Sequence[AttentionConfig],
         scope: str,
         result: ContextResult,
-    ) -> list[_Row | _Failure]:
+    ) -> list[AnsweredRow | Failure]:
         """An outcome for each configuration.
 
         A batch that fails is tried again in halves, so that it takes few enough rows for the
@@ -193,6 +200,16 @@ class Evaluator:
             return head + self._answer(sample, context, prompt, tail, scope, result)
         start = time.perf_counter()
         try:
+            if self._memory is not None:
+                asked = len(prompt.question_ids)
+                fitting = self._memory.rows(context.length, asked, configs)
+                if fitting < len(configs):
+                    parts = (configs[:fitting], configs[fitting:])
+                    return [
+                        outcome
+                        for part in parts
+                        for outcome in self._answer(sample, context, prompt, part, scope, result)
+                    ]
             answers = self._adapter.answer(
                 context,
                 prompt.question_ids,
@@ -210,7 +227,7 @@ class Evaluator:
                 return [self._failure(error, result)]
         else:
             seconds = (time.perf_counter() - start) / len(configs)
-            return [_Row(answer, seconds, len(configs)) for answer in answers]
+            return [AnsweredRow(answer, seconds, len(configs)) for answer in answers]
         half = (len(configs) + 1) // 2
         if out_of_memory:
             self._max_rows = half
@@ -221,53 +238,9 @@ class Evaluator:
             for outcome in self._answer(sample, context, prompt, part, scope, result)
         ]
 
-    def _failure(self, error: Exception, result: ContextResult) -> _Failure:
+    def _failure(self, error: Exception, result: ContextResult) -> Failure:
         result.tracebacks.append("".join(traceback.format_exception(error)))
-        return _Failure(reason_of(error), describe_error(error))
-
-    def _prediction(
-        self, about: Mapping[str, Any], outcome: _Row | _Failure, begun: bool
-    ) -> Prediction:
-        """The record of an outcome; ``about`` are its fields that every outcome has."""
-        if isinstance(outcome, _Failure):
-            return Prediction.unanswered("failed", outcome.reason, outcome.detail, **about)
-        answer = outcome.answer
-        if answer.finish_reason == "not_finite":
-            detail = (
-                f"logits after {len(answer.token_ids)} tokens of the answer are NaN or infinite"
-            )
-            return Prediction.unanswered("failed", "not_finite", detail, **about)
-        measured: dict[str, Any] = {
-            name: six_digits(getattr(answer, name))
-            for name in (
-                "density",
-                "attention_error",
-                "union_density",
-                "selection_share",
-                "kept_share",
-            )
-        }
-        if not all(value is None or math.isfinite(value) for value in measured.values()):
-            detail = ", ".join(f"{name} {value}" for name, value in measured.items())
-            return Prediction.unanswered("failed", "not_finite", detail, **about)
-        tokenizer = self._adapter.tokenizer
-        reply = read_reply(tokenizer, answer.token_ids, begun) or Reply(answer.text, None)
-        thought = reply.thought or ""
-        return Prediction(
-            **about,
-            status="truncated" if about["removed_tokens"] else "ok",
-            reason="",
-            detail="",
-            predicted_answer=reply.text,
-            thought=reply.thought,
-            thought_tokens=len(tokenizer.encode(thought, add_special_tokens=False))
-            if thought
-            else 0,
-            answer_tokens=len(answer.token_ids),
-            finish_reason=answer.finish_reason,
-            **measured,
-            score=None,
-        )
+        return Failure(reason_of(error), describe_error(error))
 
     def _cost(
         self, sample: Sample, prefill_seconds: float, decode_seconds: float, rows: int

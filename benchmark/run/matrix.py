@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmark.executor_config import AdapterConfig
@@ -15,7 +15,7 @@ from benchmark.run.jobs import Job
 from benchmark.run.progress import JobProgress, MatrixProgress
 from benchmark.run.requests import ContextResult, ModelFailure, PoolFactory, Request
 from benchmark.run.result import MatrixResult
-from benchmark.suite.base import Sample
+from benchmark.run.schedule import ContextQueue
 from sparse_attention.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -26,10 +26,9 @@ class _Work:
     """How far a job is."""
 
     job: Job
-    pending: list[list[Sample]]
-    """Contexts that are to be asked."""
     outstanding: int
-    """Contexts whose result has not come yet."""
+    """Samples whose result has not come yet."""
+    queue: ContextQueue
     progress: JobProgress | None = None
     """None until its first context is asked."""
     cells: list[CellResult] = field(default_factory=list)
@@ -57,6 +56,8 @@ class MatrixRun:
         self._errors = ErrorLog(results)
         self._model_failures: dict[str, ModelFailure] = {}
         """By the model's name."""
+        self._open: dict[str, _Work] = {}
+        """What is not finished, by the task's id."""
 
     def execute(self) -> MatrixResult:
         """Answer what is missing, and write the metrics of each job when it is done."""
@@ -70,43 +71,46 @@ class MatrixRun:
             works = []
             for job in self._jobs:
                 contexts = job.pending_contexts()
-                works.append(_Work(job, contexts, len(contexts)))
+                works.append(_Work(job, sum(map(len, contexts)), ContextQueue(contexts)))
             stack.enter_context(self._progress)
-            if any(work.pending for work in works):
-                self._compute(works)
+            missing = [work for work in works if work.outstanding]
+            if missing:
+                self._compute(missing)
             for work in works:
                 if not work.cells:
                     self._finish(work)
         return MatrixResult(self._results, tuple(cell for work in works for cell in work.cells))
 
     def _compute(self, works: Sequence[_Work]) -> None:
-        contexts = sum(len(work.pending) for work in works)
-        devices = replace(self._devices, visible=self._devices.visible[:contexts])
+        devices = self._devices.at_most(sum(work.queue.parts for work in works))
         logger.info("starting %d %s worker(s)", devices.workers, devices.kind)
-        work_of = {work.job.task.id: work for work in works}
+        self._open = {work.job.task.id: work for work in works}
         with self._pool(devices, self._settings) as pool:
-            requests = self._requests(works)
-            for request, result in pool.run(lambda _: next(requests, None)):
-                work = work_of[request.task]
+            for request, result in pool.run(self._take):
+                work = self._open[request.task]
                 self._record(work, request, result)
-                work.outstanding -= 1
+                work.outstanding -= len(request.samples)
                 if not work.outstanding:
+                    del self._open[request.task]
                     self._finish(work)
 
-    def _requests(self, works: Sequence[_Work]) -> Iterator[Request]:
-        for work in works:
+    def _take(self, worker: int) -> Request | None:
+        """The next request for a worker: jobs follow each other, because models do."""
+        for work in self._open.values():
             task = work.job.task
-            configs = {cell.label: cell.config for cell in work.job.asked_cells}
-            if work.pending:
-                samples = sum(len(context) for context in work.pending)
-                work.progress = self._progress.start(task.title, samples)
-            for context in work.pending:
-                if task.model.name in self._model_failures:
-                    break
-                yield task.request(context, configs)
+            if task.model.name in self._model_failures:
+                continue
+            samples = work.queue.take(worker)
+            if samples is not None:
+                if work.progress is None:
+                    work.progress = self._progress.start(task.title, work.outstanding)
+                configs = {cell.label: cell.config for cell in work.job.asked_cells}
+                return task.request(samples, configs)
+        return None
 
     def _record(self, work: _Work, request: Request, result: ContextResult) -> None:
         task = work.job.task
+        work.queue.done(request.samples)
         if result.model_failure is not None:
             self._give_up(task.model.name, result.model_failure)
             return

@@ -38,6 +38,10 @@ class PrefillStore(Generic[PrefilledType]):
     def __len__(self) -> int:
         return len(self._entries)
 
+    def holds(self, tokens: tuple[int, ...]) -> bool:
+        """Whether a prefill is kept."""
+        return tokens in self._entries
+
     def get(
         self,
         tokens: tuple[int, ...],

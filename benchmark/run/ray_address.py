@@ -7,12 +7,13 @@ import re
 import socket
 import subprocess
 import sys
+import time
 
 from sparse_attention.errors import UserError
 
-_SECONDS_TO_CONNECT = 5.0
+_SECONDS_TO_CONNECT = 4.0
 _SECONDS_TO_ANSWER = 14.0
-"""Together below 20 s; a cluster that is well answers within one."""
+"""From the first question on; a cluster that is well answers within one or two."""
 _ADDRESS = re.compile(r"(?:\[(?P<six>[^\]]+)\]|(?P<host>[^\[\]/:\s]+)):(?P<port>[0-9]{1,5})")
 _ASK = "import sys; from ray._raylet import GcsClient; GcsClient(address=sys.argv[1])"
 _FIND = (
@@ -21,20 +22,25 @@ _FIND = (
 )
 
 
+def names_cluster() -> bool:
+    """Whether ``RAY_ADDRESS`` names a cluster, be it there or not."""
+    return os.environ.get("RAY_ADDRESS", "").strip() not in ("", "local")
+
+
 def find_cluster() -> str | None:
     """HOST:PORT of the cluster that ``RAY_ADDRESS`` names; None: Ray is to be started here.
 
     Raises:
         UserError: for an address that Ray would wait for without an end, or fail on later.
     """
-    address = os.environ.get("RAY_ADDRESS", "").strip()
-    if address in ("", "local"):
+    if not names_cluster():
         return None
+    address, end = os.environ["RAY_ADDRESS"].strip(), time.monotonic() + _SECONDS_TO_ANSWER
     if address.startswith("ray://"):
         raise _refusal(address, "is of Ray's client, which cannot run workers that keep a model")
     if address == "auto":
         try:
-            found = _python(_FIND)
+            found = _python(end, _FIND)
         except subprocess.SubprocessError as error:
             raise _refusal(address, "finds no cluster on this machine") from error
     else:
@@ -44,18 +50,19 @@ def find_cluster() -> str | None:
         raise _refusal(address, "is no address")
     try:
         place = parts["six"] or parts["host"], int(parts["port"])
-        socket.create_connection(place, _SECONDS_TO_CONNECT).close()
+        left = max(0.1, end - time.monotonic())
+        socket.create_connection(place, min(left, _SECONDS_TO_CONNECT)).close()
     except (OSError, UnicodeError) as error:
         raise _refusal(address, f"cannot be reached ({error})") from error
     try:
-        _python(_ASK, found)
+        _python(end, _ASK, found)
     except subprocess.SubprocessError as error:
         raise _refusal(address, "does not answer as a Ray cluster of this version") from error
     return found
 
 
-def _python(code: str, *arguments: str) -> str:
-    """What a small program prints.
+def _python(end: float, code: str, *arguments: str) -> str:
+    """What a small program prints before the ``end``.
 
     A process of its own, because Ray's attempts can neither be stopped nor kept quiet.
     """
@@ -65,7 +72,7 @@ def _python(code: str, *arguments: str) -> str:
         capture_output=True,
         text=True,
         check=True,
-        timeout=_SECONDS_TO_ANSWER,
+        timeout=max(0.1, end - time.monotonic()),
     )
     return done.stdout.strip()
 

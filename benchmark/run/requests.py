@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, Self
 
 from benchmark.executor_config import AdapterConfig
@@ -33,6 +33,13 @@ class Request:
     """Names the subset; keys random draws together with the sample's id."""
     shown: frozenset[str] = frozenset()
     """Ids of the samples whose whole prompt is to be recorded."""
+    max_rows: int | None = None
+    """Configurations that are decoded together at most; None: as the settings say."""
+
+    def with_fewer_rows(self) -> Self:
+        """The same, with half as many rows in a batch."""
+        rows = min(self.max_rows or len(self.configs), len(self.configs))
+        return replace(self, max_rows=max(1, (rows + 1) // 2))
 
 
 @dataclass(frozen=True)

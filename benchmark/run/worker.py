@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-import os
+import torch
 
 from benchmark.executor_config import AdapterConfig
 from benchmark.run.evaluator import Evaluator
 from benchmark.run.failures import describe_error
+from benchmark.run.memory import Footprint, MemoryPlan
 from benchmark.run.requests import ContextResult, ModelFailure, Request
 from sparse_attention.errors import UserError
 from sparse_attention.hf.adapter import HuggingFaceAdapter
 
 
 class EvaluationWorker:
-    """The process of one device; it keeps the model of its last request, with its prefills."""
+    """Keeps the model of its last request, with its prefills."""
 
-    def __init__(self, settings: AdapterConfig, visible_device: str, threads: int) -> None:
-        # Before CUDA starts; from then on the worker's GPU is number 0.
-        os.environ["CUDA_VISIBLE_DEVICES"] = visible_device
-        import torch
+    def __init__(self, settings: AdapterConfig, device: str, threads: int) -> None:
+        """Load nothing yet.
 
+        Args:
+            settings: how models are loaded and run.
+            device: as torch names it; ``auto``: all GPUs that are visible.
+            threads: on the CPU.
+        """
         torch.set_num_threads(threads)
         self._settings = settings
-        self._device = "cuda:0" if visible_device else "cpu"
+        self._device = device
         self._loaded: tuple[str, str | None] | None = None
         self._evaluator: Evaluator | None = None
 
@@ -48,7 +52,8 @@ class EvaluationWorker:
         if failure is not None or self._evaluator is None:
             return ContextResult(model_failure=failure)
         return self._evaluator.evaluate(
-            request.samples, request.configs, request.prompt, request.scope, request.shown
+            *(request.samples, request.configs, request.prompt, request.scope, request.shown),
+            max_rows=request.max_rows,
         )
 
     def _load(self, request: Request) -> Evaluator:
@@ -60,4 +65,6 @@ class EvaluationWorker:
             trust_remote_code=self._settings.trust_remote_code,
             max_positions=self._settings.max_positions,
         )
-        return Evaluator(adapter, self._settings, self._device)
+        device = adapter.model.device
+        plan = MemoryPlan(Footprint.of(adapter), device)
+        return Evaluator(adapter, self._settings, str(device), plan)

@@ -92,14 +92,14 @@ class Geometries:
     """Those of one step: layers and heads often have the same, which is made once."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[int, int, int, int | None, int | None], Geometry] = {}
+        self._known: dict[tuple[int, int, int, int | None, torch.device, int | None], Geometry] = {}
 
     def of(self, start: int, end: int, queries: Tensor, settings: LayerSettings) -> Geometry:
         """See ``Geometry.of``; of queries (R, H, G, Q, D) in a layer with these settings."""
         window, chunk = settings.sliding_window, settings.chunk
-        key = start, end, queries.shape[3], window, chunk
+        key = start, end, queries.shape[3], window, queries.device, chunk
         if key not in self._known:
-            self._known[key] = Geometry.of(*key[:4], queries.device, chunk)
+            self._known[key] = Geometry.of(*key)
         return self._known[key]
 
 

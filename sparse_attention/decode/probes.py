@@ -112,8 +112,9 @@ class Probes:
         if selection.reads.shape[2] > 1:  # else all query heads of a group read the same
             united = selection.united_counts.expand(full).sum((1, 2, 3, 4))
         index = self._index[rows.start : rows.stop]
-        self._keys[0].index_add_(0, index, read)
-        self._keys[1].index_add_(0, index, united)
+        # Layers of a model that is spread over devices are elsewhere.
+        self._keys[0].index_add_(0, index, read.to(index.device))
+        self._keys[1].index_add_(0, index, united.to(index.device))
         total = shape[0] * shape[1] * visible
         for row, size in zip(rows, selecting, strict=True):
             probe = self._rows[row]
@@ -124,6 +125,7 @@ class Probes:
         """Compare outputs (rows, heads, group, queries, head_dim) of one attention operation."""
         difference = (output - dense).square().sum(-1)
         errors = difference / (dense.square().sum(-1) + ERROR_EPSILON)
-        self._errors.index_add_(0, self._index, errors.sum((1, 2, 3)).double())
+        sums = errors.sum((1, 2, 3)).double()
+        self._errors.index_add_(0, self._index, sums.to(self._index.device))
         for probe in self._rows:
             probe._outputs += errors[0].numel()

@@ -22,6 +22,8 @@ from sparse_attention.hf.check import check_architecture
 from sparse_attention.hf.gguf import find_gguf, opened_gguf
 from sparse_attention.hf.quiet import quiet
 
+_SPREAD = "auto"
+"""The device that stands for all GPUs."""
 _DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
@@ -68,17 +70,26 @@ def load_model(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Model (safetensors or GGUF, in evaluation mode, on ``device``) and tokenizer.
 
+    The device ``auto`` spreads the layers over all GPUs.
+
     Raises:
         UserError: if the name, device or dtype is not usable or the architecture cannot work.
     """
     if dtype not in _DTYPES:
         raise UserError(f"unknown dtype {dtype!r}. Valid: {', '.join(_DTYPES)}.")
-    _check_device(device)
-    if dtype == "auto" and torch.device(device).type == "cpu":
+    spread = device == _SPREAD
+    if not spread:
+        _check_device(device)
+    if dtype == "auto" and not spread and torch.device(device).type == "cpu":
         dtype = "float32"  # half precision is slower than float32 on most processors
     common: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     gguf, packed = find_gguf(name, revision), False
     model: Any
+    if gguf is not None and spread:
+        raise UserError(
+            f"{name!r} is a GGUF file, which is not spread over several GPUs; use one GPU for each "
+            "worker, or the model's safetensors."
+        )
     try:
         if gguf is not None:
             with opened_gguf(gguf) as file:
@@ -93,7 +104,7 @@ def load_model(
                     name,
                     dtype=dtype,
                     use_safetensors=True,
-                    device_map={"": device} if packed else None,
+                    device_map=_SPREAD if spread else {"": device} if packed else None,
                     **common,
                 )
     except UserError:
@@ -106,7 +117,11 @@ def load_model(
             "GGUF file, or a name on the Hugging Face hub (which needs network or an earlier "
             "download). If its weights are quantised, their library has to be installed."
         ) from error
-    model = (model if packed else model.to(device)).eval()
+    if not (spread or packed):
+        model = model.to(device)
+    if any(parameter.is_meta for parameter in model.parameters()):
+        raise UserError(f"model {name!r} does not fit on the GPUs that are visible; use more.")
+    model = model.eval()
     model.requires_grad_(False)
     check_architecture(model)
     return model, tokenizer

@@ -22,6 +22,7 @@ from sparse_attention.cache.context import Context, ContextLayer, Segment
 from sparse_attention.cache.statistics import NOTHING, PrefillStatistics, StatisticsRequest
 from sparse_attention.errors import NotFinite
 from sparse_attention.hf.architecture import Unsupported
+from sparse_attention.hf.chunks import chunks_without_masks
 from sparse_attention.hf.layers import decoder_of, new_cache
 from sparse_attention.hf.projection import output_weight
 from sparse_attention.hf.reads import Reads
@@ -57,7 +58,7 @@ def prefill(
     statistics = PrefillStatistics(request)
     chunk = chunk if goes_on_at_once(model) else len(tokens)
     whole = rotated_for(model, max(length, len(tokens)))
-    with whole, observing(model, cache, statistics):
+    with whole, chunks_without_masks(model), observing(model, cache, statistics):
         for start in range(0, len(tokens), chunk):
             part = ids[:, start : start + chunk]
             positions = torch.arange(start, start + part.shape[1], device=ids.device)[None]

@@ -21,12 +21,7 @@ class LocalPool:
 
     def __init__(self, devices: Devices, settings: AdapterConfig) -> None:
         self._threads = torch.get_num_threads()
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-        self._worker = EvaluationWorker(settings, "", devices.threads)
-        if visible is None:
-            os.environ.pop("CUDA_VISIBLE_DEVICES", None)
-        else:
-            os.environ["CUDA_VISIBLE_DEVICES"] = visible
+        self._worker = EvaluationWorker(settings, "cpu", devices.threads)
         self._pause = float(os.environ.get("TOY_PAUSE", "0"))
 
     def __enter__(self) -> LocalPool:

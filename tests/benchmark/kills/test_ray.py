@@ -10,31 +10,40 @@ from pathlib import Path
 
 import psutil
 import pytest
-import toy_run
-from commands import arguments, lines, start
+import ray
+from commands import arguments, lines
 
 from benchmark.console.main import main
 from benchmark.run import ray_address, ray_folder
 from benchmark.run.ray_folder import open_ray_folder
+from benchmark.run.workers import WorkerPool
 from sparse_attention.errors import UserError
 
 
-def test_the_raylet_is_killed(tiny_model: Path, tmp_path: Path) -> None:
-    """The run ends with one line instead of waiting."""
-    folder = tmp_path / "results"
-    process = start(toy_run.__file__, *arguments(tiny_model, folder, 300), TOY_ON_RAY="1")
-    try:
-        while process.poll() is None and not lines(folder):
-            time.sleep(0.1)
-        for child in psutil.Process(process.pid).children(recursive=True):
-            if child.name() == "raylet":
-                child.kill()
-        _, shown = process.communicate(timeout=120)
-    finally:
-        process.kill()
-    assert process.returncode == 1
+def test_the_raylet_is_killed(
+    tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The run ends with one line instead of waiting, and what was answered is kept."""
+    folder, killed = tmp_path / "results", []
+
+    class KillsTheRaylet(WorkerPool):
+        def run(self, take, *, poll=None):
+            for answered in super().run(take, poll=poll):
+                for child in psutil.Process().children(recursive=True):
+                    if child.name() == "raylet":
+                        child.kill()
+                        killed.append(child)
+                yield answered
+
+    began = time.monotonic()
+    assert main(arguments(tiny_model, folder, 300), KillsTheRaylet) == 1
+    assert killed
+    assert time.monotonic() - began < 100
+    shown = capsys.readouterr().err
     assert "Ray's own process (raylet) has ended" in shown
     assert "Traceback" not in shown
+    assert lines(folder) > 0
+    assert not ray.is_initialized()
 
 
 @pytest.fixture
@@ -72,7 +81,11 @@ def test_an_address_without_a_cluster(
     monkeypatch.setattr(ray_address, "_FIND", "raise ConnectionError")
     monkeypatch.setenv("RAY_ADDRESS", address or silent)
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
-    assert main(arguments(tiny_model, tmp_path / "results")) == 2
+    words = arguments(tiny_model, tmp_path / "results")
+    if address == "xx:yy":  # the option comes before the variable
+        monkeypatch.setenv("RAY_ADDRESS", silent)
+        words += ["--ray-address", address]
+    assert main(words) == 2
     assert problem in capsys.readouterr().err
     assert not (tmp_path / "results").exists()
 
