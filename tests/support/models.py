@@ -27,6 +27,8 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
+from sparse_attention.testing.device import DEVICE
+
 VOCABULARY = 97
 COMMON = {
     "vocab_size": VOCABULARY,
@@ -74,7 +76,7 @@ def random_model(name: str) -> PreTrainedModel:
     for parameter_name, parameter in model.named_parameters():
         if parameter_name.endswith("sinks"):
             parameter.normal_()
-    return model
+    return model.to(DEVICE)
 
 
 def word_tokenizer(bos: bool = True) -> PreTrainedTokenizerFast:

@@ -13,12 +13,13 @@ from sparse_attention.learned.hash_networks import load_networks
 from sparse_attention.maskers import HashAttention
 from sparse_attention.numerics.bit_codes import count_bits_in_parallel, hamming, pack_signs
 from sparse_attention.testing.calls import calibrated_model, make_operation, shortened
+from sparse_attention.testing.device import DEVICE
 
 
 @given(st.integers(1, 300), st.integers(0, 99))
 def test_packed_codes_differ_in_as_many_bits_as_the_signs(bits, seed):
     torch.manual_seed(seed)
-    asked, kept = torch.randn(2, 3, bits), torch.randn(2, 5, bits)
+    asked, kept = torch.randn(2, 3, bits).to(DEVICE), torch.randn(2, 5, bits).to(DEVICE)
     asked[0, 0, 0] = 0
     distance = hamming(pack_signs(asked), pack_signs(kept).mT)
     expected = ((asked >= 0)[:, :, None] != (kept >= 0)[:, None]).sum(-1)
@@ -28,7 +29,7 @@ def test_packed_codes_differ_in_as_many_bits_as_the_signs(bits, seed):
 @given(st.integers(-(2**31), 2**31 - 1))
 def test_bits_are_counted(word):
     assert (
-        int(count_bits_in_parallel(torch.tensor([word], dtype=torch.int32))[0])
+        int(count_bits_in_parallel(torch.tensor([word], dtype=torch.int32, device=DEVICE))[0])
         == (word & 0xFFFFFFFF).bit_count()
     )
 
@@ -87,6 +88,11 @@ def test_ties_are_broken_in_favour_of_older_keys_and_the_count_is_exact():
     scores = operation.call.methods[0].predict(operation.call)
     least = scores.masked_fill(~reads, torch.inf).amin(-1, keepdim=True)
     tied = scores == least
-    newest_read = (torch.arange(128) * (tied & reads)).amax(-1)
-    left = torch.arange(128).expand_as(scores).masked_fill(~(tied & ~reads), 999).amin(-1)
+    newest_read = (torch.arange(128, device=DEVICE) * (tied & reads)).amax(-1)
+    left = (
+        torch.arange(128, device=DEVICE)
+        .expand_as(scores)
+        .masked_fill(~(tied & ~reads), 999)
+        .amin(-1)
+    )
     assert (newest_read < left).all()
