@@ -1,0 +1,315 @@
+"""Attention of one token of each row over a selection, as kernels for a GPU.
+
+Keys and values are read where they lie, once for all query heads that share a list.  A list is cut
+into parts, so that few rows keep a whole GPU busy; a second kernel merges the parts by their
+log-sum-exp.  Importing this needs Triton; ``fused`` decides whether that is there.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+import torch
+import triton
+import triton.language as tl
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_BLOCK = 64
+"""Keys that a program reads at a time."""
+_WARPS = 4
+_STAGES = 3
+"""Blocks of keys and values that are under way while one is worked on."""
+_PROGRAMS = 2
+"""Programs for each multiprocessor that lists are cut for; more would not be there at once."""
+_MOST_PARTS = 128
+_MERGED = 16
+"""Parts that are merged at a time."""
+
+
+@triton.jit(do_not_specialize=["context", "index_row", "index_head", "index_list", "parts"])
+def _attend_part(
+    queries,
+    keys,
+    values,
+    tail_keys,
+    tail_values,
+    index,
+    counts,
+    log_weights,
+    outputs,
+    sums,
+    scaling,
+    cap,
+    heads,
+    context,
+    parts,
+    query_row,
+    query_head,
+    query_group,
+    key_row,
+    key_head,
+    key_place,
+    value_row,
+    value_head,
+    value_place,
+    tail_key_row,
+    tail_key_head,
+    tail_key_place,
+    tail_value_row,
+    tail_value_head,
+    tail_value_place,
+    index_row,
+    index_head,
+    index_list,
+    count_row,
+    count_head,
+    count_list,
+    LISTS: tl.constexpr,
+    MEMBERS: tl.constexpr,
+    WIDTH: tl.constexpr,
+    VALUE_WIDTH: tl.constexpr,
+    CAPPED: tl.constexpr,
+    WEIGHTED: tl.constexpr,
+    EXACT: tl.constexpr,
+    ALIGNED: tl.constexpr,
+    MEMBERS_BLOCK: tl.constexpr,
+    WIDTH_BLOCK: tl.constexpr,
+    VALUE_BLOCK: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    line, part = tl.program_id(0), tl.program_id(1)
+    row, head, own = line // (heads * LISTS), line // LISTS % heads, line % LISTS
+    row, head, own = row.to(tl.int64), head.to(tl.int64), own.to(tl.int64)
+    count = tl.load(counts + row * count_row + head * count_head + own * count_list)
+    share = tl.cdiv(tl.cdiv(count, BLOCK), parts) * BLOCK
+    begin, end = part * share, tl.minimum(part * share + share, count)
+    index += row * index_row + head * index_head + own * index_list
+    log_weights += row * index_row + head * index_head + own * index_list
+    keys += row * key_row + head * key_head
+    values += row * value_row + head * value_head
+    tail_keys += row * tail_key_row + head * tail_key_head
+    tail_values += row * tail_value_row + head * tail_value_head
+
+    members, widths = tl.arange(0, MEMBERS_BLOCK), tl.arange(0, WIDTH_BLOCK)
+    value_widths = tl.arange(0, VALUE_BLOCK)
+    queries += row * query_row + head * query_head + own * query_group
+    query = tl.load(
+        queries + members[:, None] * query_group + widths[None, :],
+        mask=(members < MEMBERS)[:, None] & (widths < WIDTH)[None, :],
+        other=0.0,
+    )
+    greatest = tl.full([MEMBERS_BLOCK], float("-inf"), tl.float32)
+    total = tl.zeros([MEMBERS_BLOCK], tl.float32)
+    output = tl.zeros([MEMBERS_BLOCK, VALUE_BLOCK], tl.float32)
+    for start in range(begin, end, BLOCK):
+        places = start + tl.arange(0, BLOCK)
+        there = places < end
+        at = tl.load(index + places, mask=there, other=0).to(tl.int64)
+        in_tail, after = at >= context, at - context
+        key_lines = tl.where(in_tail, tail_keys + after * tail_key_place, keys + at * key_place)
+        value_lines = tl.where(
+            in_tail, tail_values + after * tail_value_place, values + at * value_place
+        )
+        if ALIGNED:
+            key_lines = tl.multiple_of(key_lines, 16)
+            value_lines = tl.multiple_of(value_lines, 16)
+        key = tl.load(
+            key_lines[:, None] + widths[None, :],
+            mask=there[:, None] & (widths < WIDTH)[None, :],
+            other=0.0,
+        )
+        value = tl.load(
+            value_lines[:, None] + value_widths[None, :],
+            mask=there[:, None] & (value_widths < VALUE_WIDTH)[None, :],
+            other=0.0,
+        )
+        if EXACT:
+            logits = tl.dot(query, tl.trans(key), input_precision="ieee") * scaling
+        else:
+            logits = tl.dot(query, tl.trans(key)) * scaling
+        if CAPPED:
+            logits = cap * (2 * tl.sigmoid(2 / cap * logits) - 1)
+        if WEIGHTED:
+            logits += tl.load(log_weights + places, mask=there, other=0.0)[None, :]
+        logits = tl.where(there[None, :], logits, float("-inf"))
+        higher = tl.maximum(greatest, tl.max(logits, 1))
+        kept = tl.exp(greatest - higher)
+        weights = tl.exp(logits - higher[:, None])
+        total = total * kept + tl.sum(weights, 1)
+        output = output * kept[:, None]
+        if EXACT:
+            output += tl.dot(weights, value, input_precision="ieee")
+        else:
+            output += tl.dot(weights.to(value.dtype), value)
+        greatest = higher
+    lines = (line * MEMBERS + members).to(tl.int64) * parts + part
+    tl.store(sums + lines, greatest + tl.log(total), mask=members < MEMBERS)
+    tl.store(
+        outputs + lines[:, None] * VALUE_WIDTH + value_widths[None, :],
+        output / tl.where(total > 0, total, 1.0)[:, None],
+        mask=(members < MEMBERS)[:, None] & (value_widths < VALUE_WIDTH)[None, :],
+    )
+
+
+@triton.jit(do_not_specialize=["parts"])
+def _merge_parts(
+    outputs,
+    sums,
+    sinks,
+    merged,
+    heads,
+    parts,
+    SINKS: tl.constexpr,
+    WIDTH: tl.constexpr,
+    WIDTH_BLOCK: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    line = tl.program_id(0).to(tl.int64)
+    widths = tl.arange(0, WIDTH_BLOCK)
+    greatest, total = tl.full([], float("-inf"), tl.float32), tl.zeros([], tl.float32)
+    if SINKS:
+        greatest = tl.load(sinks + line % heads).to(tl.float32)
+        total += 1.0
+    output = tl.zeros([WIDTH_BLOCK], tl.float32)
+    for start in range(0, parts, BLOCK):
+        places = start + tl.arange(0, BLOCK)
+        there = places < parts
+        own = tl.load(sums + line * parts + places, mask=there, other=float("-inf"))
+        higher = tl.maximum(greatest, tl.max(own, 0))
+        # Where nothing was read so far, both are -inf, whose difference is no number.
+        safe = tl.where(higher > float("-inf"), higher, 0.0)
+        kept, weights = tl.exp(greatest - safe), tl.exp(own - safe)
+        part = tl.load(
+            outputs + (line * parts + places)[:, None] * WIDTH + widths[None, :],
+            mask=there[:, None] & (widths < WIDTH)[None, :],
+            other=0.0,
+        )
+        output = output * kept + tl.sum(part * weights[:, None], 0)
+        total = total * kept + tl.sum(weights, 0)
+        greatest = higher
+    tl.store(
+        merged + line * WIDTH + widths,
+        output / tl.where(total > 0, total, 1.0),
+        mask=widths < WIDTH,
+    )
+
+
+def attend(
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    tail_keys: Tensor,
+    tail_values: Tensor,
+    index: Tensor,
+    counts: Tensor,
+    log_weights: Tensor | None,
+    *,
+    scaling: float,
+    softcap: float | None = None,
+    sinks: Tensor | None = None,
+) -> Tensor:
+    """Attention over lists of keys.
+
+    Args:
+        queries: (R, H, G, D).
+        keys: (R, H, P, D), expanded where rows share them.
+        values: (R, H, P, V).
+        tail_keys: (R, H, t, D), the keys of each row after those.
+        tail_values: (R, H, t, V).
+        index: int32 (R, H, 1 or G, N), keys that are read, below P + t and each once; one list for
+            all query heads of a key-value head, or one for each.
+        counts: int32 (R, H, 1 or G), how many entries of each list there are; what comes after them
+            may be anything.
+        log_weights: float32, with the strides of ``index``, or None where all are 0.
+        scaling: factor of the products.
+        softcap: of the scores, before the log-weights.
+        sinks: (H, G), logits of learned sinks.
+
+    Returns:
+        (R, H, G, V) float32; 0 where a list is empty.
+    """
+    rows, heads, group, width = queries.shape
+    lists, longest, value_width = index.shape[2], index.shape[3], values.shape[3]
+    members = group // lists
+    blocks = triton.cdiv(longest, _BLOCK)
+    wanted = triton.cdiv(_PROGRAMS * _multiprocessors(queries.device), rows * heads * lists)
+    parts = max(1, min(wanted, blocks, _MOST_PARTS))
+    parts = triton.cdiv(blocks, triton.cdiv(blocks, parts)) if blocks else 1
+    queries = queries.to(keys.dtype)
+    outputs = queries.new_empty(rows * heads * group, parts, value_width, dtype=torch.float32)
+    sums = queries.new_empty(rows * heads * group, parts, dtype=torch.float32)
+    if log_weights is not None:
+        assert log_weights.stride() == index.stride(), "weights lie where their indices lie"
+    for tensor in (queries, keys, values, tail_keys, tail_values, index):
+        assert tensor.stride(-1) == 1 or tensor.shape[-1] <= 1, "the last dimension is contiguous"
+    _attend_part[(rows * heads * lists, parts)](
+        queries,
+        keys,
+        values,
+        tail_keys,
+        tail_values,
+        index,
+        counts,
+        sums if log_weights is None else log_weights,
+        outputs,
+        sums,
+        scaling,
+        softcap or 0.0,
+        heads,
+        keys.shape[2],
+        parts,
+        *queries.stride()[:3],
+        *keys.stride()[:3],
+        *values.stride()[:3],
+        *tail_keys.stride()[:3],
+        *tail_values.stride()[:3],
+        *index.stride()[:3],
+        *counts.stride(),
+        LISTS=lists,
+        MEMBERS=members,
+        WIDTH=width,
+        VALUE_WIDTH=value_width,
+        CAPPED=softcap is not None,
+        WEIGHTED=log_weights is not None,
+        EXACT=keys.dtype == torch.float32,
+        ALIGNED=all(map(_is_aligned, (keys, values, tail_keys, tail_values))),
+        MEMBERS_BLOCK=max(16, triton.next_power_of_2(members)),
+        WIDTH_BLOCK=max(16, triton.next_power_of_2(width)),
+        VALUE_BLOCK=max(16, triton.next_power_of_2(value_width)),
+        BLOCK=_BLOCK,
+        num_warps=_WARPS,
+        num_stages=_STAGES,
+    )
+    merged = queries.new_empty(rows, heads, group, value_width, dtype=torch.float32)
+    _merge_parts[(rows * heads * group,)](
+        outputs,
+        sums,
+        sums if sinks is None else sinks.contiguous(),
+        merged,
+        heads * group,
+        parts,
+        SINKS=sinks is not None,
+        WIDTH=value_width,
+        WIDTH_BLOCK=triton.next_power_of_2(value_width),
+        BLOCK=_MERGED,
+        num_warps=4,
+    )
+    return merged
+
+
+def _is_aligned(tensor: Tensor) -> bool:
+    """Whether all lines of the last dimension begin at multiples of 16 bytes."""
+    size = tensor.element_size()
+    return not any(
+        start % 16 for start in (tensor.data_ptr(), *(size * s for s in tensor.stride()[:-1]))
+    )
+
+
+@cache
+def _multiprocessors(device: torch.device) -> int:
+    if device.type != "cuda":
+        return 1
+    return torch.cuda.get_device_properties(device).multi_processor_count
