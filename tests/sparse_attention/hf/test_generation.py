@@ -7,7 +7,7 @@ import threading
 
 import pytest
 import torch
-from models import ARCHITECTURES, random_model, tokens, word_tokenizer
+from models import ARCHITECTURES, failing, random_model, tokens, word_tokenizer
 from transformers import (
     DynamicCache,
     GenerationConfig,
@@ -421,8 +421,8 @@ def test_the_model_is_as_before_on_exit_and_on_error(implementation):
         with pytest.raises(RuntimeError, match="middle"):
             generated(model, prompt, logits_processor=LogitsProcessorList([fail]))
         assert sparse.reports[0].density == 1
-        with pytest.raises(IndexError):
-            generated(model, [10**6, *prompt])
+        with pytest.raises(IndexError), failing(model):
+            generated(model, prompt)
         assert sparse.reports == ()
         generated(model, prompt)
     with pytest.raises(RuntimeError, match="middle"), sparse_generation(model, EDGES):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from models import COMMON, WINDOWED, random_model, tokens, word_tokenizer
+from models import COMMON, WINDOWED, failing, random_model, tokens, word_tokenizer
 from transformers import (
     DogeConfig,
     DogeForCausalLM,
@@ -155,8 +155,8 @@ def test_the_models_attention_is_back_after_an_observed_prefill_that_failed():
 
     model = random_model("llama")
     before = ALL_ATTENTION_FUNCTIONS["sdpa"]
-    with pytest.raises(IndexError):
-        prefill(model, [10**6], 8, REQUEST)
+    with pytest.raises(IndexError), failing(model):
+        prefill(model, CONTEXT, 8, REQUEST)
     assert ALL_ATTENTION_FUNCTIONS["sdpa"] is before
 
 

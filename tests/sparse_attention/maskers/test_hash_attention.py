@@ -51,7 +51,7 @@ def test_scores_are_products_of_signs(heads, shared, bits):
     method = HashAttention(weight_file=str(profile.folder / "hash_attention.safetensors"))
     operation = make_operation(method, heads=heads, prefix=20, tail=4, rows=2, queries=2, layer=1)
     call = operation.call
-    query_network, key_network = load_networks(Path(method.weight_file), 1)
+    query_network, key_network = load_networks(Path(method.weight_file), 1, DEVICE)
     scores = method.predict(call)
     for row in range(2):
         for head in range(heads[0]):
@@ -69,7 +69,7 @@ def test_codes_extended_step_by_step_equal_recomputed_ones():
     operation = make_operation(HashAttention(), tail=12)
     call, whole = operation.call, operation.call.view
     (method,) = call.methods
-    _, network = load_networks(Path(method.weight_file), 0)
+    _, network = load_networks(Path(method.weight_file), 0, DEVICE)
 
     def encode(_, keys):
         return method._codes(network, "silu", (), keys)

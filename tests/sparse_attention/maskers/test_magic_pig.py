@@ -81,7 +81,7 @@ def test_probability_is_finite_at_the_ends():
 @pytest.mark.parametrize(("bits", "tables"), [(3, 8), (8, 40), (9, 20), (20, 5)])
 def test_meetings_are_counted_and_packings_agree(bits, tables):
     torch.manual_seed(0)
-    planes = projections(16, bits, tables, "test")
+    planes = projections(16, bits, tables, "test").to(DEVICE)
     queries, keys = torch.randn(2, 3, 10, 16).to(DEVICE), torch.randn(2, 3, 50, 16).to(DEVICE)
     keys[:, :, :5] = queries[:, :, :5]
     counts = {}
@@ -99,8 +99,8 @@ def test_meetings_are_counted_and_packings_agree(bits, tables):
 def test_hashes_for_many_bits_and_tables_contain_those_for_fewer():
     vectors = torch.randn(1, 2, 30, 16).to(DEVICE)
     for packing in ("int64", "float32"):
-        wide = encode(vectors, projections(16, 11, 50, "x"), packing)
-        small = encode(vectors, projections(16, 6, 20, "x"), packing)
+        wide = encode(vectors, projections(16, 11, 50, "x").to(DEVICE), packing)
+        small = encode(vectors, projections(16, 6, 20, "x").to(DEVICE), packing)
         assert torch.equal(narrow(wide, 6, 20, packing), small)
 
 
@@ -172,8 +172,9 @@ def test_incremental_hashes_equal_recomputed_ones():
 @given(st.integers(1, 62))
 def test_packing_holds_every_number_of_bits(bits):
     vectors = torch.randn(1, 1, 4, 8).to(DEVICE)
-    codes = encode(vectors, projections(8, bits, 2, "b"), "int64")
-    signs = encode(vectors, projections(8, bits, 2, "b"), "float32")
+    planes = projections(8, bits, 2, "b").to(DEVICE)
+    codes = encode(vectors, planes, "int64")
+    signs = encode(vectors, planes, "float32")
     for key in range(4):
         for table in range(2):
             value = sum(1 << k for k in range(bits) if signs[0, 0, table, k, key] > 0)
