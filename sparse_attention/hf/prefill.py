@@ -27,6 +27,7 @@ from sparse_attention.hf.architecture import unsupported
 from sparse_attention.hf.attention import attention_settings
 from sparse_attention.hf.projection import output_weight
 from sparse_attention.hf.rotary import rotary_layers
+from sparse_attention.hf.unmasked import unmasked
 from sparse_attention.hf.windows import rotated_for
 from sparse_attention.model_facts import LayerFacts, Rotary
 
@@ -53,7 +54,8 @@ def prefill(
     ids = torch.tensor([list(tokens)], device=model.device)
     statistics = PrefillStatistics(request)
     whole = rotated_for(model, max(length, len(tokens)))
-    with whole, observing(model, statistics) as keywords:
+    on_gpu = unmasked(model) if ids.is_cuda else contextlib.nullcontext()
+    with whole, on_gpu, observing(model, statistics) as keywords:
         for start in range(0, len(tokens), chunk):
             part = ids[:, start : start + chunk]
             positions = torch.arange(start, start + part.shape[1], device=ids.device)[None]
