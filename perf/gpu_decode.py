@@ -194,7 +194,7 @@ def measure_kernels(
             weights = torch.rand_like(chosen[0], dtype=torch.float32) if weighted else None
 
             def kernel(index: Tensor, own=own, counts=counts, weights=weights) -> Tensor:
-                return triton_kernel.attend(*own, index, counts, weights, scaling=WIDTH**-0.5)
+                return triton_kernel.attend(*own, (), index, counts, weights, scaling=WIDTH**-0.5)
 
             if lists == 1 and not weighted:
                 error = (kernel(chosen[0]) - exact).norm() / exact.norm()

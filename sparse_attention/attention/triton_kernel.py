@@ -7,6 +7,7 @@ log-sum-exp.  Importing this needs Triton; ``fused`` decides whether that is the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -23,13 +24,22 @@ _WARPS = 4
 _STAGES = 3
 """Blocks of keys and values that are under way while one is worked on."""
 _PROGRAMS = 2
-"""Programs for each multiprocessor that lists are cut for; more would not be there at once."""
+"""Programs of a multiprocessor that run at once; lists are cut for no more of them."""
+_LEAST = 64
+"""Keys of a part, unless the list has fewer; for less, merging costs more than reading."""
 _MOST_PARTS = 128
 _MERGED = 16
 """Parts that are merged at a time."""
 
 
-@triton.jit(do_not_specialize=["context", "index_row", "index_head", "index_list", "parts"])
+_CHANGING = [
+    *("context", "parts", "listed", "first", "first_end", "second", "second_end"),
+    *("index_row", "index_head", "index_list", "weight_row", "weight_head", "weight_list"),
+]
+"""What may be another number at each step: nothing is compiled anew for it."""
+
+
+@triton.jit(do_not_specialize=_CHANGING)
 def _attend_part(
     queries,
     keys,
@@ -46,6 +56,11 @@ def _attend_part(
     heads,
     context,
     parts,
+    listed,
+    first,
+    first_end,
+    second,
+    second_end,
     query_row,
     query_head,
     query_group,
@@ -64,6 +79,9 @@ def _attend_part(
     index_row,
     index_head,
     index_list,
+    weight_row,
+    weight_head,
+    weight_list,
     count_row,
     count_head,
     count_list,
@@ -72,6 +90,8 @@ def _attend_part(
     WIDTH: tl.constexpr,
     VALUE_WIDTH: tl.constexpr,
     CAPPED: tl.constexpr,
+    LISTED: tl.constexpr,
+    COUNTED: tl.constexpr,
     WEIGHTED: tl.constexpr,
     EXACT: tl.constexpr,
     ALIGNED: tl.constexpr,
@@ -83,11 +103,15 @@ def _attend_part(
     line, part = tl.program_id(0), tl.program_id(1)
     row, head, own = line // (heads * LISTS), line // LISTS % heads, line % LISTS
     row, head, own = row.to(tl.int64), head.to(tl.int64), own.to(tl.int64)
-    count = tl.load(counts + row * count_row + head * count_head + own * count_list)
-    share = tl.cdiv(tl.cdiv(count, BLOCK), parts) * BLOCK
+    first_size, spanned = first_end - first, first_end - first + second_end - second
+    count = spanned + listed
+    if COUNTED:
+        counted = tl.load(counts + row * count_row + head * count_head + own * count_list)
+        count = spanned + counted.to(tl.int32)
+    share = tl.cdiv(tl.cdiv(count, parts), 16) * 16
     begin, end = part * share, tl.minimum(part * share + share, count)
     index += row * index_row + head * index_head + own * index_list
-    log_weights += row * index_row + head * index_head + own * index_list
+    log_weights += row * weight_row + head * weight_head + own * weight_list
     keys += row * key_row + head * key_head
     values += row * value_row + head * value_head
     tail_keys += row * tail_key_row + head * tail_key_head
@@ -107,7 +131,12 @@ def _attend_part(
     for start in range(begin, end, BLOCK):
         places = start + tl.arange(0, BLOCK)
         there = places < end
-        at = tl.load(index + places, mask=there, other=0).to(tl.int64)
+        at = tl.where(places < first_size, first + places, second - first_size + places)
+        in_list = there & (places >= spanned)
+        if LISTED:
+            numbers = tl.load(index + places - spanned, mask=in_list, other=0).to(tl.int32)
+            at = tl.where(in_list, numbers, at)
+        at = at.to(tl.int64)
         in_tail, after = at >= context, at - context
         key_lines = tl.where(in_tail, tail_keys + after * tail_key_place, keys + at * key_place)
         value_lines = tl.where(
@@ -133,7 +162,8 @@ def _attend_part(
         if CAPPED:
             logits = cap * (2 * tl.sigmoid(2 / cap * logits) - 1)
         if WEIGHTED:
-            logits += tl.load(log_weights + places, mask=there, other=0.0)[None, :]
+            weight = tl.load(log_weights + places - spanned, mask=in_list, other=0.0)
+            logits += weight[None, :]
         logits = tl.where(there[None, :], logits, float("-inf"))
         higher = tl.maximum(greatest, tl.max(logits, 1))
         kept = tl.exp(greatest - higher)
@@ -203,9 +233,10 @@ def attend(
     values: Tensor,
     tail_keys: Tensor,
     tail_values: Tensor,
-    index: Tensor,
-    counts: Tensor,
-    log_weights: Tensor | None,
+    spans: Sequence[tuple[int, int]] = (),
+    index: Tensor | None = None,
+    counts: Tensor | None = None,
+    log_weights: Tensor | None = None,
     *,
     scaling: float,
     softcap: float | None = None,
@@ -219,11 +250,12 @@ def attend(
         values: (R, H, P, V).
         tail_keys: (R, H, t, D), the keys of each row after those.
         tail_values: (R, H, t, V).
-        index: int32 (R, H, 1 or G, N), keys that are read, below P + t and each once; one list for
-            all query heads of a key-value head, or one for each.
-        counts: int32 (R, H, 1 or G), how many entries of each list there are; what comes after them
-            may be anything.
-        log_weights: float32, with the strides of ``index``, or None where all are 0.
+        spans: at most two (first, end) of keys that all rows and heads read.
+        index: integers (R, H, 1 or G, N), other keys, below P + t and each once; one list for all
+            query heads of a key-value head, or one for each.
+        counts: integers (R, H, 1 or G), how many entries of each list are read, or None for all;
+            what comes after them may be anything.
+        log_weights: float32, like ``index``, or None where all are 0.
         scaling: factor of the products.
         softcap: of the scores, before the log-weights.
         sinks: (H, G), logits of learned sinks.
@@ -232,27 +264,27 @@ def attend(
         (R, H, G, V) float32; 0 where a list is empty.
     """
     rows, heads, group, width = queries.shape
-    lists, longest, value_width = index.shape[2], index.shape[3], values.shape[3]
+    value_width = values.shape[3]
+    lists, listed = (1, 0) if index is None else index.shape[2:]
+    (first, first_end), (second, second_end) = (*spans, (0, 0), (0, 0))[:2]
+    longest = listed + first_end - first + second_end - second
     members = group // lists
-    blocks = triton.cdiv(longest, _BLOCK)
-    wanted = triton.cdiv(_PROGRAMS * _multiprocessors(queries.device), rows * heads * lists)
-    parts = max(1, min(wanted, blocks, _MOST_PARTS))
-    parts = triton.cdiv(blocks, triton.cdiv(blocks, parts)) if blocks else 1
+    room = _PROGRAMS * _multiprocessors(queries.device) // (rows * heads * lists)
+    parts = max(1, min(room, triton.cdiv(longest, _LEAST), _MOST_PARTS))
     queries = queries.to(keys.dtype)
     outputs = queries.new_empty(rows * heads * group, parts, value_width, dtype=torch.float32)
     sums = queries.new_empty(rows * heads * group, parts, dtype=torch.float32)
-    if log_weights is not None:
-        assert log_weights.stride() == index.stride(), "weights lie where their indices lie"
-    for tensor in (queries, keys, values, tail_keys, tail_values, index):
-        assert tensor.stride(-1) == 1 or tensor.shape[-1] <= 1, "the last dimension is contiguous"
+    for tensor in (queries, keys, values, tail_keys, tail_values, index, log_weights):
+        if tensor is not None and tensor.stride(-1) != 1:
+            assert tensor.shape[-1] <= 1, "the last dimension is contiguous"
     _attend_part[(rows * heads * lists, parts)](
         queries,
         keys,
         values,
         tail_keys,
         tail_values,
-        index,
-        counts,
+        sums if index is None else index,
+        sums if counts is None else counts,
         sums if log_weights is None else log_weights,
         outputs,
         sums,
@@ -261,18 +293,26 @@ def attend(
         heads,
         keys.shape[2],
         parts,
+        listed,
+        first,
+        first_end,
+        second,
+        second_end,
         *queries.stride()[:3],
         *keys.stride()[:3],
         *values.stride()[:3],
         *tail_keys.stride()[:3],
         *tail_values.stride()[:3],
-        *index.stride()[:3],
-        *counts.stride(),
+        *_strides(index),
+        *_strides(log_weights),
+        *_strides(counts),
         LISTS=lists,
         MEMBERS=members,
         WIDTH=width,
         VALUE_WIDTH=value_width,
         CAPPED=softcap is not None,
+        LISTED=index is not None,
+        COUNTED=counts is not None,
         WEIGHTED=log_weights is not None,
         EXACT=keys.dtype == torch.float32,
         ALIGNED=all(map(_is_aligned, (keys, values, tail_keys, tail_values))),
@@ -298,6 +338,11 @@ def attend(
         num_warps=4,
     )
     return merged
+
+
+def _strides(tensor: Tensor | None) -> tuple[int, ...]:
+    """Those of the dimensions (R, H, lists)."""
+    return (0, 0, 0) if tensor is None else tensor.stride()[:3]
 
 
 def _is_aligned(tensor: Tensor) -> bool:

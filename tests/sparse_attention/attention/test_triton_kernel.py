@@ -89,6 +89,7 @@ def test_attention_over_lists(
         values.expand(rows, -1, -1, -1),
         tail_keys,
         tail_values,
+        (),
         index,
         counts,
         weights,
@@ -113,11 +114,47 @@ def test_an_empty_list_gives_nothing_and_one_list_can_serve_all_rows():
     for count in (20, 0):
         counts = torch.tensor(count, dtype=torch.int32, device=DEVICE).expand(3, 2, 1)
         got = triton_kernel.attend(
-            queries, shared, shared, tail, tail, index, counts, None, scaling=0.25
+            queries, shared, shared, tail, tail, (), index, counts, scaling=0.25
         )
         own = keys[:, :count].double()
         exact = (queries.double() @ own.mT * 0.25).softmax(-1) @ own
         torch.testing.assert_close(got.double(), exact, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("spans", [((0, 5), (30, 43)), ((7, 8),), ((0, 43),)])
+@pytest.mark.parametrize("listed", [True, False])
+def test_spans_come_before_lists(spans, listed):
+    generator = torch.Generator().manual_seed(0)
+
+    def normal(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator).to(DEVICE)
+
+    keys, values, queries = normal(1, 40, 16), normal(1, 40, 16), normal(2, 1, 2, 16)
+    tail_keys, tail_values = normal(2, 1, 3, 16), normal(2, 1, 3, 16)
+    index = torch.tensor([12, 9, 29, 20], device=DEVICE).expand(2, 1, 2, -1)
+    weights = normal(2, 1, 2, 4)
+    read = [key for start, end in spans for key in range(start, end)]
+    whole = torch.tensor(read, dtype=torch.int64, device=DEVICE).expand(2, 1, 2, -1)
+    added = torch.zeros(2, 1, 2, len(read), device=DEVICE)
+    if listed:
+        whole, added = torch.cat([whole, index], -1), torch.cat([added, weights], -1)
+    counts = torch.full((2, 1, 2), whole.shape[-1], device=DEVICE)
+    got = triton_kernel.attend(
+        queries,
+        keys.expand(2, -1, -1, -1),
+        values.expand(2, -1, -1, -1),
+        tail_keys,
+        tail_values,
+        spans,
+        index if listed else None,
+        None,
+        weights if listed else None,
+        scaling=0.3,
+    )
+    whole_keys = torch.cat([keys.expand(2, -1, -1, -1), tail_keys], 2)
+    whole_values = torch.cat([values.expand(2, -1, -1, -1), tail_values], 2)
+    exact = expected(queries, whole_keys, whole_values, whole, counts, added, 0.3, None, None)
+    torch.testing.assert_close(got.double(), exact, atol=2e-5, rtol=2e-5)
 
 
 def test_nothing_of_triton_is_imported_on_a_processor():
