@@ -87,10 +87,10 @@ def outside_seconds(work: Callable[[], object], device: torch.device, times: int
 
 def copy_bandwidth(device: torch.device) -> float:
     """Bytes a second, read and written, of a large copy."""
-    size = 2**32 if device.type == "cuda" else 2**26
-    source = torch.randint(-128, 127, (size,), dtype=torch.int8, device=device)
+    source = torch.randn(2**30 if device.type == "cuda" else 2**24, device=device)
     target = torch.empty_like(source)
-    return 2 * size / graph_seconds([lambda: target.copy_(source)] * 3, device)
+    size = 2 * source.numel() * source.element_size()
+    return size / outside_seconds(lambda: target.copy_(source), device, 5)
 
 
 def dense_kernels(
@@ -177,9 +177,6 @@ def measure_kernels(
     exact = None
     for lists, name in ((1, "one list for a group"), (GROUP, "a list for each query head")):
         chosen = random_lists(batch, length, lists, device)
-        counts = torch.full(
-            (batch, KV_HEADS, lists), chosen[0].shape[-1], dtype=torch.int32, device=device
-        )
         read = whole * SHARE * lists
         if lists == 1:
             works = [lambda i=i: gathered(queries, keys, values, i) for i in chosen]
@@ -193,8 +190,8 @@ def measure_kernels(
         for weighted in (False, True):
             weights = torch.rand_like(chosen[0], dtype=torch.float32) if weighted else None
 
-            def kernel(index: Tensor, own=own, counts=counts, weights=weights) -> Tensor:
-                return triton_kernel.attend(*own, (), index, counts, weights, scaling=WIDTH**-0.5)
+            def kernel(index: Tensor, own=own, weights=weights) -> Tensor:
+                return triton_kernel.attend(*own, (), index, None, weights, scaling=WIDTH**-0.5)
 
             if lists == 1 and not weighted:
                 error = (kernel(chosen[0]) - exact).norm() / exact.norm()
