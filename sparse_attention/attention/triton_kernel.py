@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 # The fastest of 27 settings on an H200, in perf/gpu_decode.py.
 _BLOCK = 32
 """Keys that a program reads at a time."""
+_WIDE_BLOCK = 16
+"""The same where a key and its value have more than ``_WIDE`` bytes, so that they have room."""
+_WIDE = 1024
 _WARPS = 4
 _STAGES = 5
 """For two blocks of keys and values under way: their numbers have to be there before."""
@@ -51,7 +54,6 @@ def _attend_part(
     counts,
     log_weights,
     outputs,
-    sums,
     scaling,
     cap,
     heads,
@@ -177,6 +179,7 @@ def _attend_part(
             output += tl.dot(weights.to(value.dtype), value)
         greatest = higher
     lines = (line * MEMBERS + members).to(tl.int64) * parts + part
+    sums = outputs + tl.num_programs(0).to(tl.int64) * MEMBERS * parts * VALUE_WIDTH
     tl.store(sums + lines, greatest + tl.log(total), mask=members < MEMBERS)
     tl.store(
         outputs + lines[:, None] * VALUE_WIDTH + value_widths[None, :],
@@ -188,7 +191,6 @@ def _attend_part(
 @triton.jit(do_not_specialize=["parts"])
 def _merge_parts(
     outputs,
-    sums,
     sinks,
     merged,
     heads,
@@ -199,6 +201,8 @@ def _merge_parts(
     BLOCK: tl.constexpr,
 ):
     line = tl.program_id(0).to(tl.int64)
+    # The sums of all parts come after their outputs.
+    sums = outputs + tl.num_programs(0).to(tl.int64) * parts * WIDTH
     widths = tl.arange(0, WIDTH_BLOCK)
     greatest, total = tl.full([], float("-inf"), tl.float32), tl.zeros([], tl.float32)
     if SINKS:
@@ -271,10 +275,12 @@ def attend(
     longest = listed + first_end - first + second_end - second
     members = group // lists
     room = _PROGRAMS * _multiprocessors(queries.device) // (rows * heads * lists)
-    parts = max(1, min(room, triton.cdiv(longest, _LEAST), _MOST_PARTS))
+    parts = max(1, min(room, -(-longest // _LEAST), _MOST_PARTS))
+    width_block, value_block = _power_of_2(width), _power_of_2(value_width)
+    wide = (width_block + value_block) * keys.element_size() > _WIDE
     queries = queries.to(keys.dtype)
-    outputs = queries.new_empty(rows * heads * group, parts, value_width, dtype=torch.float32)
-    sums = queries.new_empty(rows * heads * group, parts, dtype=torch.float32)
+    lines = rows * heads * group
+    found = queries.new_empty(lines * parts * (value_width + 1), dtype=torch.float32)
     for tensor in (queries, keys, values, tail_keys, tail_values, index, log_weights):
         if tensor is not None and tensor.stride(-1) != 1:
             assert tensor.shape[-1] <= 1, "the last dimension is contiguous"
@@ -284,11 +290,10 @@ def attend(
         values,
         tail_keys,
         tail_values,
-        sums if index is None else index,
-        sums if counts is None else counts,
-        sums if log_weights is None else log_weights,
-        outputs,
-        sums,
+        found if index is None else index,
+        found if counts is None else counts,
+        found if log_weights is None else log_weights,
+        found,
         scaling,
         softcap or 0.0,
         heads,
@@ -317,25 +322,24 @@ def attend(
         WEIGHTED=log_weights is not None,
         EXACT=keys.dtype == torch.float32,
         ALIGNED=all(map(_is_aligned, (keys, values, tail_keys, tail_values))),
-        MEMBERS_BLOCK=max(16, triton.next_power_of_2(members)),
-        WIDTH_BLOCK=max(16, triton.next_power_of_2(width)),
-        VALUE_BLOCK=max(16, triton.next_power_of_2(value_width)),
-        BLOCK=_BLOCK,
+        MEMBERS_BLOCK=_power_of_2(members),
+        WIDTH_BLOCK=width_block,
+        VALUE_BLOCK=value_block,
+        BLOCK=_WIDE_BLOCK if wide else _BLOCK,
         num_warps=_WARPS,
         num_stages=_STAGES,
     )
     merged = queries.new_empty(rows, heads, group, value_width, dtype=torch.float32)
-    _merge_parts[(rows * heads * group,)](
-        outputs,
-        sums,
-        sums if sinks is None else sinks.contiguous(),
+    _merge_parts[(lines,)](
+        found,
+        found if sinks is None else sinks.contiguous(),
         merged,
         heads * group,
         parts,
         SINKS=sinks is not None,
         WIDTH=value_width,
-        WIDTH_BLOCK=triton.next_power_of_2(value_width),
-        BLOCK=min(_MERGED, triton.next_power_of_2(parts)),
+        WIDTH_BLOCK=value_block,
+        BLOCK=min(_MERGED, _power_of_2(parts)),
         num_warps=8,
     )
     return merged
@@ -346,12 +350,15 @@ def _strides(tensor: Tensor | None) -> tuple[int, ...]:
     return (0, 0, 0) if tensor is None else tensor.stride()[:3]
 
 
+def _power_of_2(number: int) -> int:
+    """The first from ``number`` on that a kernel can have in a block."""
+    return max(16, 1 << (number - 1).bit_length())
+
+
 def _is_aligned(tensor: Tensor) -> bool:
     """Whether all lines of the last dimension begin at multiples of 16 bytes."""
-    size = tensor.element_size()
-    return not any(
-        start % 16 for start in (tensor.data_ptr(), *(size * s for s in tensor.stride()[:-1]))
-    )
+    rows, heads, places, _ = tensor.stride()
+    return (tensor.data_ptr() | tensor.element_size() * (rows | heads | places)) % 16 == 0
 
 
 @cache
