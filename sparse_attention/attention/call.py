@@ -181,8 +181,8 @@ class AttentionCall:
         if key not in self._shared.draws:
             _, heads, group, _, keys = self.shape
             numbers = torch.zeros(1, *self.shape[1:], device=self.device)
-            first = int(self.key_positions[0])
-            for query, position in enumerate(self.query_positions.tolist()):
+            first = self.geometry.start
+            for query, position in enumerate(self.geometry.asking.tolist()):
                 generator = keyed_generator(self.device, seed, sample, self.layer, position, *head)
                 seen = min(keys, position + 1 - first)
                 numbers[0, :, :, query, :seen] = torch.rand(

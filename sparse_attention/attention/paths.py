@@ -33,6 +33,9 @@ _GATHER_START = 100_000
 _SEARCH_COST = 1.5
 """To find what is read, in nanoseconds for each entry of a selection."""
 
+_ALIGNED = 8
+"""Numbers of 2 bytes that a GPU reads at a time."""
+
 _NEVER = 3e38
 """Subtracted from the logits of keys that are not read; their weights are then exactly 0."""
 
@@ -70,9 +73,18 @@ def weigh_values(weights: Tensor, context_values: Tensor, tail_values: Tensor) -
     rows, heads, group, queries, keys = weights.shape
     context, width = context_values.shape[1:]
     if context_values.is_cuda:
+        # Lines that begin anywhere would be read number by number, 30 times more slowly.
+        left_over = context % _ALIGNED
+        if left_over:
+            rest = context_values[:, context - left_over :].expand(rows, -1, -1, -1)
+            tail_values = torch.cat([rest, tail_values], 2)
+        context -= left_over
+        context_values = context_values[:, :context]
         weights = weights.to(context_values.dtype)
-    flat = weights.transpose(0, 1).reshape(heads, rows * group * queries, keys)
-    shared = product(flat[..., :context], context_values)
+    flat = weights.transpose(0, 1)[..., :context].reshape(heads, rows * group * queries, context)
+    if flat.is_cuda:
+        flat = flat.contiguous()
+    shared = product(flat, context_values)
     shared = shared.view(heads, rows, group, queries, width).transpose(0, 1)
     own = weights[..., context:].reshape(rows * heads, group * queries, keys - context)
     own = product(own, tail_values.reshape(rows * heads, keys - context, width))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 import triton
 import triton.language as tl
+from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,6 +33,7 @@ _PROGRAMS = 3
 _LEAST = 64
 """Keys of a part, unless the list has fewer; for less, merging costs more than reading."""
 _MOST_PARTS = 128
+_EARLY_SINCE = 9
 _MERGED = 64
 """Parts that are merged at a time, at most."""
 
@@ -102,7 +104,10 @@ def _attend_part(
     WIDTH_BLOCK: tl.constexpr,
     VALUE_BLOCK: tl.constexpr,
     BLOCK: tl.constexpr,
+    EARLY: tl.constexpr,
 ):
+    if EARLY:
+        gdc_launch_dependents()
     line, part = tl.program_id(0), tl.program_id(1)
     row, head, own = line // (heads * LISTS), line // LISTS % heads, line % LISTS
     row, head, own = row.to(tl.int64), head.to(tl.int64), own.to(tl.int64)
@@ -199,7 +204,10 @@ def _merge_parts(
     WIDTH: tl.constexpr,
     WIDTH_BLOCK: tl.constexpr,
     BLOCK: tl.constexpr,
+    EARLY: tl.constexpr,
 ):
+    if EARLY:
+        gdc_wait()
     line = tl.program_id(0).to(tl.int64)
     # The sums of all parts come after their outputs.
     sums = outputs + tl.num_programs(0).to(tl.int64) * parts * WIDTH
@@ -274,7 +282,8 @@ def attend(
     (first, first_end), (second, second_end) = (*spans, (0, 0), (0, 0))[:2]
     longest = listed + first_end - first + second_end - second
     members = group // lists
-    room = _PROGRAMS * _multiprocessors(queries.device) // (rows * heads * lists)
+    multiprocessors, early = _facts(queries.device)
+    room = _PROGRAMS * multiprocessors // (rows * heads * lists)
     parts = max(1, min(room, -(-longest // _LEAST), _MOST_PARTS))
     width_block, value_block = _power_of_2(width), _power_of_2(value_width)
     wide = (width_block + value_block) * keys.element_size() > _WIDE
@@ -326,6 +335,7 @@ def attend(
         WIDTH_BLOCK=width_block,
         VALUE_BLOCK=value_block,
         BLOCK=_WIDE_BLOCK if wide else _BLOCK,
+        EARLY=early,
         num_warps=_WARPS,
         num_stages=_STAGES,
     )
@@ -340,7 +350,9 @@ def attend(
         WIDTH=value_width,
         WIDTH_BLOCK=value_block,
         BLOCK=min(_MERGED, _power_of_2(parts)),
+        EARLY=early,
         num_warps=8,
+        **({"launch_pdl": True} if early else {}),
     )
     return merged
 
@@ -362,7 +374,9 @@ def _is_aligned(tensor: Tensor) -> bool:
 
 
 @cache
-def _multiprocessors(device: torch.device) -> int:
+def _facts(device: torch.device) -> tuple[int, bool]:
+    """Multiprocessors, and whether a kernel may be there before the one ahead of it has ended."""
     if device.type != "cuda":
-        return 1
-    return torch.cuda.get_device_properties(device).multi_processor_count
+        return 1, False
+    properties = torch.cuda.get_device_properties(device)
+    return properties.multi_processor_count, properties.major >= _EARLY_SINCE

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from sparse_attention.numerics.gpu import gpu_kernels
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -25,7 +27,8 @@ def heaviest(values: Tensor, counts: Sequence[int]) -> tuple[Tensor, Tensor | No
     """
     counts = [min(count, values.shape[-1]) for count in counts]
     if values.is_cuda:
-        return _by_sorting(values, counts)
+        kernels = gpu_kernels()
+        return _by_sorting(values, counts) if kernels is None else kernels.heaviest(values, counts)
     lines = values.shape[1:-1]
     rows = []
     for row in range(max(values.shape[0], len(counts))):

@@ -57,7 +57,7 @@ def test_attention_over_lists(
 ):
     if DEVICE.type == "cpu":
         # As many parts as a GPU would make of so few keys.
-        monkeypatch.setattr(triton_kernel, "_multiprocessors", lambda _: 6)
+        monkeypatch.setattr(triton_kernel, "_facts", lambda _: (6, False))
     generator = torch.Generator().manual_seed(0)
     context, tail, longest = 300, 9, 130
 
