@@ -75,11 +75,11 @@ def weigh_values(weights: Tensor, context_values: Tensor, tail_values: Tensor) -
     if context_values.is_cuda:
         # Lines that begin anywhere would be read number by number, 30 times more slowly.
         left_over = context % _ALIGNED
-        if left_over:
+        if 0 < left_over < context:
             rest = context_values[:, context - left_over :].expand(rows, -1, -1, -1)
             tail_values = torch.cat([rest, tail_values], 2)
-        context -= left_over
-        context_values = context_values[:, :context]
+            context -= left_over
+            context_values = context_values[:, :context]
         weights = weights.to(context_values.dtype)
     flat = weights.transpose(0, 1)[..., :context].reshape(heads, rows * group * queries, context)
     if flat.is_cuda:

@@ -107,6 +107,7 @@ def heaviest(values: Tensor, counts: Sequence[int]) -> tuple[Tensor, Tensor]:
     """See ``numerics.heaviest``; places are in rising order."""
     rows, (*inner, size) = max(values.shape[0], len(counts)), values.shape[1:]
     lined = values.reshape(values.shape[0], -1, size)
+    lined = lined if lined.stride(-1) == 1 else lined.contiguous()
     lines, most = lined.shape[1], max(counts)
     places = torch.empty(rows, *inner, most, dtype=torch.int64, device=values.device)
     found = torch.empty(rows, *inner, 1, dtype=torch.int64, device=values.device)
