@@ -1,9 +1,11 @@
 """What it costs to answer with 32 configurations, over one, and over 32 runs of transformers.
 
     python perf/many_configs.py
+    python perf/many_configs.py --model llama-8b-shape --no-error
 
 Wall time on one thread, float32: a random 4-layer, 512-wide Llama reads a context of 4096 tokens
-and a question of 20 and generates 16 tokens.  ``ratio_to_one``: prefill and answers with 32
+and a question of 20 and generates 16 tokens; or, on a GPU, a random one of the shape of Llama 3.1
+8B in bfloat16 a context of 32768 tokens.  ``ratio_to_one``: prefill and answers with 32
 configurations (a mix of all methods and settings), over the same with one of them (each in turn).
 ``speedup_over_separate``: 32 separate runs of plain transformers (prefill and greedy decoding with
 SDPA), over the former; one such run is timed at a time and multiplied by 32.
@@ -19,7 +21,7 @@ import argparse
 import statistics
 
 import torch
-from models import random_adapter, random_tokens
+from models import as_adapter, llama_8b_shape, random_adapter, random_tokens
 from rich.console import Console
 from rich.table import Table
 from transformers import DynamicCache
@@ -61,16 +63,18 @@ def ours(
 def plain(adapter: HuggingFaceAdapter, prompt: list[int], tokens: int) -> None:
     """Read the prompt and decode greedily with transformers alone."""
     cache = DynamicCache(config=adapter.model.config)
-    following = torch.tensor([prompt])
+    following = torch.tensor([prompt], device=adapter.model.device)
     for _ in range(tokens):
         output = adapter.model(following, past_key_values=cache, use_cache=True, logits_to_keep=1)
         following = output.logits[:, -1].argmax(-1, keepdim=True)
+    following.tolist()  # where a GPU works, this waits for it
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--context", type=int, default=4096)
+    parser.add_argument("--model", choices=["small", "llama-8b-shape"], default="small")
+    parser.add_argument("--context", type=int, help="tokens; 4096, or 32768 of the large model")
     parser.add_argument("--question", type=int, default=20)
     parser.add_argument("--tokens", type=int, default=16)
     parser.add_argument("--kv-heads", type=int, default=8, help="key-value heads of the 8 heads")
@@ -82,8 +86,14 @@ def main() -> None:
     torch.set_num_threads(1)
     assert len(set(CONFIGS)) == 32
 
-    adapter = random_adapter(2 * options.context, options.kv_heads)
-    context = random_tokens(options.context, seed=1)
+    large = options.model == "llama-8b-shape"
+    length = options.context or (32768 if large else 4096)
+    if large:
+        adapter = as_adapter(llama_8b_shape(2 * length, torch.device("cuda")))
+        print(torch.cuda.get_device_name())
+    else:
+        adapter = random_adapter(2 * length, options.kv_heads)
+    context = random_tokens(length, seed=1)
     question = random_tokens(options.question, seed=2)
     setting = (options.tokens, not options.no_error)
     ours(adapter, context, question, CONFIGS, 2, not options.no_error)

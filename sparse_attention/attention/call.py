@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from sparse_attention.attention.compact import Compact, merged
 from sparse_attention.attention.geometry import Geometry
 from sparse_attention.attention.scores import SharedScores
+from sparse_attention.attention.selection import Selection
 from sparse_attention.cache.context import Features
 from sparse_attention.cache.view import KeyView
 from sparse_attention.method import Method
 from sparse_attention.model_facts import LayerSettings
-from sparse_attention.numerics.tensors import keyed_generator
+from sparse_attention.numerics.tensors import keyed_generator, soft_cap
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -81,8 +83,12 @@ class AttentionCall:
         """
         sizes = [self.geometry.resolve(value) for value in self._values(method, field)]
         if len(sizes) == 1:
-            return sizes[0][:, None]
-        return torch.stack(sizes)[:, None, None, :, None]
+            return sizes[0][:, None].to(self.device)
+        return torch.stack(sizes)[:, None, None, :, None].to(self.device)
+
+    def sizes(self, method: Method, field: str) -> list[int]:
+        """The same for a single query as numbers: one for each row, or only one for all."""
+        return [int(self.geometry.resolve(value)) for value in self._values(method, field)]
 
     def setting(self, method: Method, field: str) -> Tensor | float:
         """A number, or float32 (R, 1, 1, 1, 1) where the rows differ."""
@@ -100,15 +106,40 @@ class AttentionCall:
         same = all(type(value) is type(values[0]) and value == values[0] for value in values)
         return values[:1] if same else values
 
+    def between(self, first: Tensor, end: Tensor) -> Selection:
+        """The keys at positions from ``first`` to before ``end``, both int64 (Q,) on the CPU."""
+        if self.visible is None:
+            start, keys = self.geometry.start, self.shape[-1]
+            span = max(0, int(first) - start), min(keys, int(end) - start)
+            return Selection(Compact(keys, self.device, merged((span,))))
+        first, end = first[:, None].to(self.device), end[:, None].to(self.device)
+        reads = (self.key_positions >= first) & (self.key_positions < end)
+        return Selection(reads[None, None, None])
+
     @property
     def scores(self) -> Tensor:
         """Attention logits, float32 (R, H, G, Q, K): scaled, soft-capped, -inf where invisible."""
         return self._shared.scores(self.rows)
 
     @property
+    def known_scores(self) -> Tensor | None:
+        """``scores`` if they have been computed."""
+        return self.scores if self._shared.known(self.rows) else None
+
+    @property
     def probabilities(self) -> Tensor:
         """Dense attention weights, float32 (R, H, G, Q, K): softmax of ``scores``."""
         return self._shared.probabilities(self.rows)
+
+    def scores_at(self, keys: Tensor) -> Tensor:
+        """``scores`` of single keys, int64 (R or 1, H or 1, G or 1, Q, n): (R, H, G, Q, n)."""
+        keys = keys.expand(*self.shape[:4], -1)
+        if self.known_scores is not None:
+            return self.known_scores.gather(-1, keys)
+        places = [torch.arange(size, device=self.device) for size in self.shape[:4]]
+        lines = torch.meshgrid(*places, keys[0, 0, 0, 0], indexing="ij")
+        index = (*(place.reshape(-1) for place in lines[:4]), keys.reshape(-1))
+        return soft_cap(self.dots_at(index), self.softcap).view(keys.shape)
 
     def dots_at(self, index: tuple[Tensor, ...]) -> Tensor:
         """``scaling * query @ key`` at single places, reading few keys where these are few.
@@ -150,8 +181,8 @@ class AttentionCall:
         if key not in self._shared.draws:
             _, heads, group, _, keys = self.shape
             numbers = torch.zeros(1, *self.shape[1:], device=self.device)
-            first = int(self.key_positions[0])
-            for query, position in enumerate(self.query_positions.tolist()):
+            first = self.geometry.start
+            for query, position in enumerate(self.geometry.asking.tolist()):
                 generator = keyed_generator(self.device, seed, sample, self.layer, position, *head)
                 seen = min(keys, position + 1 - first)
                 numbers[0, :, :, query, :seen] = torch.rand(

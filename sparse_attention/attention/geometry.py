@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Geometry:
-    """Where the queries and keys of an attention operation lie, and who sees whom."""
+    """Where the queries and keys of an attention operation lie, and who sees whom.
+
+    Numbers that follow from lengths alone are kept on the CPU, so that nothing waits for a device.
+    """
 
     query_positions: Tensor
     """(Q,) int64, positions in the sequence."""
@@ -25,6 +28,12 @@ class Geometry:
     """(K,) int64, consecutive."""
     visible: Tensor | None
     """(Q, K) bool, or None where every query sees every key."""
+    asking: Tensor
+    """``query_positions`` on the CPU."""
+    visible_counts: Tensor
+    """(Q,) int64 on the CPU, keys that each query sees."""
+    start: int
+    """The position of the first key."""
 
     @classmethod
     def of(
@@ -41,33 +50,29 @@ class Geometry:
         ``window`` is how many keys a query sees, its own included; None for all.  ``chunk`` is the
         length of the chunks of the sequence that queries see their own one of; None without.
         """
+        asking = torch.arange(end - queries, end)
+        first = torch.full_like(asking, start)
+        if chunk is not None:
+            first = first.maximum(asking // chunk * chunk)
+        counts = (asking + 1 - first).clamp(min=0, max=window)
         query_positions = torch.arange(end - queries, end, device=device)
         key_positions = torch.arange(start, end, device=device)
-        within = window is None or end - start <= window
-        together = chunk is None or start // chunk == (end - 1) // chunk
-        if queries == 1 and within and together:
-            return cls(query_positions, key_positions, None)
-        distance = query_positions[:, None] - key_positions
-        visible = distance >= 0
-        if window is not None:
-            visible &= distance < window
-        if chunk is not None:
-            visible &= query_positions[:, None] // chunk == key_positions // chunk
-        return cls(query_positions, key_positions, visible)
-
-    @cached_property
-    def visible_counts(self) -> Tensor:
-        """(Q,) int64, keys that each query sees."""
-        if self.visible is None:
-            return torch.full_like(self.query_positions, self.key_positions.shape[0])
-        return self.visible.sum(-1)
+        visible = None
+        if queries > 1 or int(counts[0]) < end - start:
+            distance = query_positions[:, None] - key_positions
+            visible = distance >= 0
+            if window is not None:
+                visible &= distance < window
+            if chunk is not None:
+                visible &= query_positions[:, None] // chunk == key_positions // chunk
+        return cls(query_positions, key_positions, visible, asking, counts, start)
 
     @cached_property
     def _sizes(self) -> dict[tuple[type, int | float], Tensor]:
         return {}
 
     def resolve(self, size: int | float) -> Tensor:
-        """(Q,) int64, keys that ``size`` means for each query; see ``resolve_size``."""
+        """(Q,) int64 on the CPU, keys that ``size`` means for each query; see ``resolve_size``."""
         key = (type(size), size)  # 1 and 1.0 are different sizes
         if key not in self._sizes:
             self._sizes[key] = resolve_size(size, self.visible_counts)
@@ -76,15 +81,17 @@ class Geometry:
     @cached_property
     def first_invisible(self) -> int:
         """The first key that some query does not see; all keys before it are seen by all."""
+        keys = self.key_positions.shape[0]
         if self.visible is None:
-            return self.key_positions.shape[0]
-        return int(self.visible.all(0).long().cumprod(0).sum())
+            return keys
+        first_seen = self.asking + 1 - self.visible_counts
+        if int(first_seen.max()) > self.start:
+            return 0
+        return min(keys, int(self.asking.min()) + 1 - self.start)
 
     @cached_property
     def visible_total(self) -> int:
         """Keys that all queries see, added up."""
-        if self.visible is None:
-            return self.query_positions.shape[0] * self.key_positions.shape[0]
         return int(self.visible_counts.sum())
 
 

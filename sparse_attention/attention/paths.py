@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from sparse_attention.attention.call import AttentionCall
+from sparse_attention.attention.listed import collect, in_steps, listed_attention
 from sparse_attention.attention.selection import Selection
 from sparse_attention.numerics.tensors import product, soft_cap
 
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
 
 # Cost of one key or value element in nanoseconds, measured on one CPU thread by
 # perf/attention_paths.py; only their ratios matter.
-_STREAM_COST = 0.4
+_STREAM_COST = 0.5
 """To read it once, in order."""
-_GATHER_COST = 2.0
+_GATHER_COST = 1.3
 """To collect it from somewhere and to read it back."""
 _MULTIPLY_COST = 0.025
 """To multiply and add it for one query head."""
@@ -31,6 +32,9 @@ _GATHER_START = 100_000
 """To gather at all, in nanoseconds."""
 _SEARCH_COST = 1.5
 """To find what is read, in nanoseconds for each entry of a selection."""
+
+_ALIGNED = 8
+"""Numbers of 2 bytes that a GPU reads at a time."""
 
 _NEVER = 3e38
 """Subtracted from the logits of keys that are not read; their weights are then exactly 0."""
@@ -69,9 +73,18 @@ def weigh_values(weights: Tensor, context_values: Tensor, tail_values: Tensor) -
     rows, heads, group, queries, keys = weights.shape
     context, width = context_values.shape[1:]
     if context_values.is_cuda:
+        # Lines that begin anywhere would be read number by number, 30 times more slowly.
+        left_over = context % _ALIGNED
+        if 0 < left_over < context:
+            rest = context_values[:, context - left_over :].expand(rows, -1, -1, -1)
+            tail_values = torch.cat([rest, tail_values], 2)
+            context -= left_over
+            context_values = context_values[:, :context]
         weights = weights.to(context_values.dtype)
-    flat = weights.transpose(0, 1).reshape(heads, rows * group * queries, keys)
-    shared = product(flat[..., :context], context_values)
+    flat = weights.transpose(0, 1)[..., :context].reshape(heads, rows * group * queries, context)
+    if flat.is_cuda:
+        flat = flat.contiguous()
+    shared = product(flat, context_values)
     shared = shared.view(heads, rows, group, queries, width).transpose(0, 1)
     own = weights[..., context:].reshape(rows * heads, group * queries, keys - context)
     own = product(own, tail_values.reshape(rows * heads, keys - context, width))
@@ -90,6 +103,18 @@ def sink_share(logits: Tensor, sink_logits: Tensor) -> Tensor:
 
 def add_selection(scores: Tensor, selection: Selection, out: Tensor) -> None:
     """Write ``scores + log_weights`` to ``out``; all broadcast to (R, H, G, Q, K)."""
+    compact = selection.compact
+    if compact is not None and compact.size is not None:
+        out.fill_(-torch.inf)
+        for start, end in compact.spans:
+            out[..., start:end] = scores[..., start:end]
+        if compact.indices is not None:
+            keys = compact.indices.keys.expand(*scores.shape[:-1], -1)
+            read = scores.gather(-1, keys)
+            if compact.indices.weights is not None:
+                read += compact.indices.weights
+            out.scatter_(-1, keys, read)
+        return
     unread = selection.reads.float().sub_(1).mul_(_NEVER)
     torch.add(scores, unread, out=out)
     if selection.weights is not None:
@@ -115,17 +140,25 @@ def gathering_pays(call: AttentionCall, selection: Selection, sharing: int, scor
         scored: whether the scores of all keys are there already.
     """
     rows, heads, group, queries, _ = call.shape
-    if rows * queries > 1 and selection.reads.shape[1] > 1:
+    of_rows, of_heads, of_group, _ = selection.lines
+    compact = selection.compact
+    if compact is None and rows * queries > 1 and of_heads > 1:
         return False  # many queries of different heads read most of the context together
     context = call.view.segment.keys.shape[1]
+    elements = heads * call.queries.shape[-1]
     multiply = _MULTIPLY_COST * rows * group * queries
     whole = context * (_STREAM_COST * rows / sharing + multiply)
-    read = min(context, int(selection.counts.sum()) / selection.counts.shape[1])
-    gathered = read * (_GATHER_COST + multiply)
-    elements = heads * call.queries.shape[-1]
+    start = float(_GATHER_START)
+    if compact is None:
+        start += _SEARCH_COST * selection.reads.numel()
+        read = min(context, int(selection.counts.sum()) / selection.counts.shape[1])
+        gathered = 2 * read * (_GATHER_COST + multiply)
+    else:
+        read = compact.width
+        gathered = of_rows * of_group * read * _GATHER_COST + read * multiply
+        gathered *= 1 if scored else 2  # keys whose scores are known are not read
     passes = 1 if scored else 2  # over values alone, or over keys and values
-    start = _GATHER_START + _SEARCH_COST * selection.reads.numel()
-    return start + 2 * gathered * elements < passes * whole * elements
+    return start + gathered * elements < passes * whole * elements
 
 
 def gathered_attention(
@@ -136,11 +169,18 @@ def gathered_attention(
     Returns:
         (R, H, G, Q, D) float32.
     """
+    if selection.compact is not None and call.visible is None:
+        return listed_attention(call, selection.compact, sink_logits)
     rows, heads, group, queries, _ = call.shape
     segment, tail, width = call.view.segment, call.view.tail_keys, call.queries.shape[-1]
     context = segment.keys.shape[1]
     index, padding = _padded_indices(context_union(selection, context))
-    keys, values = _collect(segment.keys, index), _collect(segment.values, index)
+    keys, values = (
+        collect(in_steps(tensor), index[None, :, None].expand(1, heads, 1, -1)).view(
+            heads, -1, tensor.shape[-1]
+        )
+        for tensor in (segment.keys, segment.values)
+    )
     count = index.shape[1]
 
     flat = call.queries.transpose(0, 1).reshape(heads, rows * group * queries, width)
@@ -180,13 +220,6 @@ def _padded_indices(union: Tensor) -> tuple[Tensor, Tensor]:
     index[lines, places] = columns
     padding = torch.arange(longest, device=union.device) >= counts[:, None]
     return index, padding
-
-
-def _collect(tensor: Tensor, index: Tensor) -> Tensor:
-    """Lines ``index`` (H or 1, k) of ``tensor`` (H, P, D): (H, k, D)."""
-    if index.shape[0] == 1:
-        return tensor.index_select(1, index[0])
-    return tensor[torch.arange(tensor.shape[0], device=tensor.device)[:, None], index]
 
 
 def _collect_last(tensor: Tensor, index: Tensor, context: int) -> Tensor:

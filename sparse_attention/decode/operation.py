@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from sparse_attention.attention.call import AttentionCall
+from sparse_attention.attention.fused import fused_attention, fused_pays
 from sparse_attention.attention.geometry import Geometry
 from sparse_attention.attention.paths import (
     add_selection,
@@ -118,6 +119,8 @@ class Operation:
             own = slice(rows.start, rows.stop)
             if call is None and dense is not None:
                 output[own] = dense[own]
+            elif call is not None and fused_pays(call, selection):
+                output[own] = fused_attention(call, selection, self.settings.sink_logits)
             elif call is not None and gathering_pays(
                 call, selection, len(self.block.rows), self._shared.known(rows)
             ):

@@ -104,12 +104,12 @@ class Probes:
             visible: keys that all queries of a head would have read with dense attention.
             selecting: for each row, bytes that choosing read, over those of one key and its value.
         """
-        if selection.reads.shape[-2] == 1 and geometry.visible is not None:
+        if geometry.visible is not None and selection.lines[-1] == 1:
             selection = selection.restricted_to(geometry.visible)
         full = (len(rows), *shape, 1)
         read = selection.counts.expand(full).sum((1, 2, 3, 4))
         united = read
-        if selection.reads.shape[2] > 1:  # else all query heads of a group read the same
+        if selection.lines[2] > 1:  # else all query heads of a group read the same
             united = selection.united_counts.expand(full).sum((1, 2, 3, 4))
         index = self._index[rows.start : rows.stop]
         # Layers of a model that is spread over devices are elsewhere.

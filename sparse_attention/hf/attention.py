@@ -63,19 +63,24 @@ def reading(cache: RowCache) -> Iterator[None]:
         _current.reset(before)
 
 
-@contextlib.contextmanager
-def our_attention(model: PreTrainedModel) -> Iterator[None]:
+def our_attention(model: PreTrainedModel) -> contextlib.AbstractContextManager[None]:
     """Put our attention in place of the model's; undone on exit and on error."""
+    return attention_in_place(model, ATTENTION_NAME)
+
+
+@contextlib.contextmanager
+def attention_in_place(model: PreTrainedModel, name: str) -> Iterator[None]:
+    """Put a registered attention function in place of the model's; undone on exit and on error."""
     found: list[Any] = [m.config for m in model.modules() if hasattr(m, "config")]
     configs = {id(config): config for config in found}.values()
     before = [(config, config._attn_implementation) for config in configs]
     try:
         for config in configs:
-            config._attn_implementation = ATTENTION_NAME
+            config._attn_implementation = name
         yield
     finally:
-        for config, name in before:
-            config._attn_implementation = name
+        for config, own in before:
+            config._attn_implementation = own
 
 
 def _attention_forward(

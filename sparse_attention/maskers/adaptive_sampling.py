@@ -12,6 +12,7 @@ from sparse_attention.attention.selection import Selection
 from sparse_attention.maskers.base import Masker
 from sparse_attention.maskers.sampling import Residual, log_inverse_share
 from sparse_attention.method import Choices, Size, resolve_size
+from sparse_attention.numerics.heaviest import heaviest
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -82,25 +83,36 @@ class AdaptiveSampling(Masker):
         """The sample with its weights."""
         residual = Residual.of(call, prior, self.seed)
         pilot = resolve_size(self.base_rate, residual.size).clamp(min=2).minimum(residual.size)
-        in_pilot = residual.first(pilot)
         rest = residual.size - pilot
-        needed = self._needed(call, prior, in_pilot, pilot, rest)
+        drawn, known = self._terms(call, residual, pilot)
+        needed = self._needed(call, pilot, rest, drawn, known)
         smallest = torch.as_tensor(call.setting(self, "min_samples"), device=call.device)
-        drawn = pilot + torch.minimum(torch.maximum(needed, smallest), rest)
-        weight = log_inverse_share(drawn, residual.size)
-        return Selection(residual.first(drawn), weight * residual.left)
+        count = pilot + torch.minimum(torch.maximum(needed, smallest), rest)
+        weight = log_inverse_share(count, residual.size)
+        return residual.sample(count, weight)
+
+    def _terms(
+        self, call: AttentionCall, residual: Residual, pilot: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """e_i of the pilot, 0 elsewhere, (R, H, G, Q, n), and D_f, both up to a factor per query.
+
+        All that counts are their ratios.
+        """
+        prior = residual.prior
+        if residual.start is None or prior.compact is None:
+            terms = call.probabilities
+            known = (terms * prior.reads).sum(-1, keepdim=True)
+            return terms * residual.first(pilot), known
+        keys, _ = heaviest(residual.lots, [int(pilot)])
+        drawn = call.scores_at(keys + residual.start)
+        read = call.scores_at(prior.compact.within(call.shape[-1]).keys)
+        highest = torch.cat([drawn, read], -1).amax(-1, keepdim=True)
+        return (drawn - highest).exp_(), (read - highest).exp_().sum(-1, keepdim=True)
 
     def _needed(
-        self,
-        call: AttentionCall,
-        prior: Selection,
-        in_pilot: Tensor,
-        pilot: Tensor,
-        rest: Tensor,
+        self, call: AttentionCall, pilot: Tensor, rest: Tensor, drawn: Tensor, known: Tensor
     ) -> Tensor:
         """Samples that the accuracy needs, int64 (R, H, G, Q, 1), estimated from the pilot."""
-        terms = call.probabilities  # e_i up to a factor per query; all that counts are ratios
-        drawn = terms * in_pilot
         count = pilot.clamp(min=1).float()
         total = drawn.sum(-1, keepdim=True)
         mean = total / count
@@ -108,7 +120,7 @@ class AdaptiveSampling(Masker):
         variance = (squares - count * mean.square()).clamp(min=0) / (count - 1).clamp(min=1)
 
         size = rest.float()
-        denominator = (terms * prior.reads).sum(-1, keepdim=True) + total + size * mean
+        denominator = known + total + size * mean
         quantile = torch.as_tensor(1 - call.setting(self, "delta") / 2).double()
         quantile = torch.special.ndtri(quantile).float()
         factor = quantile * size / call.setting(self, "epsilon")

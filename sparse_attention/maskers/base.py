@@ -27,8 +27,6 @@ class Masker(Method):
         proposal = self.propose(call, prior)
         if call.visible is not None:
             proposal = proposal.restricted_to(call.visible)
-        if proposal.weights is not None and prior.weights is None:
-            return Selection(prior.reads | proposal.reads, proposal.weights)
         return prior.union(proposal)
 
     positional: ClassVar[bool] = False

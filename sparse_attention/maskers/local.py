@@ -31,9 +31,5 @@ class Local(Masker):
 
     def propose(self, call: AttentionCall, prior: Selection) -> Selection:
         """Keys less than the size away."""
-        size = call.resolve(self, "window_size")
-        first = call.query_positions[:, None] - size + 1
-        reads = (call.key_positions >= first) & (
-            call.key_positions <= call.query_positions[:, None]
-        )
-        return Selection(reads[None, None, None])
+        end = call.geometry.asking + 1
+        return call.between(end - call.geometry.resolve(self.window_size), end)

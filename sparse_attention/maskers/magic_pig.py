@@ -9,6 +9,8 @@ import torch
 from pydantic import Field, model_validator
 
 from sparse_attention.attention.call import AttentionCall
+from sparse_attention.attention.compact import Compact
+from sparse_attention.attention.indices import Indices
 from sparse_attention.attention.selection import Selection
 from sparse_attention.cache.context import Features
 from sparse_attention.maskers.base import Masker
@@ -115,14 +117,21 @@ class MagicPig(Masker):
         asked = encode(call.queries.float().flatten(2, 3), planes, self.packing)
         asked = asked.unflatten(-1, call.queries.shape[2:4])
         hits = [count_meetings(asked, codes[0], self.packing) for codes in (context, tail)]
-        met = (torch.cat(hits, -1) >= self.min_hits) & ~prior.reads
-        if call.visible is not None:
-            met &= call.visible
+        met = torch.cat(hits, -1) >= self.min_hits
+        compact = prior.compact if call.visible is None else None
+        if compact is None:
+            met &= ~prior.reads if call.visible is None else ~prior.reads & call.visible
+        else:
+            compact.drop_from(met)
         index = met.nonzero(as_tuple=True)
         norms = torch.cat([context[1].expand(call.shape[0], -1, -1), tail[1]], -1)
-        weights = torch.zeros(call.shape, device=call.device)
-        weights[index] = -self._log_probability(call, index, mean, norms)
-        return Selection(met, weights)
+        weights = -self._log_probability(call, index, mean, norms)
+        if compact is not None:
+            indices = Indices.of_places(index, call.shape, weights)
+            return Selection(Compact(compact.length, call.device, (), indices, compact))
+        spread = torch.zeros(call.shape, device=call.device)
+        spread[index] = weights
+        return Selection(met, spread)
 
     def selection_bytes(self, call: AttentionCall) -> float:
         """The code of each table."""

@@ -8,10 +8,13 @@ import torch
 from pydantic import Field
 
 from sparse_attention.attention.call import AttentionCall
+from sparse_attention.attention.compact import Compact
+from sparse_attention.attention.indices import Indices
 from sparse_attention.attention.selection import Selection
 from sparse_attention.cache.context import Features
 from sparse_attention.maskers.top_k import HeavyKeys, pool_prior, pool_scores
 from sparse_attention.method import Choices, Size
+from sparse_attention.numerics.heaviest import heaviest
 from sparse_attention.numerics.quantization import round_to_levels, vector_bytes
 from sparse_attention.numerics.tensors import largest, segmented_product, soft_cap
 
@@ -73,6 +76,8 @@ class Quest(HeavyKeys):
 
     def propose(self, call: AttentionCall, prior: Selection) -> Selection:
         """The keys of the pages with the highest bounds, and those of the query's own page."""
+        if call.visible is None and prior.compact is not None and prior.compact.indices is None:
+            return self._pages(call, prior.compact)
         size = self.page_size
         own = (call.query_positions - call.key_positions[0])[:, None] // size
         bounds = self._bounds(call)
@@ -86,6 +91,29 @@ class Quest(HeavyKeys):
         count = (call.resolve(self, "heavy_size") // size).clamp(min=1)
         chosen = largest(ranks, count) | (pages == own)
         return Selection(chosen.repeat_interleave(size, -1)[..., : call.shape[-1]])
+
+    def _pages(self, call: AttentionCall, prior: Compact) -> Selection:
+        """The same for a query that sees every key, after spans."""
+        size, keys = self.page_size, call.shape[-1]
+        own = (keys - 1) // size
+        bounds = self._bounds(call)
+        bounds[..., own:] = -torch.inf
+        ranks = pool_scores(bounds, self.group_scores)
+        for start, end in prior.spans:
+            ranks[..., -(-start // size) : end // size] = -torch.inf
+        most = [max(1, count // size) for count in call.sizes(self, "heavy_size")]
+        pages, counts = heaviest(ranks, most)
+        offsets = torch.arange(size, device=call.device)
+        indices = Indices(
+            (pages[..., None] * size + offsets).flatten(-2),
+            None if counts is None else counts * size,
+        )
+        for start, end in prior.spans:  # of pages that are read in part the rest is added
+            if start % size or (end % size and end <= own * size):
+                outside = (indices.keys < start) | (indices.keys >= end)
+                outside = outside if indices.valid is None else outside & indices.valid
+                indices = Indices.packed(indices.keys, outside)
+        return Selection(Compact(keys, call.device, ((own * size, keys),), indices, prior))
 
     def selection_bytes(self, call: AttentionCall) -> float:
         """Two vectors per page."""

@@ -48,4 +48,4 @@ class RandomSampling(Masker):
         residual = Residual.of(call, prior, self.seed)
         count = torch.minimum(call.resolve(self, "sampling_rate"), residual.size)
         weight = log_inverse_share(count, residual.size)
-        return Selection(residual.first(count), weight * residual.left)
+        return residual.sample(count, weight)

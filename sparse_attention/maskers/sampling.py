@@ -5,9 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import torch
+
 from sparse_attention.attention.call import AttentionCall
+from sparse_attention.attention.compact import Compact
 from sparse_attention.attention.geometry import hide
+from sparse_attention.attention.indices import Indices
 from sparse_attention.attention.selection import Selection
+from sparse_attention.numerics.heaviest import heaviest
 from sparse_attention.numerics.tensors import count_true, largest
 
 if TYPE_CHECKING:
@@ -23,19 +28,45 @@ class Residual:
     """
 
     lots: Tensor
-    """(R or 1, H, G, Q, K) float32, a random number per key, -inf outside the residual."""
+    """(R or 1, H, G, Q, n) float32, a random number per key, -inf outside the residual."""
     size: Tensor
     """int64, broadcastable to (R, H, G, Q, 1)."""
-    left: Tensor
-    """bool, broadcastable to (R, H, G, Q, K)."""
+    prior: Selection
+    """What is read already."""
+    start: int | None = None
+    """The key of the first of the lots, if the query sees every key and ``prior`` is compact and
+    reads equally many keys in all lines; None otherwise, and then there are lots for all K keys."""
 
     @classmethod
     def of(cls, call: AttentionCall, prior: Selection, seed: int) -> Residual:
         """What ``prior`` leaves; the order is drawn with ``seed``."""
-        left = ~prior.reads if call.visible is None else ~prior.reads & call.visible
+        compact = prior.compact
+        if call.visible is None and compact is not None and compact.size is not None:
+            start, lots = compact.open(call.uniform(seed))
+            left = torch.full((1, 1, 1, 1, 1), compact.length - compact.size, device=call.device)
+            return cls(lots, left, prior, start)
+        unread = ~prior.reads if call.visible is None else ~prior.reads & call.visible
         lots = call.uniform(seed) + prior.bar
         hide(lots, call.geometry)
-        return cls(lots, count_true(left), left)
+        return cls(lots, count_true(unread), prior)
+
+    def sample(self, count: Tensor, weight: Tensor) -> Selection:
+        """The first ``count`` keys of the order with log-weights, both (R or 1, H, G, Q, 1)."""
+        if self.start is None:
+            return Selection(self.first(count), weight.masked_fill(self.prior.reads, 0.0))
+        most = int(count.max())
+        keys, _ = heaviest(self.lots, [most])
+        equal = bool((count == most).all())
+        if not equal:
+            order = self.lots.gather(-1, keys).argsort(-1, descending=True)
+            keys = keys.gather(-1, order)
+        lines = torch.broadcast_shapes(keys.shape[:-1], count.shape[:-1])
+        keys = (keys + self.start).expand(*lines, -1)
+        counts = None if equal else count.expand(*lines, 1)
+        indices = Indices(keys, counts, weight.expand(keys.shape))
+        compact = self.prior.compact
+        assert compact is not None
+        return Selection(Compact(compact.length, compact.device, (), indices, compact))
 
     def first(self, count: Tensor) -> Tensor:
         """The first ``count`` keys, (R, H, G, Q, 1) int64: bool (R, H, G, Q, K)."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import torch
+
 from sparse_attention.attention.call import AttentionCall
 from sparse_attention.attention.selection import Selection
 from sparse_attention.maskers.base import Masker
@@ -32,6 +34,5 @@ class Sink(Masker):
 
     def propose(self, call: AttentionCall, prior: Selection) -> Selection:
         """Keys at positions below the size."""
-        size = call.resolve(self, "sink_size")
-        reads = call.key_positions < size
-        return Selection(reads[None, None, None])
+        size = call.geometry.resolve(self.sink_size)
+        return call.between(torch.zeros_like(size), size)

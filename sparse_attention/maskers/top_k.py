@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 import torch
 
 from sparse_attention.attention.call import AttentionCall
+from sparse_attention.attention.compact import Compact
+from sparse_attention.attention.indices import Indices
 from sparse_attention.attention.selection import Selection
 from sparse_attention.maskers.base import Masker
 from sparse_attention.method import Choices, Size
+from sparse_attention.numerics.heaviest import heaviest
 from sparse_attention.numerics.tensors import largest
 
 if TYPE_CHECKING:
@@ -49,8 +52,30 @@ class TopK(HeavyKeys):
     def propose(self, call: AttentionCall, prior: Selection) -> Selection:
         """The keys with the highest predicted scores."""
         ranks = pool_scores(self.predict(call), self.group_scores)
-        ranks = ranks + pool_prior(prior, self.group_scores).bar
-        return Selection(largest(ranks, call.resolve(self, "heavy_size")))
+        return heaviest_keys(ranks, call, self, prior)
+
+
+def heaviest_keys(
+    ranks: Tensor, call: AttentionCall, method: HeavyKeys, prior: Selection
+) -> Selection:
+    """The keys of highest rank among those that are not read yet.
+
+    Args:
+        ranks: (R, H, G, Q, K), or (R, H, 1, Q, K) if query heads choose together; -inf where a key
+            is invisible.
+        call: the attention operation.
+        method: says how many keys and how heads choose.
+        prior: what is read.
+    """
+    done = pool_prior(prior, method.group_scores)
+    compact = done.compact
+    if compact is None or call.visible is not None:
+        return Selection(largest(ranks + done.bar, call.resolve(method, "heavy_size")))
+    start, values = compact.open(ranks)
+    places, counts = heaviest(values, call.sizes(method, "heavy_size"))
+    beyond = compact if done is prior else None
+    indices = Indices(places + start, counts)
+    return Selection(Compact(compact.length, compact.device, (), indices, beyond))
 
 
 def pool_scores(scores: Tensor, group_scores: str) -> Tensor:
@@ -70,6 +95,6 @@ def pool_scores(scores: Tensor, group_scores: str) -> Tensor:
 
 def pool_prior(prior: Selection, group_scores: str) -> Selection:
     """What counts as read: where query heads choose together, what all of them read already."""
-    if group_scores == "separate" or prior.reads.shape[2] == 1:
+    if group_scores == "separate" or prior.lines[2] == 1:
         return prior
     return Selection(prior.reads.all(2, keepdim=True))

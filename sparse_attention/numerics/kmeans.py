@@ -32,13 +32,19 @@ def cluster(vectors: Tensor, count: int, iterations: int, generator: torch.Gener
     """
     centroids = _first_centroids(vectors, count, generator)
     sets, _, width = vectors.shape
+    numbers = torch.arange(count, device=vectors.device)
     for _ in range(iterations):
         sums = torch.zeros_like(centroids)
         sizes = vectors.new_zeros(sets, count)
         for block in vectors.split(_BLOCK, dim=1):
             codes = nearest(block, centroids)
-            sums.scatter_add_(1, codes[..., None].expand(-1, -1, width), block)
-            sizes.scatter_add_(1, codes, torch.ones_like(codes, dtype=sizes.dtype))
+            if block.is_cuda:  # additions by scattering come in another order at every run there
+                member = (codes[..., None] == numbers).to(block.dtype)
+                sums.baddbmm_(member.mT, block)
+                sizes.add_(member.sum(1))
+            else:
+                sums.scatter_add_(1, codes[..., None].expand(-1, -1, width), block)
+                sizes.scatter_add_(1, codes, torch.ones_like(codes, dtype=sizes.dtype))
         means = sums / sizes[..., None].clamp(min=1)
         centroids = torch.where(sizes[..., None] > 0, means, centroids)
     return centroids

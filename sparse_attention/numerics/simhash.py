@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 
+from sparse_attention.numerics.gpu import gpu_kernels
 from sparse_attention.numerics.tensors import keyed_generator
 
 if TYPE_CHECKING:
@@ -17,8 +18,8 @@ Packing = Literal["int64", "float32"]
 
 _INTEGERS = (("uint8", 8), ("int16", 15), ("int32", 31), ("int64", 62))
 """Types of a code, each with the most bits that it holds."""
-_MATCH_BLOCK = 1 << 20
-"""Comparisons of codes at a time, so that they stay in the processor's cache."""
+_MATCH_BLOCK = 1 << 27
+"""Comparisons of codes at a time, a byte each."""
 _FEW_HITS = 1 << 11
 _LOWEST = math.log(2.0**-126)
 """Of the smallest normal float32."""
@@ -99,6 +100,10 @@ def count_meetings(asked: Tensor, codes: Tensor, packing: Packing) -> Tensor:
     hits = torch.zeros(shape, dtype=kind, device=asked.device)
     if not asked.is_cuda:  # NumPy compares and adds bytes with vector instructions, torch does not
         _count_meetings_numpy(asked.numpy(), codes.numpy(), hits.numpy())
+        return hits
+    kernels = gpu_kernels()
+    if kernels is not None:
+        kernels.count_meetings(asked.flatten(3), codes, hits.flatten(2, 3))
         return hits
     block = max(1, _MATCH_BLOCK // max(1, hits.numel()))
     for first in range(0, tables, block):

@@ -23,6 +23,7 @@ from sparse_attention.learned.hash_networks import DEFAULT_NAME as HASH_FILE
 from sparse_attention.learned.hash_networks import network_tensors
 from sparse_attention.maskers import Masker
 from sparse_attention.model_facts import LayerSettings, ModelProfile
+from sparse_attention.testing.device import DEVICE
 
 HEADS = {"mha": (4, 1), "gqa": (2, 3), "mqa": (1, 4)}
 """Key-value heads and query heads per key-value head."""
@@ -51,7 +52,7 @@ class Operation:
     def invisible(self) -> Tensor:
         """Float (Q, K): -inf where a key is invisible, 0 elsewhere."""
         _, _, _, queries, keys = self.call.shape
-        mask = torch.zeros(queries, keys)
+        mask = torch.zeros(queries, keys, device=DEVICE)
         return (
             mask if self.call.visible is None else mask.masked_fill(~self.call.visible, -torch.inf)
         )
@@ -139,7 +140,7 @@ def make_operation(
     generator = torch.Generator().manual_seed(seed)
 
     def normal(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=generator)
+        return torch.randn(*shape, generator=generator).to(DEVICE)
 
     count, group = heads
     segment = Segment(normal(count, prefix, width), normal(count, prefix, width))

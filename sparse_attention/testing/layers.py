@@ -8,6 +8,7 @@ from torch import Tensor
 from sparse_attention.cache.statistics import LayerStatistics, StatisticsRequest
 from sparse_attention.model_facts import LayerFacts, LayerSettings
 from sparse_attention.presses import Press, PressCall
+from sparse_attention.testing.device import DEVICE
 
 WIDTH = 16
 THETA = 100.0
@@ -15,7 +16,7 @@ THETA = 100.0
 
 def angles(positions: Tensor) -> Tensor:
     """Angles (..., WIDTH) of the rotation at positions, in the dtype of the positions."""
-    steps = torch.arange(0, WIDTH, 2, dtype=positions.dtype) / WIDTH
+    steps = torch.arange(0, WIDTH, 2, dtype=positions.dtype, device=positions.device) / WIDTH
     frequencies = THETA**-steps
     angle = positions[..., None] * frequencies
     return torch.cat([angle, angle], -1)
@@ -62,11 +63,11 @@ def make_layer(
     generator = torch.Generator().manual_seed(seed)
 
     def normal(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=generator)
+        return torch.randn(*shape, generator=generator).to(DEVICE)
 
     # Queries with a mean, as in real models: some directions matter more than others.
     plain = normal(heads, group, length, WIDTH) + 2 * normal(heads, group, 1, WIDTH)
-    positions = torch.arange(length)
+    positions = torch.arange(length, device=DEVICE)
     queries = turn(plain, positions)
     keys, values = turn(normal(heads, length, WIDTH), positions), normal(heads, length, WIDTH)
     settings = LayerSettings(

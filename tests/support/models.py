@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+from collections.abc import Iterator
 
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
@@ -26,6 +28,8 @@ from transformers import (
     Qwen3Config,
     Qwen3ForCausalLM,
 )
+
+from sparse_attention.testing.device import DEVICE
 
 VOCABULARY = 97
 COMMON = {
@@ -74,7 +78,24 @@ def random_model(name: str) -> PreTrainedModel:
     for parameter_name, parameter in model.named_parameters():
         if parameter_name.endswith("sinks"):
             parameter.normal_()
-    return model
+    return model.to(DEVICE)
+
+
+@contextlib.contextmanager
+def failing(model: PreTrainedModel) -> Iterator[None]:
+    """Inside, forwards end with an IndexError in the last layer.
+
+    A token that does not exist would do on a processor, but a GPU is of no use afterwards.
+    """
+
+    def fail(*_: object) -> None:
+        raise IndexError("in the middle")
+
+    hook = model.get_decoder().layers[-1].register_forward_pre_hook(fail)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def word_tokenizer(bos: bool = True) -> PreTrainedTokenizerFast:

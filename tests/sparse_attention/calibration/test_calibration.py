@@ -23,6 +23,7 @@ from sparse_attention.learned.files import read_file, write_file
 from sparse_attention.learned.hash_networks import load_networks
 from sparse_attention.maskers import DoubleSparsity, HashAttention
 from sparse_attention.testing.calls import calibrated_model
+from sparse_attention.testing.device import DEVICE
 
 QUICK = ["--length", "64", "--blocks", "6"]
 
@@ -57,7 +58,7 @@ def test_recorded_queries_and_keys_give_the_models_attention(architecture):
     record(adapter, block, lambda layer, q, k, s: seen.setdefault(layer, (q.clone(), k.clone())))
     cache = DynamicCache(config=adapter.model.config)
     with torch.inference_mode():
-        adapter.model(torch.tensor([block]), past_key_values=cache)
+        adapter.model(torch.tensor([block], device=DEVICE), past_key_values=cache)
     assert len(seen) == adapter.layers
     for layer, (queries, keys) in seen.items():
         torch.testing.assert_close(keys, cache.layers[layer].keys[0], atol=1e-4, rtol=1e-4)

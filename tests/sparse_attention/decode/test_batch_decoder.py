@@ -12,13 +12,14 @@ from sparse_attention.cache.context import Context, ContextLayer, Segment
 from sparse_attention.decode.batch import BatchDecoder, PromptRows
 from sparse_attention.decode.decoder import Decoder
 from sparse_attention.model_facts import LayerSettings
+from sparse_attention.testing.device import DEVICE
 
 HEADS, GROUP, WIDTH = 2, 2, 8
 LSH = make_config("magic_pig", sink_size=1, window_size=2, lsh_k=2, lsh_l=8)
 
 
 def normal(*shape: int) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape)))
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape))).to(DEVICE)
 
 
 def context_of(length: int) -> Context:
@@ -55,7 +56,7 @@ def test_a_row_reads_what_it_would_have_read_alone(data):
     histories: list[list[Tensor]] = [[] for _ in prompts]
     generator = torch.Generator().manual_seed(0)
     for _ in range(3):
-        fresh = torch.randn(len(prompts), HEADS, 1, WIDTH, generator=generator)
+        fresh = torch.randn(len(prompts), HEADS, 1, WIDTH, generator=generator).to(DEVICE)
         output = step(batch, fresh)
         histories = [[*h, f] for h, f in zip(histories, fresh, strict=True)]
         assert batch.rows == len(prompts)

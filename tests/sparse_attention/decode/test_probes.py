@@ -14,6 +14,7 @@ from sparse_attention.cache.context import Context, ContextLayer, Segment
 from sparse_attention.decode.decoder import Decoder
 from sparse_attention.decode.probes import Probes
 from sparse_attention.model_facts import LayerSettings
+from sparse_attention.testing.device import DEVICE
 
 
 def test_what_is_held_does_not_grow_with_steps():
@@ -21,7 +22,10 @@ def test_what_is_held_does_not_grow_with_steps():
     torch.manual_seed(0)
     context = Context(
         20,
-        tuple(ContextLayer((Segment(*torch.randn(2, heads, 20, width)),)) for _ in range(layers)),
+        tuple(
+            ContextLayer((Segment(*torch.randn(2, heads, 20, width, device=DEVICE)),))
+            for _ in range(layers)
+        ),
     )
     configs = [make_config("sink_local", sink_size=1, window_size=2 + row) for row in range(rows)]
     decoder = Decoder(context, configs, [""] * rows, Protocol(), measure_error=True)
@@ -29,7 +33,7 @@ def test_what_is_held_does_not_grow_with_steps():
     def held_after(steps: int) -> int:
         for _ in range(steps):
             for layer in range(layers):
-                fresh = torch.randn(rows, heads, 1, width)
+                fresh = torch.randn(rows, heads, 1, width, device=DEVICE)
                 decoder.tails[layer].append(fresh, fresh)
                 decoder.attend(layer, fresh[:, :, None], LayerSettings(width**-0.5))
         return len(pickle.dumps(decoder._probes))
@@ -39,12 +43,15 @@ def test_what_is_held_does_not_grow_with_steps():
 
 
 def test_rows_that_share_are_dropped_or_stop():
-    probes = Probes(3, torch.device("cpu"))
+    probes = Probes(3, DEVICE)
     first, second, third, _ = probes.probes
-    geometry = Geometry.of(0, 100, 1, None, torch.device("cpu"))
+    geometry = Geometry.of(0, 100, 1, None, DEVICE)
 
     def add(*counts: int) -> None:
-        keys = torch.arange(100) < torch.tensor(counts)[:, None, None, None, None]
+        keys = (
+            torch.arange(100, device=DEVICE)
+            < torch.tensor(counts, device=DEVICE)[:, None, None, None, None]
+        )
         reads = keys.expand(-1, 1, 2, 1, -1).clone()
         reads[:, :, 1] = keys[:, :, 0].roll(50, -1)
         probes.add_reads(
@@ -66,23 +73,26 @@ def test_rows_that_share_are_dropped_or_stop():
     assert [p.density for p in (first, second, third)] == [0.1, 24 / 200, 40 / 300]
     assert third.union_density == 80 / 300
     assert third.selection_share == 0.5
-    probes = Probes(2, torch.device("cpu"))
+    probes = Probes(2, DEVICE)
     shared = probes.probes[0]
     probes.assign([shared, shared])
     add_to = probes.add_reads
     for counts in ((10, 20), (10, 40)):
-        keys = torch.arange(100) < torch.tensor(counts)[:, None, None, None, None]
+        keys = (
+            torch.arange(100, device=DEVICE)
+            < torch.tensor(counts, device=DEVICE)[:, None, None, None, None]
+        )
         add_to(range(2), Selection(keys), (1, 1, 1), geometry, visible=100, selecting=[0.0, 0.0])
         probes.assign([probes.unread, shared])
     assert shared.density == 70 / 300
 
 
 def test_errors_are_summed_by_row():
-    probes = Probes(2, torch.device("cpu"))
+    probes = Probes(2, DEVICE)
     one, other, _ = probes.probes
     probes.assign([one, other])
     assert one.attention_error is None
-    dense = torch.randn(2, 2, 3, 4, 8)
+    dense = torch.randn(2, 2, 3, 4, 8, device=DEVICE)
     for scale in (1.5, 2.0):
         probes.add_errors(torch.stack([dense[0] * scale, dense[1]]), dense)
     assert one.attention_error == pytest.approx((0.25 + 1) / 2)

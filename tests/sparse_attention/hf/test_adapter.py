@@ -62,8 +62,8 @@ def prefix(adapter):
 def digest(prefix) -> str:
     total = hashlib.sha256()
     for layer in prefix.layers:
-        total.update(layer.segments[0].keys.numpy().tobytes())
-        total.update(layer.segments[0].values.numpy().tobytes())
+        total.update(layer.segments[0].keys.cpu().numpy().tobytes())
+        total.update(layer.segments[0].values.cpu().numpy().tobytes())
     return total.hexdigest()
 
 

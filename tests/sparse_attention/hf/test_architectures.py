@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from models import ARCHITECTURES, COMMON, WINDOWED, random_model, tokens, word_tokenizer
+from models import ARCHITECTURES, COMMON, WINDOWED, failing, random_model, tokens, word_tokenizer
 from transformers import (
     BloomConfig,
     DeepseekV32Config,
@@ -36,6 +36,7 @@ from sparse_attention.hf.check import check_architecture
 from sparse_attention.maskers import PQCache
 from sparse_attention.protocol import Protocol
 from sparse_attention.testing.calls import calibrated_model
+from sparse_attention.testing.device import DEVICE
 
 EVERY = pytest.mark.parametrize("name", ARCHITECTURES)
 
@@ -49,7 +50,9 @@ def own_greedy(model, prompt: list[int], count: int) -> tuple[list[int], torch.T
     """Greedy tokens by full forwards without any cache, and the logits after the prompt."""
     sequence, first = list(prompt), None
     for _ in range(count):
-        logits = model(torch.tensor([sequence]), use_cache=False).logits[0, -1].float()
+        logits = (
+            model(torch.tensor([sequence], device=DEVICE), use_cache=False).logits[0, -1].float()
+        )
         first = logits if first is None else first
         sequence.append(int(logits.argmax()))
     return sequence[len(prompt) :], first
@@ -65,7 +68,9 @@ def test_dense_path_gives_the_models_own_tokens_and_logits(name, chunk):
     decoder = Decoder(prefix, [AttentionConfig()], [""], Protocol())
     with our_attention(adapter.model):
         ours = forward(
-            adapter.model, torch.tensor([question]), DecoderCache(adapter.model, decoder)
+            adapter.model,
+            torch.tensor([question], device=DEVICE),
+            DecoderCache(adapter.model, decoder),
         )[0]
     torch.testing.assert_close(ours, logits, atol=1e-4, rtol=1e-4)
     answer = adapter.answer(prefix, question, [AttentionConfig()], max_new_tokens=12)[0]
@@ -121,8 +126,8 @@ def test_the_models_own_attention_is_back_after_an_error():
     adapter = adapter_of("llama")
     before = adapter.model.config._attn_implementation
     prefix = adapter.prefill(tokens(20, 1))
-    with pytest.raises(IndexError):
-        adapter.answer(prefix, [10**6], [AttentionConfig()], max_new_tokens=2)
+    with pytest.raises(IndexError), failing(adapter.model):
+        adapter.answer(prefix, [1], [AttentionConfig()], max_new_tokens=2)
     assert adapter.model.config._attn_implementation == before
 
 
@@ -192,7 +197,7 @@ def test_layers_with_heads_of_different_width():
         hidden_size_per_layer_input=0,
         vocab_size_per_layer_input=97,
     )
-    model = Gemma4ForCausalLM(config).eval().requires_grad_(False)
+    model = Gemma4ForCausalLM(config).eval().requires_grad_(False).to(DEVICE)
     check_architecture(model)
     adapter = HuggingFaceAdapter(model, word_tokenizer(), "gemma4")
     assert adapter.profile.head_dim == (16, 32, 16, 32)
@@ -214,7 +219,7 @@ def test_layers_with_heads_of_different_width():
 
 def test_gpt2_which_has_no_rotary_positions_works_as_well():
     config = GPT2Config(vocab_size=97, n_embd=32, n_layer=2, n_head=2, n_positions=128)
-    model = GPT2LMHeadModel(config).eval().requires_grad_(False)
+    model = GPT2LMHeadModel(config).eval().requires_grad_(False).to(DEVICE)
     check_architecture(model)
     adapter = HuggingFaceAdapter(model, word_tokenizer(), "gpt2")
     prefix = adapter.prefill(tokens(60, 1))

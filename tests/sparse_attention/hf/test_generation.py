@@ -7,7 +7,7 @@ import threading
 
 import pytest
 import torch
-from models import ARCHITECTURES, random_model, tokens, word_tokenizer
+from models import ARCHITECTURES, failing, random_model, tokens, word_tokenizer
 from transformers import (
     DynamicCache,
     GenerationConfig,
@@ -36,6 +36,7 @@ from sparse_attention.presses import (
     StreamingLLM,
 )
 from sparse_attention.testing.architectures.small import small_model
+from sparse_attention.testing.device import DEVICE
 
 DENSE = AttentionConfig()
 LSH = make_config("magic_pig", sink_size=3, window_size=7, lsh_k=4, lsh_l=20)
@@ -54,6 +55,7 @@ ROTATED = AttentionConfig((StreamingLLM(compression_ratio=0.75), KeyRerotation()
 DECODING = AttentionConfig(
     (ObservedAttention(), SNAP, Decoding(interval=3, target_size=30), Sink(), MagicPig(lsh_k=3))
 )
+
 PROTOCOLS = {
     "question": Protocol(dense_layers=(1,)),
     "generation": Protocol(sparse_from="generation"),
@@ -72,8 +74,10 @@ def model():
 def left_padded(*prompts: list[int]) -> dict[str, torch.Tensor]:
     longest = max(map(len, prompts))
     return {
-        "input_ids": torch.tensor([[PAD] * (longest - len(p)) + p for p in prompts]),
-        "attention_mask": torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts]),
+        "input_ids": torch.tensor([[PAD] * (longest - len(p)) + p for p in prompts], device=DEVICE),
+        "attention_mask": torch.tensor(
+            [[0] * (longest - len(p)) + [1] * len(p) for p in prompts], device=DEVICE
+        ),
     }
 
 
@@ -335,7 +339,7 @@ ALL = slice(None)
 
 
 def test_the_cache_can_be_repeated_and_chosen_from_like_one_of_transformers(model):
-    states = torch.randn(3, 2, 5, 16)
+    states = torch.randn(3, 2, 5, 16, device=DEVICE)
 
     def decode(cache: GenerationCache) -> torch.Tensor:
         for layer in range(4):
@@ -357,7 +361,7 @@ def test_the_cache_can_be_repeated_and_chosen_from_like_one_of_transformers(mode
     assert order == [0, 2, 1]
     cache.batch_repeat_interleave(2)
     assert [part.rows for part in cache.batch.parts] == [[0, 1, 4, 5], [2, 3]]
-    cache.batch_select_indices(torch.tensor([2, 0]))
+    cache.batch_select_indices(torch.tensor([2, 0], device=DEVICE))
     assert [part.rows for part in cache.batch.parts] == [[1], [0]]
     first, second = (part.decoder.tails[2].read(ALL, ALL, 0)[0][0] for part in cache.batch.parts)
     assert torch.equal(first, before[0])
@@ -405,15 +409,15 @@ def test_the_model_is_as_before_on_exit_and_on_error(implementation):
     with sparse_generation(model, EDGES):
         assert not restored()
         assert generated(model, prompt) != before
-        logits = model(torch.tensor([prompt])).logits
+        logits = model(torch.tensor([prompt], device=DEVICE)).logits
     assert restored()
-    assert torch.equal(logits, model(torch.tensor([prompt])).logits)
+    assert torch.equal(logits, model(torch.tensor([prompt], device=DEVICE)).logits)
     with sparse_generation(model, EDGES) as sparse:
         with pytest.raises(RuntimeError, match="middle"):
             generated(model, prompt, logits_processor=LogitsProcessorList([fail]))
         assert sparse.reports[0].density == 1
-        with pytest.raises(IndexError):
-            generated(model, [10**6, *prompt])
+        with pytest.raises(IndexError), failing(model):
+            generated(model, prompt)
         assert sparse.reports == ()
         generated(model, prompt)
     with pytest.raises(RuntimeError, match="middle"), sparse_generation(model, EDGES):
@@ -488,8 +492,8 @@ def test_what_a_checkpoint_was_saved_with_is_not_what_the_caller_asked_for(saved
     ("options", "message"),
     [
         ({"past_key_values": DynamicCache()}, "past_key_values"),
-        ({"position_ids": torch.arange(30)[None]}, "position_ids"),
-        ({"inputs_embeds": torch.zeros(1, 30, 64)}, "inputs_embeds"),
+        ({"position_ids": torch.arange(30, device=DEVICE)[None]}, "position_ids"),
+        ({"inputs_embeds": torch.zeros(1, 30, 64, device=DEVICE)}, "inputs_embeds"),
         ({"use_cache": False}, "use_cache"),
         ({"cache_implementation": "static"}, "static"),
         ({"generation_config": GenerationConfig(cache_implementation="quantized")}, "quantized"),
@@ -518,7 +522,10 @@ def test_a_generate_that_cannot_work_is_one_clear_error(model, options, message)
     ids=["right", "hole", "one", "none"],
 )
 def test_padding_that_cannot_work_is_one_clear_error(model, mask, message):
-    inputs = {"input_ids": torch.tensor([tokens(30, 1)]), "attention_mask": torch.tensor(mask)}
+    inputs = {
+        "input_ids": torch.tensor([tokens(30, 1)], device=DEVICE),
+        "attention_mask": torch.tensor(mask, device=DEVICE),
+    }
     with sparse_generation(model, EDGES), pytest.raises(UserError, match=message):
         model.generate(**inputs, **GREEDY)
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from models import COMMON, WINDOWED, random_model, tokens, word_tokenizer
+from models import COMMON, WINDOWED, failing, random_model, tokens, word_tokenizer
 from transformers import (
     DogeConfig,
     DogeForCausalLM,
@@ -30,11 +30,13 @@ from sparse_attention.hf.prefill import prefill
 from sparse_attention.hf.projection import output_weight
 from sparse_attention.hf.rotary import rotary_layers
 from sparse_attention.model_facts import LayerSettings
+from sparse_attention.testing.device import DEVICE
 
 CONTEXT = tokens(70, 1)
 REQUEST = StatisticsRequest(
     last_queries=5, moments=frozenset({0, 3}), attention_sums=True, rotation=True
 )
+
 QUERY_MODULES = {
     "llama": "q_proj",
     "llama_mqa": "q_proj",
@@ -58,7 +60,7 @@ def own_queries(model, name: str) -> dict[int, torch.Tensor]:
             source.register_forward_hook(
                 lambda _, __, output, layer=module.layer_idx: found.__setitem__(layer, output)
             )
-    model(torch.tensor([CONTEXT]), use_cache=False)
+    model(torch.tensor([CONTEXT], device=DEVICE), use_cache=False)
     heads = model.config.num_attention_heads
     width = getattr(model.config, "head_dim", None) or model.config.hidden_size // heads
     shaped = {}
@@ -80,9 +82,9 @@ def test_moments_are_those_of_the_queries_before_rotation(name, chunk):
     assert prefix.statistics.layers
     for layer, found in prefix.statistics.layers.items():
         for first in (0, 3):
-            plain = queries[layer][:, first:].double().numpy()
-            mean = found.moments[first].mean.flatten(0, 1).double().numpy()
-            covariance = found.moments[first].covariance.flatten(0, 1).double().numpy()
+            plain = queries[layer][:, first:].double().cpu().numpy()
+            mean = found.moments[first].mean.flatten(0, 1).double().cpu().numpy()
+            covariance = found.moments[first].covariance.flatten(0, 1).double().cpu().numpy()
             np.testing.assert_allclose(mean, plain.mean(1), rtol=1e-3, atol=1e-4)
             for head, own in enumerate(plain):
                 np.testing.assert_allclose(
@@ -98,7 +100,9 @@ def test_column_sums_are_those_of_the_models_own_attention(name):
     before = model.config._attn_implementation
     model.set_attn_implementation("eager")
     try:
-        weights = model(torch.tensor([CONTEXT]), output_attentions=True, use_cache=False).attentions
+        weights = model(
+            torch.tensor([CONTEXT], device=DEVICE), output_attentions=True, use_cache=False
+        ).attentions
     finally:  # models of other tests share the configuration
         model.set_attn_implementation(before)
     assert prefix.statistics.layers
@@ -117,11 +121,11 @@ def test_layers_with_a_sliding_window_are_left_out():
 @pytest.mark.parametrize("block", [1, 50, 10**6])
 def test_blocks_do_not_matter(monkeypatch, block):
     generator = torch.Generator().manual_seed(0)
-    queries = torch.randn(2, 3, 20, 8, generator=generator)
-    keys = torch.randn(2, 31, 8, generator=generator)
-    settings = LayerSettings(0.3, sink_logits=torch.randn(2, 3, generator=generator))
+    queries = torch.randn(2, 3, 20, 8, generator=generator).to(DEVICE)
+    keys = torch.randn(2, 31, 8, generator=generator).to(DEVICE)
+    settings = LayerSettings(0.3, sink_logits=torch.randn(2, 3, generator=generator).to(DEVICE))
     monkeypatch.setattr(causal, "_BLOCK_ELEMENTS", block)
-    positions = torch.arange(31)[None]
+    positions = torch.arange(31, device=DEVICE)[None]
     expected = causal_attention(queries, keys, positions, 11, settings).sum(2).mean(1)
     torch.testing.assert_close(attention_sums(queries, keys, 11, settings), expected)
 
@@ -130,18 +134,20 @@ def test_blocks_do_not_matter(monkeypatch, block):
 def test_moments_in_parts_are_those_of_the_whole(sizes, offset):
     generator = np.random.default_rng(sum(sizes))
     values = generator.normal(size=(sum(sizes), 4)) + offset
-    moments = QueryMoments(0, torch.zeros(1, 1, 4), torch.zeros(1, 1, 4, 4))
+    moments = QueryMoments(
+        0, torch.zeros(1, 1, 4, device=DEVICE), torch.zeros(1, 1, 4, 4, device=DEVICE)
+    )
     start = 0
     for size in sizes:
-        part = torch.tensor(values[start : start + size], dtype=torch.float32)
+        part = torch.tensor(values[start : start + size], dtype=torch.float32, device=DEVICE)
         moments = moments.extended(part[None, None])
         start += size
     if not start:
         assert moments.count == 0
         return
-    np.testing.assert_allclose(moments.mean[0, 0], values.mean(0), atol=1e-4)
+    np.testing.assert_allclose(moments.mean[0, 0].cpu(), values.mean(0), atol=1e-4)
     expected = np.cov(values.T, bias=True) if start > 1 else np.zeros((4, 4))
-    np.testing.assert_allclose(moments.covariance[0, 0], expected, atol=1e-3)
+    np.testing.assert_allclose(moments.covariance[0, 0].cpu(), expected, atol=1e-3)
 
 
 def test_the_models_attention_is_back_after_an_observed_prefill_that_failed():
@@ -149,14 +155,14 @@ def test_the_models_attention_is_back_after_an_observed_prefill_that_failed():
 
     model = random_model("llama")
     before = ALL_ATTENTION_FUNCTIONS["sdpa"]
-    with pytest.raises(IndexError):
-        prefill(model, [10**6], 8, REQUEST)
+    with pytest.raises(IndexError), failing(model):
+        prefill(model, CONTEXT, 8, REQUEST)
     assert ALL_ATTENTION_FUNCTIONS["sdpa"] is before
 
 
 def test_a_model_without_rotary_positions():
     config = GPT2Config(vocab_size=97, n_embd=32, n_layer=2, n_head=2, n_positions=128)
-    model = GPT2LMHeadModel(config).eval().requires_grad_(False)
+    model = GPT2LMHeadModel(config).eval().requires_grad_(False).to(DEVICE)
     adapter = HuggingFaceAdapter(model, word_tokenizer(), "gpt2")
     good = [make_config("snapkv", observation_window=8), make_config("observed_attention")]
     bad = {
@@ -181,21 +187,23 @@ def test_rotations_of_a_part_of_each_head_and_by_functions_of_one_vector(kind):
     caches = []
     for position in (0, 37):
         cache = DynamicCache(config=model.config)
-        at = torch.tensor([[position]])
-        model.get_decoder()(input_ids=torch.tensor([[7]]), position_ids=at, past_key_values=cache)
+        at = torch.tensor([[position]], device=DEVICE)
+        model.get_decoder()(
+            input_ids=torch.tensor([[7]], device=DEVICE), position_ids=at, past_key_values=cache
+        )
         caches.append([layer.keys[0] for layer in cache.layers])
     for found, start, later in zip(rotary, *caches, strict=True):
         assert found is not None
-        positions = torch.full((start.shape[0], 1), 37)
+        positions = torch.full((start.shape[0], 1), 37, device=DEVICE)
         torch.testing.assert_close(found.rotate(start, positions), later, rtol=1e-3, atol=1e-4)
-        back = found.unrotate(later, torch.tensor([37]))
+        back = found.unrotate(later, torch.tensor([37], device=DEVICE))
         torch.testing.assert_close(back, start, rtol=1e-3, atol=1e-4)
 
 
 def small(kind, config, **more):
     torch.manual_seed(0)
     settings = COMMON | {"num_hidden_layers": 2} | more
-    return kind(config(**settings)).eval().requires_grad_(False)
+    return kind(config(**settings)).eval().requires_grad_(False).to(DEVICE)
 
 
 ROTATING = {
@@ -247,7 +255,7 @@ class Stored(torch.nn.Linear):
         scale = true.abs().amax(1, keepdim=True) / 100
         self.kind, self.true = kind, (true / scale).round() * scale
         stored = {
-            "packed": torch.zeros(true.numel() // 2, 1, dtype=torch.uint8),
+            "packed": torch.zeros(true.numel() // 2, 1, dtype=torch.uint8, device=DEVICE),
             "int8": (true / scale).round().to(torch.int8),
             "float8": (true / scale).to(torch.float8_e4m3fn),
         }
@@ -265,7 +273,7 @@ class Stored(torch.nn.Linear):
 def test_the_output_projection_of_a_quantised_model_is_the_true_one(kind):
     attention = random_model("llama").model.layers[0].self_attn
     attention.o_proj = Stored(attention.o_proj, kind)
-    found = output_weight(attention, 2, 2, torch.empty(0))
+    found = output_weight(attention, 2, 2, torch.empty(0, device=DEVICE))
     if kind in ("no matrix", "broken"):
         assert found is None
     else:
@@ -275,6 +283,6 @@ def test_the_output_projection_of_a_quantised_model_is_the_true_one(kind):
 
 def test_a_plain_output_projection_is_not_copied():
     attention = random_model("llama").model.layers[0].self_attn
-    found = output_weight(attention, 2, 2, torch.empty(0))
+    found = output_weight(attention, 2, 2, torch.empty(0, device=DEVICE))
     assert found.data_ptr() == attention.o_proj.weight.data_ptr()
     torch.testing.assert_close(found, attention.o_proj.weight.T.reshape(2, 2, 16, 64))

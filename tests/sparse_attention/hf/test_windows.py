@@ -16,6 +16,7 @@ from transformers import (
 
 from sparse_attention import HuggingFaceAdapter, UserError, make_config, sparse_generation
 from sparse_attention.hf.windows import max_positions
+from sparse_attention.testing.device import DEVICE
 
 ORIGINAL = 64
 CROSSINGS = {
@@ -42,16 +43,16 @@ def longrope() -> Phi3ForCausalLM:
             "long_factor": [1.5 + 4.0 * i for i in range(8)],
         },
     )
-    return Phi3ForCausalLM(config).eval().requires_grad_(False)
+    return Phi3ForCausalLM(config).eval().requires_grad_(False).to(DEVICE)
 
 
 def generate(model, *prompts: list[int], **settings) -> list[list[int]]:
     length = max(map(len, prompts))
-    ids = torch.tensor([[0] * (length - len(prompt)) + prompt for prompt in prompts])
-    mask = torch.tensor([[0] * (length - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+    ids = [[0] * (length - len(prompt)) + prompt for prompt in prompts]
+    mask = [[0] * (length - len(prompt)) + [1] * len(prompt) for prompt in prompts]
     new = model.generate(
-        ids,
-        attention_mask=mask,
+        torch.tensor(ids, device=DEVICE),
+        attention_mask=torch.tensor(mask, device=DEVICE),
         max_new_tokens=COUNT,
         do_sample=False,
         pad_token_id=0,
@@ -147,7 +148,9 @@ def test_windows(stated, rope, window):
 
 
 def test_a_window_can_be_set():
-    model = LlamaForCausalLM(LlamaConfig(**COMMON | {"max_position_embeddings": 64})).eval()
+    model = (
+        LlamaForCausalLM(LlamaConfig(**COMMON | {"max_position_embeddings": 64})).eval().to(DEVICE)
+    )
     adapter = HuggingFaceAdapter(model, word_tokenizer(), "x", max_positions=100)
     adapter.prefill(tokens(90, 1))
     with pytest.raises(UserError, match="more than the 100 positions"):
@@ -162,7 +165,7 @@ def test_a_window_that_the_model_cannot_have_is_refused():
         )
     rope = {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}
     growing = LlamaConfig(**COMMON | {"max_position_embeddings": 64}, rope_parameters=rope)
-    model = LlamaForCausalLM(growing).eval()
+    model = LlamaForCausalLM(growing).eval().to(DEVICE)
     with pytest.raises(UserError, match="dynamic NTK"):
         HuggingFaceAdapter(model, word_tokenizer(), "dynamic", max_positions=65)
     with (

@@ -11,6 +11,7 @@ from sparse_attention import UserError
 from sparse_attention.learned.channels import load_channels
 from sparse_attention.maskers import DoubleSparsity, OracleTopK
 from sparse_attention.testing.calls import calibrated_model, make_operation, shortened
+from sparse_attention.testing.device import DEVICE
 
 
 def quantise(vector, bits):
@@ -19,7 +20,9 @@ def quantise(vector, bits):
     step = (high - low) / (2**bits - 1)
     if bits == 16 or step == 0:
         return vector
-    return torch.tensor([low + round((float(x) - low) / step) * step for x in vector]).double()
+    return torch.tensor(
+        [low + round((float(x) - low) / step) * step for x in vector], device=DEVICE
+    ).double()
 
 
 @pytest.mark.parametrize("heads", [(4, 1), (2, 3), (1, 4)])

@@ -13,12 +13,13 @@ from sparse_attention.learned.hash_networks import load_networks
 from sparse_attention.maskers import HashAttention
 from sparse_attention.numerics.bit_codes import count_bits_in_parallel, hamming, pack_signs
 from sparse_attention.testing.calls import calibrated_model, make_operation, shortened
+from sparse_attention.testing.device import DEVICE
 
 
 @given(st.integers(1, 300), st.integers(0, 99))
 def test_packed_codes_differ_in_as_many_bits_as_the_signs(bits, seed):
     torch.manual_seed(seed)
-    asked, kept = torch.randn(2, 3, bits), torch.randn(2, 5, bits)
+    asked, kept = torch.randn(2, 3, bits).to(DEVICE), torch.randn(2, 5, bits).to(DEVICE)
     asked[0, 0, 0] = 0
     distance = hamming(pack_signs(asked), pack_signs(kept).mT)
     expected = ((asked >= 0)[:, :, None] != (kept >= 0)[:, None]).sum(-1)
@@ -28,7 +29,7 @@ def test_packed_codes_differ_in_as_many_bits_as_the_signs(bits, seed):
 @given(st.integers(-(2**31), 2**31 - 1))
 def test_bits_are_counted(word):
     assert (
-        int(count_bits_in_parallel(torch.tensor([word], dtype=torch.int32))[0])
+        int(count_bits_in_parallel(torch.tensor([word], dtype=torch.int32, device=DEVICE))[0])
         == (word & 0xFFFFFFFF).bit_count()
     )
 
@@ -50,7 +51,7 @@ def test_scores_are_products_of_signs(heads, shared, bits):
     method = HashAttention(weight_file=str(profile.folder / "hash_attention.safetensors"))
     operation = make_operation(method, heads=heads, prefix=20, tail=4, rows=2, queries=2, layer=1)
     call = operation.call
-    query_network, key_network = load_networks(Path(method.weight_file), 1)
+    query_network, key_network = load_networks(Path(method.weight_file), 1, DEVICE)
     scores = method.predict(call)
     for row in range(2):
         for head in range(heads[0]):
@@ -68,7 +69,7 @@ def test_codes_extended_step_by_step_equal_recomputed_ones():
     operation = make_operation(HashAttention(), tail=12)
     call, whole = operation.call, operation.call.view
     (method,) = call.methods
-    _, network = load_networks(Path(method.weight_file), 0)
+    _, network = load_networks(Path(method.weight_file), 0, DEVICE)
 
     def encode(_, keys):
         return method._codes(network, "silu", (), keys)
@@ -87,6 +88,11 @@ def test_ties_are_broken_in_favour_of_older_keys_and_the_count_is_exact():
     scores = operation.call.methods[0].predict(operation.call)
     least = scores.masked_fill(~reads, torch.inf).amin(-1, keepdim=True)
     tied = scores == least
-    newest_read = (torch.arange(128) * (tied & reads)).amax(-1)
-    left = torch.arange(128).expand_as(scores).masked_fill(~(tied & ~reads), 999).amin(-1)
+    newest_read = (torch.arange(128, device=DEVICE) * (tied & reads)).amax(-1)
+    left = (
+        torch.arange(128, device=DEVICE)
+        .expand_as(scores)
+        .masked_fill(~(tied & ~reads), 999)
+        .amin(-1)
+    )
     assert (newest_read < left).all()

@@ -19,8 +19,9 @@ from sparse_attention.numerics.simhash import (
     projections,
 )
 from sparse_attention.testing.calls import make_operation, shortened
+from sparse_attention.testing.device import DEVICE
 
-NOTHING = Selection.nothing(129, torch.device("cpu"))
+NOTHING = Selection.nothing(129, DEVICE)
 
 
 def exact_probability(cosine: float, bits: int, tables: int, min_hits: int) -> float:
@@ -45,7 +46,9 @@ def exact_probability(cosine: float, bits: int, tables: int, min_hits: int) -> f
 )
 def test_known_probabilities(cosine, bits, tables, one, two):
     for hits, expected in ((1, one), (2, two)):
-        got = log_meeting_probability(torch.tensor([cosine]), bits, tables, hits).exp()
+        got = log_meeting_probability(
+            torch.tensor([cosine], device=DEVICE), bits, tables, hits
+        ).exp()
         assert float(got) == pytest.approx(expected, abs=6e-4)
 
 
@@ -59,12 +62,14 @@ def test_probability_equals_the_binomial_formula(cosine, bits, tables, min_hits)
     rounded = float(torch.tensor(cosine, dtype=torch.float32))
     expected = exact_probability(rounded, bits, tables, min_hits)
     if expected > 1e-6:
-        got = log_meeting_probability(torch.tensor([rounded]), bits, tables, min_hits).exp()
+        got = log_meeting_probability(
+            torch.tensor([rounded], device=DEVICE), bits, tables, min_hits
+        ).exp()
         assert float(got) == pytest.approx(expected, rel=1e-4)
 
 
 def test_probability_is_finite_at_the_ends():
-    ends = torch.tensor([-1.0, -0.999999, 0.0, 0.999999, 1.0])
+    ends = torch.tensor([-1.0, -0.999999, 0.0, 0.999999, 1.0], device=DEVICE)
     for bits in (1, 10, 40, 62):
         for hits in (1, 2):
             log_p = log_meeting_probability(ends, bits, 100, hits)
@@ -76,8 +81,8 @@ def test_probability_is_finite_at_the_ends():
 @pytest.mark.parametrize(("bits", "tables"), [(3, 8), (8, 40), (9, 20), (20, 5)])
 def test_meetings_are_counted_and_packings_agree(bits, tables):
     torch.manual_seed(0)
-    planes = projections(16, bits, tables, "test")
-    queries, keys = torch.randn(2, 3, 10, 16), torch.randn(2, 3, 50, 16)
+    planes = projections(16, bits, tables, "test").to(DEVICE)
+    queries, keys = torch.randn(2, 3, 10, 16).to(DEVICE), torch.randn(2, 3, 50, 16).to(DEVICE)
     keys[:, :, :5] = queries[:, :, :5]
     counts = {}
     for packing in ("int64", "float32"):
@@ -92,10 +97,10 @@ def test_meetings_are_counted_and_packings_agree(bits, tables):
 
 
 def test_hashes_for_many_bits_and_tables_contain_those_for_fewer():
-    vectors = torch.randn(1, 2, 30, 16)
+    vectors = torch.randn(1, 2, 30, 16).to(DEVICE)
     for packing in ("int64", "float32"):
-        wide = encode(vectors, projections(16, 11, 50, "x"), packing)
-        small = encode(vectors, projections(16, 6, 20, "x"), packing)
+        wide = encode(vectors, projections(16, 11, 50, "x").to(DEVICE), packing)
+        small = encode(vectors, projections(16, 6, 20, "x").to(DEVICE), packing)
         assert torch.equal(narrow(wide, 6, 20, packing), small)
 
 
@@ -166,9 +171,10 @@ def test_incremental_hashes_equal_recomputed_ones():
 @settings(max_examples=20)
 @given(st.integers(1, 62))
 def test_packing_holds_every_number_of_bits(bits):
-    vectors = torch.randn(1, 1, 4, 8)
-    codes = encode(vectors, projections(8, bits, 2, "b"), "int64")
-    signs = encode(vectors, projections(8, bits, 2, "b"), "float32")
+    vectors = torch.randn(1, 1, 4, 8).to(DEVICE)
+    planes = projections(8, bits, 2, "b").to(DEVICE)
+    codes = encode(vectors, planes, "int64")
+    signs = encode(vectors, planes, "float32")
     for key in range(4):
         for table in range(2):
             value = sum(1 << k for k in range(bits) if signs[0, 0, table, k, key] > 0)

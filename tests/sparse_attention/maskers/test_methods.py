@@ -17,12 +17,13 @@ from sparse_attention.maskers import (
     Sink,
 )
 from sparse_attention.testing.calls import make_operation
+from sparse_attention.testing.device import DEVICE
 
 
 def test_sink_and_local_read_the_edges_and_commute():
     operation = make_operation(Sink(sink_size=4), Local(window_size=6), queries=3)
     reads = operation.select().reads[0, 0, 0]
-    keys = torch.arange(128)
+    keys = torch.arange(128, device=DEVICE)
     for row, position in enumerate([125, 126, 127]):
         expected = (keys < 4) | ((keys > position - 6) & (keys <= position))
         assert torch.equal(reads[row], expected)
@@ -220,7 +221,7 @@ def repeated_sampling(base_rate, epsilon, scale):
 
     order = drawing_order(operation, fixed=4)[0, 0, :, 0]
     terms = summed[:, order]
-    rank = torch.arange(size)
+    rank = torch.arange(size, device=DEVICE)
     first, second = rank < pilot, (rank >= pilot) & (rank < drawn[:, None])
     by_pilot = terms[..., first].mean(-1) * size
     rest = (terms * second).sum(-1) / (drawn - pilot) * (size - pilot)

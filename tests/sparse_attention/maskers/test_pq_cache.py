@@ -11,6 +11,7 @@ from sparse_attention import UserError
 from sparse_attention.maskers import OracleTopK, PQCache
 from sparse_attention.numerics.kmeans import cluster, nearest
 from sparse_attention.testing.calls import calibrated_model, make_operation, shortened
+from sparse_attention.testing.device import DEVICE
 
 
 def generator(seed=0):
@@ -25,7 +26,9 @@ def generator(seed=0):
     seed=st.integers(0, 99),
 )
 def test_as_many_centroids_as_distinct_vectors_are_exact(distinct, repeats, spare, seed):
-    vectors = torch.randn(3, distinct, 4, generator=generator(seed)).repeat(1, repeats, 1)
+    vectors = (
+        torch.randn(3, distinct, 4, generator=generator(seed)).to(DEVICE).repeat(1, repeats, 1)
+    )
     centroids = cluster(vectors, distinct + spare, 5, generator(seed))
     codes = nearest(vectors, centroids)
     kept = centroids.gather(1, codes[..., None].expand(-1, -1, 4))
@@ -33,13 +36,16 @@ def test_as_many_centroids_as_distinct_vectors_are_exact(distinct, repeats, spar
 
 
 def test_nearest_is_the_smallest_distance_in_float64():
-    vectors, centroids = torch.randn(2, 50, 5, generator=generator()), torch.randn(2, 9, 5)
+    vectors, centroids = (
+        torch.randn(2, 50, 5, generator=generator()).to(DEVICE),
+        torch.randn(2, 9, 5).to(DEVICE),
+    )
     distances = torch.cdist(vectors.double(), centroids.double())
     assert torch.equal(nearest(vectors, centroids), distances.argmin(-1))
 
 
 def test_iterations_lower_the_error_and_runs_are_equal():
-    vectors = torch.randn(2, 5000, 6, generator=generator())  # more than one block
+    vectors = torch.randn(2, 5000, 6, generator=generator()).to(DEVICE)  # more than one block
     errors = []
     for iterations in (0, 1, 5, 20):
         centroids = cluster(vectors, 16, iterations, generator())
@@ -50,7 +56,7 @@ def test_iterations_lower_the_error_and_runs_are_equal():
 
 
 def test_centroids_of_a_converged_clustering_are_the_means_of_their_vectors():
-    vectors = torch.randn(1, 60, 3, generator=generator())
+    vectors = torch.randn(1, 60, 3, generator=generator()).to(DEVICE)
     centroids = cluster(vectors, 4, 100, generator())
     codes = nearest(vectors, centroids)
     for code in range(4):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from sparse_attention.maskers import Local, OracleTopK, Quest, Sink
 from sparse_attention.numerics.quantization import round_to_levels
 from sparse_attention.testing.calls import make_operation, shortened
+from sparse_attention.testing.device import DEVICE
 
 
 def reference(operation, method, before):
@@ -102,7 +103,7 @@ def test_bounds_extended_step_by_step_equal_recomputed_ones(prefix, size):
     st.sampled_from(["round", "floor", "ceil"]),
 )
 def test_rounding_stays_within_a_step(values, bits, rounding):
-    exact = torch.tensor(values)
+    exact = torch.tensor(values, device=DEVICE)
     rounded = round_to_levels(exact, bits, 0, getattr(torch, rounding))
     step = float(exact.max() - exact.min()) / (2**bits - 1)
     slack = 1e-4

@@ -16,6 +16,7 @@ from sparse_attention.attention.paths import gathered_attention, reference_atten
 from sparse_attention.decode import operation
 from sparse_attention.numerics.tensors import keyed_generator, largest
 from sparse_attention.testing.calls import make_operation
+from sparse_attention.testing.device import DEVICE
 
 INFINITY = float("inf")
 VALUES = st.one_of(st.floats(-5, 5, width=32), st.just(-INFINITY), st.sampled_from([0.0, 1.0]))
@@ -26,8 +27,8 @@ VALUES = st.one_of(st.floats(-5, 5, width=32), st.just(-INFINITY), st.sampled_fr
     counts=st.lists(st.integers(0, 8), min_size=4, max_size=4),
 )
 def test_largest_marks_exactly_the_largest_values_first_come_first(rows, counts):
-    values = torch.tensor(rows)
-    count = torch.tensor(counts[: len(rows)])[:, None]
+    values = torch.tensor(rows, device=DEVICE)
+    count = torch.tensor(counts[: len(rows)], device=DEVICE)[:, None]
     chosen = largest(values, count)
     for row, wanted, marked in zip(rows, counts, chosen.tolist(), strict=False):
         order = sorted((i for i in range(6) if row[i] > -INFINITY), key=lambda i: (-row[i], i))
@@ -35,15 +36,15 @@ def test_largest_marks_exactly_the_largest_values_first_come_first(rows, counts)
 
 
 def test_largest_leaves_its_input_alone():
-    values = torch.randn(3, 50)
+    values = torch.randn(3, 50, device=DEVICE)
     before = values.clone()
-    largest(values, torch.tensor([[5]]))
+    largest(values, torch.tensor([[5]], device=DEVICE))
     assert torch.equal(values, before)
 
 
 def test_generators_depend_on_their_key_alone():
     draw = [
-        torch.rand(4, generator=keyed_generator(torch.device("cpu"), *key))
+        torch.rand(4, generator=keyed_generator(DEVICE, *key), device=DEVICE)
         for key in (("a", 1, 2), ("a", 1, 2), ("a", 12), ("a1", 2), (1, 2, "a"))
     ]
     assert torch.equal(draw[0], draw[1])
@@ -57,8 +58,9 @@ def test_gathered_attention_of_any_selection_equals_the_reference(seed, per_head
     operation = make_operation(heads=(2, 3), rows=2, queries=2, prefix=40, tail=5, seed=seed)
     call, random = operation.call, np.random.default_rng(seed)
     shape = call.shape if per_head else (1, 1, 1, *call.shape[3:])
-    reads = torch.from_numpy(random.random(shape) < 0.2) & call.visible
-    weights = torch.from_numpy(random.random(call.shape).astype(np.float32)) if weighted else None
+    reads = torch.from_numpy(random.random(shape) < 0.2).to(DEVICE) & call.visible
+    drawn = torch.from_numpy(random.random(call.shape).astype(np.float32)).to(DEVICE)
+    weights = drawn if weighted else None
     selection = Selection(reads, weights).or_newest_where_empty(
         call.query_positions - call.key_positions[0]
     )
@@ -110,9 +112,12 @@ def test_gathering_pays_for_few_keys_and_not_for_many():
 
 
 def test_log_weights_and_union():
-    one = Selection(torch.tensor([True, False, False, True]))
-    two = Selection(torch.tensor([True, True, False, False]), torch.tensor([2.0, 3.0, 4.0, 5.0]))
+    one = Selection(torch.tensor([True, False, False, True], device=DEVICE))
+    two = Selection(
+        torch.tensor([True, True, False, False], device=DEVICE),
+        torch.tensor([2.0, 3.0, 4.0, 5.0], device=DEVICE),
+    )
     assert one.union(two).log_weights.tolist() == [0.0, 3.0, -INFINITY, 0.0]
     assert two.union(one).log_weights.tolist() == [2.0, 3.0, -INFINITY, 0.0]
-    assert Selection.everything(3, torch.device("cpu")).log_weights.flatten().tolist() == [0.0] * 3
+    assert Selection.everything(3, DEVICE).log_weights.flatten().tolist() == [0.0] * 3
     assert int(one.counts) == 2

@@ -30,6 +30,7 @@ from sparse_attention.presses import (
 )
 from sparse_attention.presses.compress import compress_layer
 from sparse_attention.presses.order import stages
+from sparse_attention.testing.device import DEVICE
 from sparse_attention.testing.layers import THETA, WIDTH, make_layer
 
 LENGTH, HEADS, GROUP = 60, 2, 3
@@ -37,7 +38,7 @@ LENGTH, HEADS, GROUP = 60, 2, 3
 
 def arrays(call: PressCall, queries: torch.Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Queries, keys and values in float64."""
-    return tuple(tensor.double().numpy() for tensor in (queries, call.keys, call.values))
+    return tuple(tensor.double().cpu().numpy() for tensor in (queries, call.keys, call.values))
 
 
 def causal_weights(
@@ -67,7 +68,9 @@ def causal_weights(
 
 def assert_scores(got: torch.Tensor, expected: np.ndarray, where: np.ndarray | None = None) -> None:
     keep = np.ones_like(expected, dtype=bool) if where is None else where
-    np.testing.assert_allclose(got.double().numpy()[keep], expected[keep], rtol=2e-4, atol=1e-7)
+    np.testing.assert_allclose(
+        got.double().cpu().numpy()[keep], expected[keep], rtol=2e-4, atol=1e-7
+    )
 
 
 @pytest.mark.parametrize(("softcap", "sinks"), [(None, False), (2.0, False), (None, True)])
@@ -92,7 +95,7 @@ def test_snapkv(softcap, sinks, kernel):
     ranking = press.rank(call)
     early = np.arange(LENGTH) < before
     assert_scores(ranking.scores, expected, np.tile(early, (HEADS, 1)))
-    assert (ranking.forced.numpy() == ~early).all()
+    assert (ranking.forced.cpu().numpy() == ~early).all()
 
 
 def test_a_context_no_longer_than_the_window_keeps_its_end():
@@ -161,7 +164,7 @@ def test_expected_attention(covariance, vnorm):
             expected[h] *= np.linalg.norm(v[h], axis=-1)
     ranking = press.rank(call)
     assert_scores(ranking.scores, expected, np.tile(np.arange(LENGTH) >= 3, (HEADS, 1)))
-    assert (ranking.forced.numpy() == (np.arange(LENGTH) < 3)).all()
+    assert (ranking.forced.cpu().numpy() == (np.arange(LENGTH) < 3)).all()
 
 
 def test_knorm_and_keydiff():
@@ -182,11 +185,13 @@ def test_knorm_keeps_the_smallest_norms_however_close_they_are(dtype, ratio):
     press = KNorm(compression_ratio=ratio)
     call, _ = make_layer(length=1000)
     # Norms within 1% of each other, so that many differ in the fifth digit only.
-    lengths = 1 + 0.01 * torch.rand(HEADS, 1000, 1, generator=torch.Generator().manual_seed(1))
+    lengths = 1 + 0.01 * torch.rand(HEADS, 1000, 1, generator=torch.Generator().manual_seed(1)).to(
+        DEVICE
+    )
     call.keys[:] = lengths * call.keys / call.keys.norm(dim=-1, keepdim=True)
     call.keys[:, 500:510] = call.keys[:, 490:500]  # ties
     call = replace(call, keys=call.keys.to(dtype))
-    norms = np.linalg.norm(call.keys.double().numpy(), axis=-1).astype(np.float32)
+    norms = np.linalg.norm(call.keys.double().cpu().numpy(), axis=-1).astype(np.float32)
     kept = press.rank(call).keep()
     for h in range(HEADS):
         best = norms[h].argsort(kind="stable")[: press.budget(call)]
@@ -234,7 +239,7 @@ def test_lagkv(cross):
     free = np.zeros(LENGTH, dtype=bool)
     free[sink : sink + (chunks - 1) * lag] = True
     assert_scores(ranking.scores, expected, np.tile(free, (HEADS, 1)))
-    assert (ranking.forced.numpy() == ~free).all()
+    assert (ranking.forced.cpu().numpy() == ~free).all()
 
 
 @given(
@@ -273,13 +278,13 @@ def test_criticalkv():
     _, _, v = arrays(call, queries)
     before = base.rank(call)
     after = press.adjust(call, before)
-    weight = call.facts.output_weight().double().numpy()
+    weight = call.facts.output_weight().double().cpu().numpy()
     expected = np.zeros((HEADS, LENGTH))
     for h in range(HEADS):
         for i in range(LENGTH):
             norms = [np.abs(weight[h, g].T @ v[h, i]).sum() for g in range(GROUP)]
             expected[h, i] = (float(before.scores[h, i]) + 1e-3) * np.mean(norms)
-    assert_scores(after.scores, expected, ~after.forced.numpy())
+    assert_scores(after.scores, expected, ~after.forced.cpu().numpy())
     for h in range(HEADS):
         best = sorted(range(LENGTH), key=lambda i: (before.forced[h, i], before.scores[h, i]))
         assert set(after.forced[h].nonzero()[:, 0].tolist()) == set(best[-12:])
@@ -320,7 +325,7 @@ def test_criticalkv_after_adakv_shares_the_budget_by_the_scores_alone(alpha, rat
     call.values[0] *= 20  # head 0 would get most of the budget if values counted for it
     q, k, v = arrays(call, queries)
     weights = causal_weights(q[:, :, -window:], k, offset=length - window)
-    weight = call.facts.output_weight().double().numpy()
+    weight = call.facts.output_weight().double().cpu().numpy()
     scores, norms = np.zeros((heads, length)), np.zeros((heads, length))
     for h in range(heads):
         votes = weights[h, :, :, : length - window].mean((0, 1))
@@ -398,7 +403,7 @@ def test_layer_ratios():
 
 def test_random_press_is_uniform_and_its_own_in_every_layer_and_head():
     press = RandomPress(compression_ratio=0.5)
-    kept = torch.zeros(HEADS, LENGTH)
+    kept = torch.zeros(HEADS, LENGTH, device=DEVICE)
     for layer in range(400):
         call, _ = make_layer(press, length=LENGTH, layer=layer, layers=400)
         kept += press.rank(call).keep()

@@ -1,0 +1,98 @@
+"""Attention over a compact selection by kernels of a GPU, where there is one and they are faster.
+
+``listed`` and ``paths`` compute the same with torch, and are what these are judged by.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from sparse_attention.attention.call import AttentionCall
+from sparse_attention.attention.selection import Selection
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+_WIDEST = 256
+_MOST_MEMBERS = 64
+_SPANS = 2
+_SCORE_PASSES = 10
+"""How often the masked way reads or writes a float32 for each key and query head."""
+
+
+def fused_pays(call: AttentionCall, selection: Selection) -> bool:
+    """Whether the kernels can compute it, and read fewer bytes than masking all scores would."""
+    compact, segment = selection.compact, call.view.segment
+    if not call.queries.is_cuda or compact is None or call.visible is not None:
+        return False
+    rows, heads, group, _, keys = call.shape
+    lists = compact.lines[2]
+    width, value_width = segment.keys.shape[-1], segment.values.shape[-1]
+    possible = (
+        segment.keys.dtype in _DTYPES
+        and max(width, value_width) <= _WIDEST
+        and group // lists <= _MOST_MEMBERS
+        and len(compact.spans) <= _SPANS
+        and _kernels() is not None
+    )
+    size = segment.keys.element_size()
+    fused = rows * heads * lists * compact.width * (width + value_width) * size
+    scores = rows * heads * group * keys * 4 * _SCORE_PASSES
+    return possible and fused < scores + heads * keys * value_width * size
+
+
+def fused_attention(
+    call: AttentionCall, selection: Selection, sink_logits: Tensor | None
+) -> Tensor:
+    """Attention over a selection, of single queries that see every key.
+
+    Returns:
+        (R, H, G, 1, Dv) float32.
+    """
+    compact, view = selection.compact, call.view
+    assert compact is not None
+    rows, heads = call.shape[:2]
+    index = counts = weights = None
+    if compact.indices is not None:
+        lines = rows, heads, compact.lines[2]
+        index = _lists(compact.indices.keys, lines)
+        if compact.indices.weights is not None:
+            weights = _lists(compact.indices.weights, lines)
+        if compact.indices.counts is not None:
+            counts = compact.indices.counts[:, :, :, 0, 0].expand(lines)
+    output: Tensor = _kernels().attend(
+        call.queries[:, :, :, 0],
+        view.segment.keys.expand(rows, -1, -1, -1),
+        view.segment.values.expand(rows, -1, -1, -1),
+        view.tail_keys,
+        view.tail_values,
+        compact.spans,
+        index,
+        counts,
+        weights,
+        scaling=call.scaling,
+        softcap=call.softcap,
+        sinks=sink_logits,
+    )
+    return output[:, :, :, None]
+
+
+def _lists(tensor: Tensor, lines: tuple[int, ...]) -> Tensor:
+    """(R, H, G, 1, n), with ones where all are the same, as (*lines, n)."""
+    lists = tensor[:, :, :, 0].expand(*lines, -1)
+    return lists if lists.stride(-1) == 1 else lists.contiguous()
+
+
+@cache
+def _kernels() -> Any:
+    """The module of the kernels, or None without Triton; nothing imports it before it is needed."""
+    if importlib.util.find_spec("triton") is None:
+        return None
+    from sparse_attention.attention import triton_kernel
+
+    return triton_kernel

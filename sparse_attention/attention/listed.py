@@ -1,0 +1,158 @@
+"""Attention that reads the listed keys one by one, of queries that see every key."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from sparse_attention.attention.call import AttentionCall
+from sparse_attention.attention.compact import Compact
+from sparse_attention.numerics.tensors import product, soft_cap
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def listed_attention(call: AttentionCall, compact: Compact, sink_logits: Tensor | None) -> Tensor:
+    """Attention over a compact selection; of the context it touches only what is read.
+
+    Returns:
+        (R, H, G, 1, Dv) float32.
+    """
+    shape = _Lines(call.shape, compact)
+    keys, values = in_steps(call.view.segment.keys), in_steps(call.view.segment.values)
+    context = keys.shape[1]
+    listed = compact.within(context)
+    numbers, log_weights = listed.keys, listed.log_weights
+    # Keys of the tail are not gathered: the tail is short, and all of it is multiplied.
+    bar = _tail_bar(compact, context)
+    if compact.indices is not None and (bar is not None or listed.counts is not None):
+        if bar is not None:
+            log_weights = (
+                torch.zeros((), device=call.device) if log_weights is None else log_weights
+            )
+            log_weights = torch.where(numbers < context, log_weights, -torch.inf)
+        numbers = numbers.clamp(max=max(0, context - 1))
+    lines = shape.expanded(numbers)
+    scores = call.known_scores
+    if scores is None:
+        chosen = collect(keys, lines).view(shape.count, -1, keys.shape[-1])
+        asked = shape.split(call.queries).to(chosen.dtype)
+        logits = soft_cap(product(asked, chosen.mT).mul_(call.scaling), call.softcap)
+        own = soft_cap(_tail_dots(call), call.softcap)
+    else:
+        logits = shape.split(scores.gather(-1, numbers.expand(*call.shape[:4], -1)))
+        own = scores[..., context:]
+    if log_weights is not None:
+        logits += shape.expanded(log_weights).reshape(shape.count, 1, -1)
+    own = own if bar is None else own + bar
+    logits = torch.cat([logits, shape.split(own)], -1)
+    weights = logits.softmax(-1)
+    output = shape.join(_weigh(values, lines, weights[..., : lines.shape[-1]]))
+    tail = call.view.tail_values
+    own_weights = shape.join(weights[..., lines.shape[-1] :]).flatten(0, 1)[:, :, 0]
+    output += product(own_weights, tail.flatten(0, 1)).view_as(output)
+    if sink_logits is None:
+        return output
+    total = shape.join(logits.logsumexp(-1, keepdim=True))
+    return output * torch.sigmoid(total - sink_logits.float()[None, :, :, None, None])
+
+
+class _Lines:
+    """How queries of rows and groups come together where they read the same keys."""
+
+    def __init__(self, shape: tuple[int, ...], compact: Compact) -> None:
+        rows, heads, group = shape[:3]
+        of_rows, _, of_group, _ = compact.lines
+        self._together = (of_rows, heads, of_group)
+        self._split = (of_rows, rows // of_rows, heads, of_group, group // of_group)
+        self.count = of_rows * heads * of_group
+        """Lines of keys, one for each row, key-value head and query head that differ."""
+
+    def expanded(self, tensor: Tensor) -> Tensor:
+        """(R or 1, H or 1, G or 1, 1, n) for each line: (rows, H, groups, n)."""
+        return tensor[:, :, :, 0].expand(*self._together, -1)
+
+    def split(self, tensor: Tensor) -> Tensor:
+        """(R, H, G, 1, n) as (lines, queries of a line, n)."""
+        width = tensor.shape[-1]
+        parts = tensor.reshape(*self._split, width).permute(0, 2, 3, 1, 4, 5)
+        return parts.reshape(self.count, -1, width)
+
+    def join(self, tensor: Tensor) -> Tensor:
+        """The inverse of ``split``."""
+        rows, shared, heads, group, width = self._split
+        parts = tensor.reshape(rows, heads, group, shared, width, -1).permute(0, 3, 1, 2, 4, 5)
+        return parts.reshape(rows * shared, heads, group * width, 1, tensor.shape[-1])
+
+
+def _tail_bar(compact: Compact, context: int) -> Tensor | None:
+    """Log-weights of the tail's keys, float32 (R, H, G, 1, t); None where all are 0."""
+    tail = compact.length - context
+    covered = any(start <= context and end == compact.length for start, end in compact.spans)
+    if covered or not tail:
+        return None
+    bar = torch.full((*compact.lines, tail + 1), -torch.inf, device=compact.device)
+    if compact.indices is not None:
+        log_weights = compact.indices.log_weights
+        if log_weights is None:
+            log_weights = torch.zeros_like(compact.indices.keys, dtype=torch.float32)
+        # One column more takes the keys of the context; padding adds -inf wherever it points to.
+        places = compact.indices.keys - context
+        places = torch.where((places < 0) | (log_weights == -torch.inf), tail, places)
+        bar.scatter_(-1, places, log_weights)
+    for start, end in compact.spans:
+        if end > context:
+            bar[..., max(0, start - context) : end - context] = 0
+    return bar[..., :tail]
+
+
+def _tail_dots(call: AttentionCall) -> Tensor:
+    """Scaled products of the queries with the tails: float32 (R, H, G, 1, t)."""
+    tail = call.view.tail_keys
+    asked = call.queries.flatten(0, 1)[:, :, 0].to(tail.dtype)
+    dots = product(asked, tail.flatten(0, 1).mT).mul_(call.scaling)
+    return dots.view(*call.shape[:4], -1)
+
+
+def in_steps(tensor: Tensor) -> Tensor:
+    """(H, P, D) so that the vectors of all heads lie at multiples of one step in memory."""
+    if tensor.stride(2) == 1 and tensor.stride(1) and tensor.stride(0) % tensor.stride(1) == 0:
+        return tensor
+    return tensor.contiguous()
+
+
+def _places(tensor: Tensor, lines: Tensor) -> Tensor:
+    """Keys ``lines`` (rows, H, groups, n) of all heads of ``tensor`` (H, P, D) in ``_flat``."""
+    step = tensor.stride(0) // tensor.stride(1)
+    heads = torch.arange(tensor.shape[0], device=tensor.device) * step
+    return (lines + heads[:, None, None]).reshape(-1)
+
+
+def _flat(tensor: Tensor) -> Tensor:
+    """The vectors of (H, P, D) with what lies between them, (n, D), without a copy."""
+    heads, count, width = tensor.shape
+    step = tensor.stride(0) // tensor.stride(1)
+    return tensor.as_strided(((heads - 1) * step + count, width), (tensor.stride(1), 1))
+
+
+def collect(tensor: Tensor, lines: Tensor) -> Tensor:
+    """Vectors ``lines`` (rows, H, groups, n) of a tensor (H, P, D) ``in_steps``: (all lines, D)."""
+    return _flat(tensor).index_select(0, _places(tensor, lines))
+
+
+def _weigh(values: Tensor, lines: Tensor, weights: Tensor) -> Tensor:
+    """``weights`` (lines, m, n) times the values of the keys ``lines``: float32 (lines, m, Dv)."""
+    count, asking, listed = weights.shape
+    if asking == 1 and values.dtype == torch.float32 and not values.is_cuda and listed:
+        starts = torch.arange(0, count * listed, listed)
+        return torch.nn.functional.embedding_bag(
+            _places(values, lines),
+            _flat(values),
+            starts,
+            mode="sum",
+            per_sample_weights=weights.reshape(-1),
+        )[:, None]
+    chosen = collect(values, lines).view(count, listed, values.shape[-1])
+    return product(weights.to(chosen.dtype) if values.is_cuda else weights, chosen)
