@@ -74,6 +74,10 @@ class RowCache(Cache):
         self._append(self._reads.kept.numbers[layer_idx], *held)
         return key_states, value_states
 
+    def _number(self, place: int) -> int:
+        """Among layers that keep keys, that of a layer of the model; else the first."""
+        return self._reads.kept.numbers.get(place, 0)
+
     def get_mask_sizes(self, query_length: int, layer_idx: int) -> tuple[int, int]:
         """Keys of all tokens with the next ones, and the first of them."""
         return self.get_seq_length(layer_idx) + query_length, 0
@@ -116,7 +120,7 @@ class DecoderCache(RowCache):
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
         """Tokens that were read."""
-        return self.decoder.context.length + self.decoder.tails[0].length
+        return self.decoder.context.length + self.decoder.tails[self._number(layer_idx)].length
 
     def keep_rows(self, rows: Sequence[int]) -> None:
         """Go on with these rows of the batch."""

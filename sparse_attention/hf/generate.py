@@ -56,7 +56,9 @@ class GenerationCache(RowCache):
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
         """Columns of the padded input that were processed."""
-        return 0 if self.batch is None else self._columns + self.batch.tail_length
+        if self.batch is None:
+            return 0
+        return self._columns + self.batch.tail_length(self._number(layer_idx))
 
     def _append(self, layer: int, keys: Tensor, values: Tensor) -> None:
         assert self.batch is not None, "a forward begins with the prompts"

@@ -42,6 +42,7 @@ _SIZES: dict[str, Any] = {
     "model_max_length": 512,
     "sliding_window": WINDOW,
     "attention_chunk_size": WINDOW,
+    "floor_scale": 16,
     "initializer_range": 0.2,
     # mixture of experts
     "num_experts": 4,
