@@ -110,6 +110,8 @@ _SIZES: dict[str, Any] = {
     "projection_dim": 64,
 }
 _ENDS: dict[str, Any] = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+_LARGEST = 20_000_000
+"""Parameters of a model that may be built."""
 _NEEDED = ("num_key_value_heads", "n_routed_experts", "num_experts_per_tok")
 """What some configurations leave open that no model is without."""
 
@@ -184,7 +186,12 @@ def small_model(model_type: str) -> PreTrainedModel:
     """A model of a type with random weights, in float32 and evaluation mode."""
     config = small_config(model_type)
     torch.manual_seed(0)
-    model: Any = auto_class(config).from_config(config)
+    kind = auto_class(config)
+    with torch.device("meta"):
+        size = sum(parameter.numel() for parameter in kind.from_config(config).parameters())
+    if size > _LARGEST:
+        raise ValueError(f"{model_type} has {size} parameters where it was to be small")
+    model: Any = kind.from_config(config)
     for name, parameter in model.named_parameters():
         if name.endswith(("sinks", "A")):
             parameter.data.normal_()
