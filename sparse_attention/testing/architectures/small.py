@@ -110,7 +110,7 @@ _SIZES: dict[str, Any] = {
     "projection_dim": 64,
 }
 _ENDS: dict[str, Any] = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
-_LARGEST = 20_000_000
+_LARGEST = 100_000_000
 """Parameters of a model that may be built."""
 _NEEDED = ("num_key_value_heads", "n_routed_experts", "num_experts_per_tok")
 """What some configurations leave open that no model is without."""
@@ -120,6 +120,11 @@ _TWO = ["linear_attention", "full_attention"] * 2
 OVERRIDES: Mapping[str, Mapping[str, Any]] = {
     "qwen2_vl_text": {"rope_parameters": _PARTS_OF_POSITIONS},
     "qwen2_5_vl_text": {"rope_parameters": _PARTS_OF_POSITIONS},
+    "glm4v_text": {"rope_parameters": _PARTS_OF_POSITIONS},
+    "hunyuan_v1_dense": {"head_dim": 16},
+    "hunyuan_v1_moe": {"head_dim": 16},
+    "ministral": {"head_dim": 16},
+    "mamba2": {"head_dim": 32},
     "dots1": {"moe_intermediate_size": 32, "n_shared_experts": 1},
     "zaya": {"num_experts_per_tok": 1},
     "bamba": {"attn_layer_indices": [1, 3]},
