@@ -24,8 +24,8 @@ class RowCache(Cache):
     Other states of layers are the model's own to change; each row has a copy.
     """
 
-    is_compileable = False  # type: ignore[assignment]
-    is_croppable = False  # type: ignore[assignment]
+    is_compileable = False
+    is_croppable = False
 
     def __new__(cls, model: PreTrainedModel, *_: object) -> Self:
         """One of the class that the model asks for, too."""

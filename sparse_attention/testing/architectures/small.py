@@ -120,6 +120,7 @@ _TWO = ["linear_attention", "full_attention"] * 2
 OVERRIDES: Mapping[str, Mapping[str, Any]] = {
     "qwen2_vl_text": {"rope_parameters": _PARTS_OF_POSITIONS},
     "qwen2_5_vl_text": {"rope_parameters": _PARTS_OF_POSITIONS},
+    "minimax_m3_vl_text": {"layer_types": ["full_attention", "minimax_m3_sparse"] * 2},
     "glm4v_text": {"rope_parameters": _PARTS_OF_POSITIONS},
     "hunyuan_v1_dense": {"head_dim": 16},
     "hunyuan_v1_moe": {"head_dim": 16},
