@@ -82,11 +82,11 @@ class LayerSettings:
     scaling: float
     sliding_window: int | None = None
     """Newest keys that a query sees, its own included; None for all."""
-    chunk: int | None = None
-    """Length of the chunks of the sequence, of which a query sees its own one; None without."""
     softcap: float | None = None
     sink_logits: Tensor | None = None
     """(H, G); see ``sink_share``."""
+    chunk: int | None = None
+    """Length of the chunks of the sequence, of which a query sees its own one; None without."""
 
     @property
     def is_local(self) -> bool:

@@ -38,10 +38,9 @@ class BatchDecoder:
         """Rows of the batch."""
         return sum(len(part.rows) for part in self.parts)
 
-    @property
-    def tail_length(self) -> int:
-        """New tokens that each row has in its cache, in the first layer."""
-        return self.parts[0].decoder.tails[0].length
+    def tail_length(self, layer: int) -> int:
+        """New tokens that each row has in its cache, in a layer."""
+        return self.parts[0].decoder.tails[layer].length
 
     @property
     def states(self) -> list[States]:

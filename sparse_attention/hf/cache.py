@@ -11,6 +11,7 @@ from transformers import Cache, PreTrainedModel
 from transformers.cache_utils import DummyLayer
 
 from sparse_attention.cache.context import States
+from sparse_attention.decode.batch import BatchDecoder
 from sparse_attention.decode.decoder import Decoder
 from sparse_attention.hf.layers import own_cache
 from sparse_attention.hf.reads import Reads
@@ -24,8 +25,8 @@ class RowCache(Cache):
     Other states of layers are the model's own to change; each row has a copy.
     """
 
-    is_compileable = False  # type: ignore[assignment]
-    is_croppable = False  # type: ignore[assignment]
+    is_compileable = False
+    is_croppable = False
 
     def __new__(cls, model: PreTrainedModel, *_: object) -> Self:
         """One of the class that the model asks for, too."""
@@ -74,6 +75,10 @@ class RowCache(Cache):
         self._append(self._reads.kept.numbers[layer_idx], *held)
         return key_states, value_states
 
+    def _number(self, place: int) -> int:
+        """Among layers that keep keys, that of a layer of the model; else the first."""
+        return self._reads.kept.numbers.get(place, 0)
+
     def get_mask_sizes(self, query_length: int, layer_idx: int) -> tuple[int, int]:
         """Keys of all tokens with the next ones, and the first of them."""
         return self.get_seq_length(layer_idx) + query_length, 0
@@ -116,9 +121,57 @@ class DecoderCache(RowCache):
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
         """Tokens that were read."""
-        return self.decoder.context.length + self.decoder.tails[0].length
+        return self.decoder.context.length + self.decoder.tails[self._number(layer_idx)].length
 
     def keep_rows(self, rows: Sequence[int]) -> None:
         """Go on with these rows of the batch."""
         self.decoder.keep_rows(rows)
         self.take_states(rows)
+
+
+class GenerationCache(RowCache):
+    """Our cache as ``generate`` and the model's forward see one: empty until the first forward."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        super().__init__(model)
+        self.batch: BatchDecoder | None = None
+        self._columns = 0
+
+    def begin(self, batch: BatchDecoder, columns: int) -> None:
+        """Go on from prompts that were read: ``columns`` of the padded input are in contexts."""
+        self.batch, self._columns = batch, columns
+        self.begin_states(batch.states)
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:
+        """Columns of the padded input that were processed."""
+        if self.batch is None:
+            return 0
+        return self._columns + self.batch.tail_length(self._number(layer_idx))
+
+    def _append(self, layer: int, keys: Tensor, values: Tensor) -> None:
+        assert self.batch is not None, "a forward begins with the prompts"
+        self.batch.append(layer, keys, values)
+
+    def _attend(
+        self, layer: int, queries: Tensor, settings: LayerSettings, *, observed: bool
+    ) -> Tensor:
+        assert self.batch is not None, "a forward begins with the prompts"
+        return self.batch.attend(layer, queries, settings, observed=observed)
+
+    def reorder_cache(self, beam_idx: Tensor) -> None:
+        """Go on with the rows that beam search has picked."""
+        self._take(beam_idx.tolist())
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        """Go on with these rows, in this order."""
+        self._take(indices.tolist())
+
+    def batch_repeat_interleave(self, repeats: int) -> None:
+        """Go on with every row ``repeats`` times."""
+        rows = 0 if self.batch is None else self.batch.rows
+        self._take([row for row in range(rows) for _ in range(repeats)])
+
+    def _take(self, rows: list[int]) -> None:
+        if self.batch is not None and rows != list(range(self.batch.rows)):
+            self.batch.take_rows(rows)
+            self.take_states(rows)

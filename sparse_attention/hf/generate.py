@@ -18,11 +18,10 @@ from transformers.generation import GenerationMode
 from sparse_attention.decode.batch import BatchDecoder
 from sparse_attention.errors import UserError
 from sparse_attention.hf.attention import our_attention, reading
-from sparse_attention.hf.cache import RowCache
+from sparse_attention.hf.cache import GenerationCache
 from sparse_attention.hf.facts import token_set
 from sparse_attention.hf.states import goes_on_at_once
 from sparse_attention.hf.windows import attribute, growing_from, rotated_for, switches_at
-from sparse_attention.model_facts import LayerSettings
 
 _BEAMS = {GenerationMode.BEAM_SEARCH, GenerationMode.BEAM_SAMPLE}
 _MODES = {GenerationMode.GREEDY_SEARCH, GenerationMode.SAMPLE, *_BEAMS}
@@ -39,52 +38,6 @@ _OURS: dict[str, Any] = {
 }
 """Settings that only one value works with."""
 _replaced: weakref.WeakSet[PreTrainedModel] = weakref.WeakSet()
-
-
-class GenerationCache(RowCache):
-    """Our cache as ``generate`` and the model's forward see one: empty until the first forward."""
-
-    def __init__(self, model: PreTrainedModel) -> None:
-        super().__init__(model)
-        self.batch: BatchDecoder | None = None
-        self._columns = 0
-
-    def begin(self, batch: BatchDecoder, columns: int) -> None:
-        """Go on from prompts that were read: ``columns`` of the padded input are in contexts."""
-        self.batch, self._columns = batch, columns
-        self.begin_states(batch.states)
-
-    def get_seq_length(self, layer_idx: int = 0) -> int:
-        """Columns of the padded input that were processed."""
-        return 0 if self.batch is None else self._columns + self.batch.tail_length
-
-    def _append(self, layer: int, keys: Tensor, values: Tensor) -> None:
-        assert self.batch is not None, "a forward begins with the prompts"
-        self.batch.append(layer, keys, values)
-
-    def _attend(
-        self, layer: int, queries: Tensor, settings: LayerSettings, *, observed: bool
-    ) -> Tensor:
-        assert self.batch is not None, "a forward begins with the prompts"
-        return self.batch.attend(layer, queries, settings, observed=observed)
-
-    def reorder_cache(self, beam_idx: Tensor) -> None:
-        """Go on with the rows that beam search has picked."""
-        self._take(beam_idx.tolist())
-
-    def batch_select_indices(self, indices: Tensor) -> None:
-        """Go on with these rows, in this order."""
-        self._take(indices.tolist())
-
-    def batch_repeat_interleave(self, repeats: int) -> None:
-        """Go on with every row ``repeats`` times."""
-        rows = 0 if self.batch is None else self.batch.rows
-        self._take([row for row in range(rows) for _ in range(repeats)])
-
-    def _take(self, rows: list[int]) -> None:
-        if self.batch is not None and rows != list(range(self.batch.rows)):
-            self.batch.take_rows(rows)
-            self.take_states(rows)
 
 
 class _Forward:

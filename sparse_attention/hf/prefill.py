@@ -139,7 +139,7 @@ class _Observer:
         self._reads, self._cache, self._statistics = Reads(model), cache, statistics
         self._rotaries = rotary_layers(model) if statistics.request.rotation else []
         self._update = cache.update
-        cache.update = self.update  # type: ignore[method-assign]
+        cache.update = self.update
 
     def update(
         self, keys: Tensor, values: Tensor, layer_idx: int, *args: Any, **given: Any
@@ -156,8 +156,9 @@ class _Observer:
         if not read.first:
             return  # a layer that reads the keys of another one
         if read.latent is not None:
-            layer: Any = self._cache.layers[self._reads.kept.places[read.layer]]
-            key, _ = self._reads.held(module.layer_idx, layer.keys, layer.values)
+            place = self._reads.kept.places[read.layer]
+            layer: Any = self._cache.layers[place]
+            key, _ = self._reads.held(place, layer.keys, layer.values)
         _, heads, group, _, _ = read.queries.shape
         find_weight = partial(output_weight, module, heads, group, query.new_empty(0), read.latent)
         facts = LayerFacts(

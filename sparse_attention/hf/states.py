@@ -100,7 +100,7 @@ class RowStates:
         """Go on with these rows; one that is named several times is copied."""
         self.rows = len(rows)
         for layer in self.layers.values():
-            layer.reorder_cache(torch.tensor(rows))  # type: ignore[arg-type]
+            layer.reorder_cache(torch.tensor(rows))
         for place, state in enumerate(self.linear):
             if isinstance(state, Tensor):
                 self.linear[place] = state[list(rows)]

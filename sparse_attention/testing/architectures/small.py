@@ -42,6 +42,7 @@ _SIZES: dict[str, Any] = {
     "model_max_length": 512,
     "sliding_window": WINDOW,
     "attention_chunk_size": WINDOW,
+    "floor_scale": 16,
     "initializer_range": 0.2,
     # mixture of experts
     "num_experts": 4,
@@ -109,6 +110,8 @@ _SIZES: dict[str, Any] = {
     "projection_dim": 64,
 }
 _ENDS: dict[str, Any] = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+_LARGEST = 100_000_000
+"""Parameters of a model that may be built."""
 _NEEDED = ("num_key_value_heads", "n_routed_experts", "num_experts_per_tok")
 """What some configurations leave open that no model is without."""
 
@@ -117,6 +120,12 @@ _TWO = ["linear_attention", "full_attention"] * 2
 OVERRIDES: Mapping[str, Mapping[str, Any]] = {
     "qwen2_vl_text": {"rope_parameters": _PARTS_OF_POSITIONS},
     "qwen2_5_vl_text": {"rope_parameters": _PARTS_OF_POSITIONS},
+    "minimax_m3_vl_text": {"layer_types": ["full_attention", "minimax_m3_sparse"] * 2},
+    "glm4v_text": {"rope_parameters": _PARTS_OF_POSITIONS},
+    "hunyuan_v1_dense": {"head_dim": 16},
+    "hunyuan_v1_moe": {"head_dim": 16},
+    "ministral": {"head_dim": 16},
+    "mamba2": {"head_dim": 32},
     "dots1": {"moe_intermediate_size": 32, "n_shared_experts": 1},
     "zaya": {"num_experts_per_tok": 1},
     "bamba": {"attn_layer_indices": [1, 3]},
@@ -183,7 +192,12 @@ def small_model(model_type: str) -> PreTrainedModel:
     """A model of a type with random weights, in float32 and evaluation mode."""
     config = small_config(model_type)
     torch.manual_seed(0)
-    model: Any = auto_class(config).from_config(config)
+    kind = auto_class(config)
+    with torch.device("meta"):
+        size = sum(parameter.numel() for parameter in kind.from_config(config).parameters())
+    if size > _LARGEST:
+        raise ValueError(f"{model_type} has {size} parameters where it was to be small")
+    model: Any = kind.from_config(config)
     for name, parameter in model.named_parameters():
         if name.endswith(("sinks", "A")):
             parameter.data.normal_()

@@ -60,7 +60,7 @@ def test_a_row_reads_what_it_would_have_read_alone(data):
         output = step(batch, fresh)
         histories = [[*h, f] for h, f in zip(histories, fresh, strict=True)]
         assert batch.rows == len(prompts)
-        assert batch.tail_length == len(histories[0])
+        assert batch.tail_length(0) == len(histories[0])
         for prompt, history, ours in zip(prompts, histories, output, strict=True):
             alone = decoder_over(contexts[prompt], 1)
             for token in history:

@@ -24,7 +24,7 @@ from sparse_attention import (
     make_config,
     sparse_generation,
 )
-from sparse_attention.hf.generate import GenerationCache
+from sparse_attention.hf.cache import GenerationCache
 from sparse_attention.maskers import MagicPig, Sink
 from sparse_attention.presses import (
     AdaKV,
