@@ -130,7 +130,7 @@ def _least(lines: list[Line], found: Mapping[str, Measured], wanted: float) -> M
     """The cheapest setting that keeps, as all of its line that cost more do."""
     best: Measured | None = None
     for line in lines:
-        own = sorted((found[label] for label in line.configs("")), key=lambda one: -one.cost)
+        own = sorted((found[label] for label in line.configs()), key=lambda one: -one.cost)
         for one in own:
             if one.score.mean < wanted:
                 break
