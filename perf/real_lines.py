@@ -19,8 +19,8 @@ class Line:
     press: bool = False
     """Whether its cost is what it keeps of the cache, not the share of the keys that it reads."""
 
-    def configs(self, channel_file: str) -> dict[str, AttentionConfig]:
-        """By label; ``channel_file`` is double sparsity's."""
+    def configs(self, channel_file: str | None = None) -> dict[str, AttentionConfig]:
+        """By label; ``channel_file`` is double sparsity's, and None if they are not to be run."""
         found = {}
         for settings in self.settings:
             label = "-".join([self.name, *(f"{value}" for value in settings.values())])

@@ -107,7 +107,7 @@ def points_of(result: MatrixResult) -> Points:
 
 def labels(line: Line) -> list[str]:
     """Of a line's configurations."""
-    return list(line.configs(""))
+    return list(line.configs())
 
 
 def draw(points: Points, length: int, path: Path) -> None:

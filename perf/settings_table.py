@@ -39,9 +39,13 @@ What the papers use, what our config types use, and what each gives on a model t
 have. Made by `perf/settings_table.py`; do not edit.
 
 SmolLM2-135M-Instruct, RULER at {length} tokens, sparse from the question on, greedy, at most 16 new
-tokens. {tasks}; {samples} samples in all. Dense attention scores {dense}. Scores are means over the
-samples with 95% intervals; the cost of a masker is its density (the share of the keys that it
-reads), that of a press the share of the cache that it keeps, question and answer included.
+tokens.
+
+{tasks}; {samples} samples in all. Dense attention scores {dense}.
+
+Scores are means over the samples with 95% intervals; the cost of a masker is its density (the share
+of the keys that it reads), that of a press the share of the cache that it keeps, question and
+answer included.
 
 A default **keeps** if its mean score is at least 95% of dense attention's. "Least that keeps" is
 the cheapest setting among those measured, `perf/real_lines.py`, that does so, with those that cost
@@ -126,7 +130,7 @@ def _least(lines: list[Line], found: Mapping[str, Measured], wanted: float) -> M
     """The cheapest setting that keeps, as all of its line that cost more do."""
     best: Measured | None = None
     for line in lines:
-        own = sorted((found[label] for label in line.configs("")), key=lambda one: -one.cost)
+        own = sorted((found[label] for label in line.configs()), key=lambda one: -one.cost)
         for one in own:
             if one.score.mean < wanted:
                 break

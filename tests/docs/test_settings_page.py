@@ -33,11 +33,11 @@ def test_every_config_type_has_its_settings(perf) -> None:
     assert set(papers.SOURCES) == {*CONFIG_TYPES} - LEFT_OUT
     drawn = {line.config_type for line in lines.LINES}
     assert drawn == {*papers.SOURCES} - {"hash_attention"}, "no networks for the model"
-    labels = [label for line in lines.LINES for label in line.configs("")]
+    labels = [label for line in lines.LINES for label in line.configs()]
     assert len(set(labels)) == len(labels)
     for source in papers.SOURCES.values():
         if source.config:
-            measured = [c for line in lines.LINES for c in line.configs("").values()]
+            measured = [c for line in lines.LINES for c in line.configs().values()]
             assert source.config in measured
 
 
