@@ -131,14 +131,14 @@ def check_nodes(devices: Devices, models: Sequence[ModelSource]) -> dict[str, No
     ray.cloudpickle.register_pickle_by_value(worker_process)
     known = [(replace(model), model.identity) for model in models]
     # A process that has looked at all GPUs is of no use to a worker, which gets some of them.
-    task: Any = ray.remote(worker_process.report)
+    calls = 1 if devices.kind == "cuda" else 0
+    task: Any = ray.remote(max_calls=calls)(worker_process.report)
     asked: dict[Any, Node] = {}
     for node in living_nodes():
         if node.holds(devices):
             options = task.options(
                 num_cpus=0,
                 max_retries=3,  # where its process is killed
-                max_calls=1 if devices.kind == "cuda" else 0,
                 scheduling_strategy=NodeAffinitySchedulingStrategy(node.name, soft=False),
                 runtime_env={"env_vars": worker_environment(devices)},
             )
