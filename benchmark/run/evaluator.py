@@ -89,11 +89,13 @@ class Evaluator:
         about: dict[str, Any] = identity(sample)
         prefill_seconds = 0.0
         outcomes: list[AnsweredRow | Failure]
+        begun = False
         try:
             prompt = self._encode(sample, settings)
             about["prompt_tokens"] = len(prompt.context_ids) + len(prompt.question_ids)
             about["removed_tokens"] = prompt.removed_tokens
             about["prompt_sha256"] = prompt.sha256
+            begun = prompt.opens_thinking
             ids = [*prompt.context_ids, *prompt.question_ids]
             about["prompt"] = self._adapter.tokenizer.decode(ids) if shown else None
             context, prefill_seconds = self._prefill(prompt.context_ids, list(configs.values()))
@@ -114,7 +116,8 @@ class Evaluator:
             decode_seconds, rows = 0.0, len(configs)
             if isinstance(outcome, AnsweredRow):
                 decode_seconds, rows = outcome.seconds, outcome.rows
-            result.predictions[label].append(prediction_of(about, outcome))
+            record = prediction_of(about, outcome, self._adapter.tokenizer, begun)
+            result.predictions[label].append(record)
             result.costs[label].append(self._cost(sample, prefill_seconds, decode_seconds, rows))
 
     def _encode(self, sample: Sample, settings: PromptSettings) -> EncodedPrompt:

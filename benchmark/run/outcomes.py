@@ -7,8 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from transformers import PreTrainedTokenizerBase
+
 from benchmark.results.records import Prediction, Reason, six_digits
 from sparse_attention.hf.adapter import Answer
+from sparse_attention.prompt import Reply, read_reply
 
 
 @dataclass(frozen=True)
@@ -28,8 +31,20 @@ class AnsweredRow:
     rows: int
 
 
-def prediction_of(about: Mapping[str, Any], outcome: AnsweredRow | Failure) -> Prediction:
-    """The record of an outcome; ``about`` are its fields that every outcome has."""
+def prediction_of(
+    about: Mapping[str, Any],
+    outcome: AnsweredRow | Failure,
+    tokenizer: PreTrainedTokenizerBase,
+    begun: bool,
+) -> Prediction:
+    """The record of an outcome.
+
+    Args:
+        about: its fields that every outcome has.
+        outcome: what came of the sample.
+        tokenizer: of the model.
+        begun: whether the prompt opened a thought of the model.
+    """
     if isinstance(outcome, Failure):
         return Prediction.unanswered("failed", outcome.reason, outcome.detail, **about)
     answer = outcome.answer
@@ -49,12 +64,16 @@ def prediction_of(about: Mapping[str, Any], outcome: AnsweredRow | Failure) -> P
     if not all(value is None or math.isfinite(value) for value in measured.values()):
         detail = ", ".join(f"{name} {value}" for name, value in measured.items())
         return Prediction.unanswered("failed", "not_finite", detail, **about)
+    reply = read_reply(tokenizer, answer.token_ids, begun) or Reply(answer.text, None)
+    thought = reply.thought or ""
     return Prediction(
         **about,
         status="truncated" if about["removed_tokens"] else "ok",
         reason="",
         detail="",
-        predicted_answer=answer.text,
+        predicted_answer=reply.text,
+        thought=reply.thought,
+        thought_tokens=len(tokenizer.encode(thought, add_special_tokens=False)) if thought else 0,
         answer_tokens=len(answer.token_ids),
         finish_reason=answer.finish_reason,
         **measured,

@@ -14,6 +14,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.quantizers.auto import AutoHfQuantizer
 
 from sparse_attention.errors import UserError, first_line
 from sparse_attention.hf.architecture import auto_class
@@ -82,7 +83,7 @@ def load_model(
     if dtype == "auto" and not spread and torch.device(device).type == "cpu":
         dtype = "float32"  # half precision is slower than float32 on most processors
     common: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
-    gguf = find_gguf(name, revision)
+    gguf, packed = find_gguf(name, revision), False
     model: Any
     if gguf is not None and spread:
         raise UserError(
@@ -97,12 +98,13 @@ def load_model(
             _find(name, revision)
             with quiet():
                 tokenizer = load_tokenizer(name, **common)
-                kind = auto_class(load_config(name, **common))
-                model = kind.from_pretrained(
+                config = load_config(name, **common)
+                packed = _is_packed(config)
+                model = auto_class(config).from_pretrained(
                     name,
                     dtype=dtype,
                     use_safetensors=True,
-                    device_map=_SPREAD if spread else None,
+                    device_map=_SPREAD if spread else {"": device} if packed else None,
                     **common,
                 )
     except UserError:
@@ -113,9 +115,9 @@ def load_model(
             f"cannot load a causal language model from the {where} {name!r}: "
             f"{first_line(error)} Give a folder with config.json, safetensors and a tokenizer, a "
             "GGUF file, or a name on the Hugging Face hub (which needs network or an earlier "
-            "download)."
+            "download). If its weights are quantised, their library has to be installed."
         ) from error
-    if not spread:
+    if not (packed or spread):
         model = model.to(device)
     if any(parameter.is_meta for parameter in model.parameters()):
         raise UserError(f"model {name!r} does not fit on the GPUs that are visible; use more.")
@@ -123,6 +125,18 @@ def load_model(
     model.requires_grad_(False)
     check_architecture(model)
     return model, tokenizer
+
+
+def _is_packed(config: PreTrainedConfig) -> bool:
+    """Whether weights are stored by a quantising library, which cannot always be moved.
+
+    Raises:
+        ValueError: if it is one that transformers does not know, and would not heed.
+    """
+    stated = getattr(config, "quantization_config", None)
+    if isinstance(stated, dict) and not AutoHfQuantizer.supports_quant_method(stated):
+        raise ValueError(f"transformers does not know {stated['quant_method']!r} weights.")
+    return stated is not None
 
 
 def _find(name: str, revision: str | None) -> None:
