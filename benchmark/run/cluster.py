@@ -120,6 +120,8 @@ def _cpu_threads(cpus: Sequence[int], num_workers: int | None) -> int:
 def check_nodes(devices: Devices, models: Sequence[ModelSource]) -> dict[str, NodeFacts]:
     """Facts of each node that has room for a worker, by Ray's name of it; the cluster is joined.
 
+    One that dies meanwhile is no part of the cluster any more.
+
     Raises:
         UserError: if one does not answer, has other software than this process, or lacks a model.
     """
@@ -129,40 +131,42 @@ def check_nodes(devices: Devices, models: Sequence[ModelSource]) -> dict[str, No
     ray.cloudpickle.register_pickle_by_value(worker_process)
     known = [(replace(model), model.identity) for model in models]
     # A process that has looked at all GPUs is of no use to a worker, which gets some of them.
-    task: Any = ray.remote(worker_process.report)
+    calls = 1 if devices.kind == "cuda" else 0
+    task: Any = ray.remote(max_calls=calls)(worker_process.report)
     asked: dict[Any, Node] = {}
     for node in living_nodes():
         if node.holds(devices):
             options = task.options(
                 num_cpus=0,
-                max_retries=0,
-                max_calls=1 if devices.kind == "cuda" else 0,
+                max_retries=3,  # where its process is killed
                 scheduling_strategy=NodeAffinitySchedulingStrategy(node.name, soft=False),
                 runtime_env={"env_vars": worker_environment(devices)},
             )
             asked[options.remote(python_path(), pickle.dumps(known))] = node
     done, late = ray.wait(list(asked), num_returns=len(asked), timeout=_SECONDS_TO_REPORT)
-    facts = {asked[one].name: _facts(one, asked[one].host) for one in done}
+    found = {asked[one].name: _facts(one, asked[one]) for one in done}
     for one in late:
         raise _unusable(asked[one].host, "does not answer")
-    return facts
+    return {name: facts for name, facts in found.items() if facts is not None}
 
 
-def _facts(reference: Any, host: str) -> NodeFacts:
-    """What a machine says of itself."""
+def _facts(reference: Any, node: Node) -> NodeFacts | None:
+    """What a machine says of itself; None if it has died."""
     import ray
 
     try:
         facts: NodeFacts = ray.get(reference)
     except ray.exceptions.RayTaskError as error:
-        raise _unusable(host, f"cannot run this project: {first_line(error.cause)}") from error
+        raise _unusable(node.host, f"cannot run this project: {first_line(error.cause)}") from error
     except ray.exceptions.RayError as error:
-        raise _unusable(host, f"does not answer: {first_line(error)}") from error
+        if node.name not in {each.name for each in living_nodes()}:
+            return None
+        raise _unusable(node.host, f"does not answer: {first_line(error)}") from error
     problem = software_problem(facts)
     if problem is not None:
-        raise _unusable(host, f"has {problem}")
+        raise _unusable(node.host, f"has {problem}")
     for name, why in facts.model_problems.items():
-        raise _unusable(host, f"lacks the model {name!r}, which {why}")
+        raise _unusable(node.host, f"lacks the model {name!r}, which {why}")
     return facts
 
 

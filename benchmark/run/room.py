@@ -64,7 +64,7 @@ def check_devices(
         )
     facts = check_nodes(needed, models)
     if devices.kind == "cuda":
-        there = min(fact.gpu_bytes for fact in facts.values()) * devices.gpus
+        there = min((fact.gpu_bytes for fact in facts.values()), default=0) * devices.gpus
         _check_fit(name, largest, there, f"{devices.gpus} GPU(s) of a node")
     if not devices.most:
         return needed

@@ -185,6 +185,17 @@ def test_a_node_that_cannot_work(
             raise report
         return report
 
+    node = Node("n", "host", 1, 0, GB)
     monkeypatch.setattr(ray, "get", get)
+    monkeypatch.setattr(cluster, "living_nodes", lambda: [node])
     with pytest.raises(UserError, match=message):
-        cluster._facts(None, "host")
+        cluster._facts(None, node)
+
+
+def test_a_node_that_dies_while_it_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    def get(_: object) -> object:
+        raise ray.exceptions.NodeDiedError("gone")
+
+    monkeypatch.setattr(ray, "get", get)
+    monkeypatch.setattr(cluster, "living_nodes", list)
+    assert cluster._facts(None, Node("n", "host", 1, 0, GB)) is None
