@@ -12,6 +12,9 @@ from hypothesis import HealthCheck, settings
 # gain by a second thread, and where tests run at once, two threads spin while they wait for each
 # other: on a busy machine of two cores a small evaluation took 54 s with two, 2 s with one.
 os.environ["OMP_NUM_THREADS"] = "1"
+# On a processor its interpreter runs the kernels; Triton sees so when something first imports it.
+if os.environ.get("SPARSE_BENCH_TEST_DEVICE", "cpu") == "cpu":
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 # How long an example takes depends on what else the machine does.
 settings.register_profile("untimed", deadline=None)

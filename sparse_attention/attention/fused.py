@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-import importlib.util
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from sparse_attention.attention.call import AttentionCall
 from sparse_attention.attention.selection import Selection
+from sparse_attention.numerics.gpu import has_triton
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,7 +37,7 @@ def fused_pays(call: AttentionCall, selection: Selection) -> bool:
         and max(width, value_width) <= _WIDEST
         and group // lists <= _MOST_MEMBERS
         and len(compact.spans) <= _SPANS
-        and _kernels() is not None
+        and has_triton()
     )
     size = segment.keys.element_size()
     fused = rows * heads * lists * compact.width * (width + value_width) * size
@@ -65,7 +64,9 @@ def fused_attention(
             weights = _lists(compact.indices.weights, lines)
         if compact.indices.counts is not None:
             counts = compact.indices.counts[:, :, :, 0, 0].expand(lines)
-    output: Tensor = _kernels().attend(
+    from sparse_attention.attention import triton_kernel  # a GPU asks for it
+
+    output = triton_kernel.attend(
         call.queries[:, :, :, 0],
         view.segment.keys.expand(rows, -1, -1, -1),
         view.segment.values.expand(rows, -1, -1, -1),
@@ -86,13 +87,3 @@ def _lists(tensor: Tensor, lines: tuple[int, ...]) -> Tensor:
     """(R, H, G, 1, n), with ones where all are the same, as (*lines, n)."""
     lists = tensor[:, :, :, 0].expand(*lines, -1)
     return lists if lists.stride(-1) == 1 else lists.contiguous()
-
-
-@cache
-def _kernels() -> Any:
-    """The module of the kernels, or None without Triton; nothing imports it before it is needed."""
-    if importlib.util.find_spec("triton") is None:
-        return None
-    from sparse_attention.attention import triton_kernel
-
-    return triton_kernel

@@ -59,9 +59,8 @@ def prefill(
     statistics = PrefillStatistics(request)
     chunk = chunk if goes_on_at_once(model) else len(tokens)
     whole = rotated_for(model, max(length, len(tokens)))
-    on_gpu = unmasked(model) if ids.is_cuda else contextlib.nullcontext()
-    plain = chunks_without_masks(model)
-    with whole, on_gpu, plain, observing(model, cache, statistics):
+    plain = unmasked if ids.is_cuda else chunks_without_masks
+    with whole, plain(model), observing(model, cache, statistics):
         for start in range(0, len(tokens), chunk):
             part = ids[:, start : start + chunk]
             positions = torch.arange(start, start + part.shape[1], device=ids.device)[None]

@@ -38,7 +38,8 @@ def _is_plainly_causal(config: PreTrainedConfig) -> bool:
     if hasattr(config, "use_sliding_window"):
         windowed &= bool(config.use_sliding_window)
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-    plain = config._attn_implementation == "sdpa" and not windowed
+    chunked = getattr(config, "attention_chunk_size", None) is not None
+    plain = config._attn_implementation == "sdpa" and not windowed and not chunked
     return plain and kinds == {"full_attention"}
 
 
@@ -53,7 +54,7 @@ def _attention_forward(
 ) -> tuple[Tensor, None]:
     """As transformers calls it; see ``sdpa_attention_forward``, which does what is usual."""
     count, total = query.shape[2], key.shape[2]
-    if attention_mask is not None or count in (1, total) or not module.is_causal:
+    if attention_mask is not None or count in (1, total):
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, scaling=scaling, **given
         )

@@ -21,7 +21,7 @@ _SELECTED = 8192
 _SELECTING_WARPS = 16
 _MET = 1024
 """Keys of a program that counts meetings."""
-_ASKING = 8
+_ASKING = 4
 """Queries of such a program."""
 
 

@@ -8,12 +8,14 @@ from typing import Any
 
 
 @cache
-def gpu_kernels() -> Any:
-    """The module of the kernels that choose keys, or None without Triton.
+def has_triton() -> bool:
+    """Whether Triton is installed; it is not imported before a GPU needs it."""
+    return importlib.util.find_spec("triton") is not None
 
-    Nothing imports Triton before a GPU asks for it.
-    """
-    if importlib.util.find_spec("triton") is None:
+
+def gpu_kernels() -> Any:
+    """The module of the kernels that choose keys, or None without Triton."""
+    if not has_triton():
         return None
     from sparse_attention.numerics import choosing_kernels
 

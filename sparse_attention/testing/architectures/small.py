@@ -10,6 +10,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from sparse_attention.hf.architecture import auto_class
+from sparse_attention.testing.device import DEVICE
 
 VOCABULARY = 97
 WINDOW = 24
@@ -189,7 +190,7 @@ def spread(kinds: Sequence[str], count: int) -> list[str]:
 
 
 def small_model(model_type: str) -> PreTrainedModel:
-    """A model of a type with random weights, in float32 and evaluation mode."""
+    """A model of a type with random weights, in float32 and evaluation mode, on ``DEVICE``."""
     config = small_config(model_type)
     torch.manual_seed(0)
     kind = auto_class(config)
@@ -201,4 +202,4 @@ def small_model(model_type: str) -> PreTrainedModel:
     for name, parameter in model.named_parameters():
         if name.endswith(("sinks", "A")):
             parameter.data.normal_()
-    return model.eval().requires_grad_(False)
+    return model.eval().requires_grad_(False).to(DEVICE)

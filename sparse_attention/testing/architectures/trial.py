@@ -87,7 +87,9 @@ def try_model(model: PreTrainedModel, model_type: str) -> Trial:
 
     decoder = Decoder(prefix, [DENSE], [""], Protocol())
     with our_attention(model):
-        ours = forward(model, torch.tensor([question]), DecoderCache(model, decoder))[0]
+        ours = forward(
+            model, torch.tensor([question], device=model.device), DecoderCache(model, decoder)
+        )[0]
     assert torch.allclose(ours, logits, TOLERANCE, TOLERANCE), (
         f"logits differ by {float((ours - logits).abs().max()):.1e}"
     )
@@ -124,7 +126,11 @@ def own_greedy(
     """The model's own greedy tokens, by forwards without a cache, and its first logits."""
     sequence, rows = list(prompt), []
     for _ in range(count):
-        rows.append(model(torch.tensor([sequence]), use_cache=False).logits[0, -1].float())
+        rows.append(
+            model(torch.tensor([sequence], device=model.device), use_cache=False)
+            .logits[0, -1]
+            .float()
+        )
         sequence.append(int(rows[-1].argmax()))
     return tuple(sequence[len(prompt) :]), rows[0]
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 import torch
 
@@ -12,8 +10,6 @@ from sparse_attention.maskers import Local, MagicPig, OracleTopK, RandomSampling
 from sparse_attention.testing.calls import make_operation
 from sparse_attention.testing.device import DEVICE
 
-if DEVICE.type == "cpu":
-    os.environ.setdefault("TRITON_INTERPRET", "1")
 pytest.importorskip("triton")
 from sparse_attention.attention.fused import fused_attention, fused_pays
 

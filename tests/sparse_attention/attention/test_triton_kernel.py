@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 
@@ -11,8 +10,6 @@ import torch
 
 from sparse_attention.testing.device import DEVICE
 
-if DEVICE.type == "cpu":
-    os.environ.setdefault("TRITON_INTERPRET", "1")
 pytest.importorskip("triton")
 from sparse_attention.attention import triton_kernel
 

@@ -11,6 +11,7 @@ from sparse_attention import AttentionConfig, HuggingFaceAdapter, make_config
 from sparse_attention.attention.geometry import Geometry
 from sparse_attention.hf.states import goes_on_at_once
 from sparse_attention.testing.architectures.small import small_model
+from sparse_attention.testing.device import DEVICE
 
 
 def adapter_of(name: str) -> HuggingFaceAdapter:
@@ -20,7 +21,7 @@ def adapter_of(name: str) -> HuggingFaceAdapter:
 def own_cache(adapter: HuggingFaceAdapter, context: list[int]) -> DynamicCache:
     cache = DynamicCache(config=adapter.model.config)
     with torch.inference_mode():
-        adapter.model(torch.tensor([context]), past_key_values=cache, use_cache=True)
+        adapter.model(torch.tensor([context], device=DEVICE), past_key_values=cache, use_cache=True)
     return cache
 
 
