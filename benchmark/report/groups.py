@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.files import fingerprint
+from benchmark.report.frames.scan import LeftOut
 from benchmark.results.cells import check_marker
 from benchmark.results.finished import METRICS, read_key, read_metrics
 from benchmark.results.key import FORMAT
@@ -99,16 +100,6 @@ class Group:
         if self.shared["benchmark"]["sample_data"]:
             name = f"sample data for {name}, not the benchmark itself"
         return f"{self.model} on {name} ({start}{layers})"
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """A finished cell that is not shown."""
-
-    cell: Path
-    format: int | None
-    """Of another version; None: it is damaged."""
-    reason: str
 
 
 @dataclass(frozen=True)
