@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
 
@@ -12,7 +13,10 @@ from benchmark.console.logs import is_quiet
 from benchmark.console.selection import MatrixSelection
 from benchmark.executor import BenchmarkExecutor
 from benchmark.optimizer.optimized_executor import create_optimized_benchmark_executor
+from benchmark.report.facts.searches import CACHE
+from benchmark.report.frames.scan import scan_results
 from benchmark.report.groups import Group, Results, read_results
+from benchmark.report.page.build import PAGE, write_page
 from benchmark.report.sample import print_answers, read_answers
 from benchmark.report.tables import print_group
 from benchmark.report.write import write_report
@@ -23,7 +27,7 @@ from benchmark.tuning.settings import OptimizationConfig
 from sparse_attention.errors import UserError
 from sparse_attention.printable import terminal_text
 from sparse_attention.program import complain
-from sparse_attention.reading import user_folder
+from sparse_attention.reading import user_folder, user_path
 
 
 def run(
@@ -90,19 +94,25 @@ def show_result(result: MatrixResult) -> int:
 
 def report(options: argparse.Namespace) -> int:
     """``sparse-bench report``; exit code 1 if something is damaged and left out."""
-    found = read_results(user_folder(options.results_dir, "results folder"))
-    if not found.groups:
-        others = "; ".join(f"{one.cell}: {one.reason}" for one in found.left_out[:3])
+    scan = scan_results(options.results_dir)
+    found = read_results(scan.root)
+    if not scan.cells:
+        others = "; ".join(f"{one.cell}: {one.reason}" for one in scan.left_out[:3])
         raise UserError(
-            f"no finished results in {options.results_dir} that this version can show"
+            f"no results in {options.results_dir} that this version can show"
             f"{f' ({others})' if others else ''}."
         )
     _show(found.groups, found)
+    given = vars(options)
+    page = user_path(given.get("output", scan.root / PAGE), "report")
+    caches = [Path(given.get("cache_dir", scan.root / CACHE))]
+    write_page(scan, caches, page)
+    say(f"report: {page}")
     formats = Counter(one.format for one in found.left_out if one.format is not None)
     for number, count in sorted(formats.items()):
         complain(
-            f"left out: {count} results of format {number}; this version shows format {FORMAT}, "
-            "the same run computes them again beside"
+            f"left out of the tables: {count} results of format {number}; this version shows "
+            f"format {FORMAT}, the same run computes them again beside"
         )
     return int(bool(found.damaged))
 
@@ -114,6 +124,11 @@ def show(options: argparse.Namespace) -> int:
     return 0
 
 
+def say(line: str) -> None:
+    """Print a line that may hold names from outside."""
+    print(terminal_text(line))
+
+
 def _show(groups: Sequence[Group], files: Results) -> None:
     """Print the tables of groups, and write the reports."""
     console = Console()
@@ -122,7 +137,6 @@ def _show(groups: Sequence[Group], files: Results) -> None:
     for group in groups:
         print_group(group, console)
     for path in write_report(files):
-        text = terminal_text(f"report: {path}")
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        say(f"report: {path}")
     for found in files.damaged:
         complain(f"left out: {found.cell}: {found.reason}")

@@ -190,10 +190,27 @@ def _add_best(commands: argparse._SubParsersAction) -> None:
 
 
 def _add_report(commands: argparse._SubParsersAction) -> None:
-    what = "show the results in a folder, and write report.md and pictures beside them"
+    what = "show the results in a folder: tables, report.md and pictures beside them, and a page"
     report = _add_command(commands, "report", what)
-    report.add_argument("results_dir", metavar="RESULTS_DIR", help="what --results-dir named")
+    report.add_argument("results_dir", metavar="RESULTS", help="what --results-dir named")
+    report.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        default=argparse.SUPPRESS,
+        help="the page, one HTML file that works from disk (default: report.html in the folder)",
+    )
+    _add_cache_dir(report)
     add_verbosity(report)
+
+
+def _add_cache_dir(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--cache-dir",
+        metavar="DIR",
+        default=argparse.SUPPRESS,
+        help="searches, as tune named it (default: hyperparameter_cache in the folder)",
+    )
 
 
 def _add_show(commands: argparse._SubParsersAction) -> None:
