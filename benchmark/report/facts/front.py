@@ -20,12 +20,15 @@ TOLERANCE = 0.02
 def front(group: GroupFacts, panel: str, cost: str) -> list[Configuration]:
     """Configurations that no other beats in one of score and cost and equals in the other.
 
-    By cost; tuned ones with their score on samples held out.
+    By cost; tuned ones with their score on samples held out.  Oracles, which cannot be deployed,
+    are on no front.
     """
     found = []
     for one in group.configurations:
         cell = one.cells.get(panel)
-        if cell is not None and cell[cost] is not None and (score := honest_score(cell)):
+        if one.oracle or cell is None or cell[cost] is None:
+            continue
+        if score := honest_score(cell):
             found.append((one, score[0], cell[cost]))
     places = pareto_front([score for _, score, _ in found], [cost for _, _, cost in found])
     return [found[place][0] for place in places]

@@ -9,8 +9,10 @@ from typing import Any
 import pandas as pd
 
 from benchmark.report.facts.shown import interval, name, number
+from benchmark.report.frames.load import comparable_part
 from benchmark.report.frames.methods import DENSE
 from benchmark.report.looks import look_of
+from benchmark.results.key import differing_fields
 from benchmark.results.statistics import mean_of_estimates
 
 COSTS: Mapping[str, str] = {
@@ -22,6 +24,8 @@ COSTS: Mapping[str, str] = {
 """Columns of a frame of cells that scores are drawn against, with their titles."""
 _ESTIMATES = ("score", "dense_difference", "held_out_score", "held_out_dense_difference")
 _MEANS = (*COSTS, "attention_error", "union_density", "selection_share")
+_DIFFERING = 3
+"""Fields that a title names."""
 _COUNTS = ("samples", "answered", "truncated", "skipped", "failed", "missing")
 
 
@@ -53,6 +57,8 @@ class GroupFacts:
     id: str
     model: str
     benchmark: str
+    differs: str
+    """What tells it from other groups of the same model and benchmark; empty without any."""
     protocol: str
     sample_data: bool
     subsets: Sequence[str]
@@ -61,7 +67,8 @@ class GroupFacts:
     @property
     def title(self) -> str:
         """One line for people."""
-        return f"{self.model} on {self.benchmark}"
+        own = f" ({self.differs})" if self.differs else ""
+        return f"{self.model} on {self.benchmark}{own}"
 
     @property
     def dense(self) -> Configuration | None:
@@ -74,9 +81,12 @@ class GroupFacts:
         return list(dict.fromkeys(one.method for one in self.configurations))
 
 
-def group_facts(cells: pd.DataFrame) -> list[GroupFacts]:
-    """The groups of a frame of cells, the largest first."""
-    groups = [_group(str(id), frame) for id, frame in cells.groupby("group", sort=False)]
+def group_facts(cells: pd.DataFrame, keys: Mapping[str, Mapping[str, Any]]) -> list[GroupFacts]:
+    """The groups of a frame of cells, the largest first; ``keys`` of the cells, by folder."""
+    differs = _differences(cells, keys)
+    groups = [
+        _group(str(id), differs[str(id)], frame) for id, frame in cells.groupby("group", sort=False)
+    ]
     return sorted(groups, key=lambda group: -len(group.configurations) * len(group.subsets))
 
 
@@ -124,7 +134,31 @@ def _typical(one: Configuration, column: str) -> float:
     return sum(values) / len(values) if values else 1.0
 
 
-def _group(id: str, frame: pd.DataFrame) -> GroupFacts:
+def _differences(
+    cells: pd.DataFrame, keys: Mapping[str, Mapping[str, Any]]
+) -> dict[str, str]:
+    """By group, the fields of its key in which groups of the same names differ."""
+    firsts = cells.drop_duplicates("group")
+    words: dict[str, str] = {}
+    for _, alike in firsts.groupby(["model", "benchmark"], sort=False):
+        shared = [comparable_part(keys[folder]) for folder in alike["folder"]]
+        fields = {
+            field for other in shared[1:] for field, _, _ in differing_fields(shared[0], other)
+        }
+        for id, key in zip(alike["group"], shared, strict=True):
+            parts = [f"{field.rpartition('.')[2]} {_at(key, field)}" for field in sorted(fields)]
+            words[str(id)] = name(", ".join(dict.fromkeys(parts[:_DIFFERING])))
+    return words
+
+
+def _at(key: Any, field: str) -> str:
+    for part in field.split("."):
+        key = key.get(part) if isinstance(key, dict) else None
+    text = str(key)
+    return text if len(text) <= 12 else text[:8]
+
+
+def _group(id: str, differs: str, frame: pd.DataFrame) -> GroupFacts:
     first = frame.iloc[0]
     subsets = sorted(frame["subset"].unique())
     rows: dict[tuple[str, ...], dict[str, Any]] = {}
@@ -138,6 +172,7 @@ def _group(id: str, frame: pd.DataFrame) -> GroupFacts:
         id=id,
         model=name(first["model"]),
         benchmark=name(first["benchmark"]),
+        differs=differs,
         protocol=name(first["protocol"]),
         sample_data=bool(frame["sample_data"].any()),
         subsets=subsets,

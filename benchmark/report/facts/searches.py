@@ -112,6 +112,7 @@ def _held_out(task: str, found: Mapping[str, Any] | None) -> dict[str, Any]:
         reason = "no samples were held out" if found is None else found["reason"]
         return {"task": name(task), "reason": name(reason)}
     score = found["score"]
+    limits = None if score is None else [number(x) for x in (score["mean"], *score["interval"])]
     return {
         "task": name(task),
         "density": number(found["density"]),

@@ -66,19 +66,19 @@ def cell_frame(scan: Scan) -> pd.DataFrame:
     return _framed({name: [row[name] for row in rows] for name in CELL}, left_out)
 
 
-def prediction_frame(scan: Scan) -> pd.DataFrame:
-    """As ``load_results``, of cells that were found."""
+def prediction_frame(scan: Scan, *, costs: bool = True) -> pd.DataFrame:
+    """As ``load_results``, of cells that were found; the columns of costs may be left empty."""
     left_out = list(scan.left_out)
     columns: dict[str, list[Any]] = {name: [] for name in PREDICTION}
     for cell in scan.cells:
         try:
             about = {**cell.names, **_kind(cell), "folder": str(cell.path)}
-            costs = cell.costs(left_out)
+            spent = cell.costs(left_out) if costs else {}
             records = cell.predictions(left_out)
         except (AttributeError, KeyError, TypeError) as error:
             left_out.append(_unreadable(cell, error))
             continue
-        own = [costs.get(record["id"], {}) for record in records]
+        own = [spent.get(record["id"], {}) for record in records]
         for name, column in columns.items():
             if name in about:
                 column += [about[name]] * len(records)

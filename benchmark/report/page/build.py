@@ -76,11 +76,11 @@ def page_html(facts: dict[str, Any]) -> str:
 
 def page_facts(scan: Scan, caches: Sequence[Path]) -> dict[str, Any]:
     """All that the page shows, as JSON values."""
-    cells, predictions = cell_frame(scan), prediction_frame(scan)
+    cells, predictions = cell_frame(scan), prediction_frame(scan, costs=False)
     keys = {str(cell.path): cell.key for cell in scan.cells}
     by_group = dict(list(predictions.groupby("group", sort=False)))
     groups = []
-    found = group_facts(cells)
+    found = group_facts(cells, keys)
     budget = LARGEST
     for place, group in enumerate(found):
         share = budget // (len(found) - place)

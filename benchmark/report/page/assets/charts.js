@@ -19,8 +19,17 @@ function chart(label, make, kind) {
   return node;
 }
 
+// 1, 2 and 5 of each power of ten, written out.
+function logTicks(xs) {
+  const ticks = [];
+  for (let power = Math.floor(Math.log10(Math.min(...xs))); power <= Math.log10(Math.max(...xs)) + 0.1; power += 1) {
+    for (const digit of [1, 2, 5]) ticks.push(Number((digit * 10 ** power).toPrecision(1)));
+  }
+  return { type: "log", tickvals: ticks, ticktext: ticks.map(String) };
+}
+
 function framed(layout) {
-  const axis = { gridcolor: css("--line"), zerolinecolor: css("--line"), linecolor: css("--soft"), automargin: true, fixedrange: true, title: { font: { size: 12 } } };
+  const axis = { automargin: true, fixedrange: true };
   const [line, ink, soft, card] = ["--line", "--ink", "--soft", "--card"].map(resolved);
   const base = { ...axis, gridcolor: line, zerolinecolor: line, linecolor: soft, tickfont: { size: 11 } };
   return {
@@ -80,7 +89,7 @@ function lowest(group, panels) {
 
 function methodTraces(one, isSmall) {
   const { method, points } = one;
-  const colour = methodColour(method), given = points.filter((point) => !point.config.tuning);
+  const colour = methodColour(method, isDark()), given = points.filter((point) => !point.config.tuning);
   const oracle = points.every((point) => point.config.oracle), traces = [];
   if (given.length > 1) {
     const xs = given.map((point) => point.x);
@@ -91,7 +100,7 @@ function methodTraces(one, isSmall) {
   const draw = (list, symbol, size, mode) => traces.push({
     x: list.map((p) => p.x), y: list.map((p) => p.y[0]), mode, text: list.map((p) => hoverText(p.config, p.cell)), hovertemplate: "%{text}<extra></extra>",
     line: { color: colour, width: isSmall ? 1.5 : 2, dash: oracle ? "dot" : "solid" }, error_y: errors(list),
-    marker: { symbol, size, color: list.map((p) => shaded(method, p.config.shade)), line: { color: colour, width: 1.4 } },
+    marker: { symbol, size, color: list.map((p) => shaded(method, p.config.shade, isDark())), line: { color: colour, width: 1.4 } },
   });
   const symbol = (SYMBOLS[method.marker] || "circle") + (oracle ? "-open" : "");
   if (given.length) draw(given, symbol, isSmall ? 7 : 10, given.length > 1 ? "lines+markers" : "markers");
@@ -122,7 +131,7 @@ function costChart(group, hidden, state) {
     const traces = [{ x: steps.map((config) => config.cells[panel][cost]), y: steps.map((config) => honest(config.cells[panel])[0]), mode: "lines",
       line: { shape: "hv", color: resolved("--soft"), width: 1.6, dash: "dash" }, hoverinfo: "skip" }, ...found.flatMap((one) => methodTraces(one, false))];
     const dense = denseShapes(group, panel, hidden), from = lowest(group, [panel]);
-    return { traces, layout: { ...dense, xaxis: { title: { text: FACTS.costs[cost], font: { size: 12 } }, type: isLog ? "log" : "linear", ...(isLog ? { dtick: "D2" } : {}) },
+    return { traces, layout: { ...dense, xaxis: { title: { text: FACTS.costs[cost], font: { size: 12 } }, ...(isLog ? logTicks(xs) : {}) },
       yaxis: { title: { text: "score" }, range: [from - 0.04, 1.04] } } };
   });
 }

@@ -13,6 +13,13 @@ function h(tag, attributes, ...children) {
   return node;
 }
 
+// Names of landmarks differ, so that a list of them can be read.
+const names = {};
+function unique(name) {
+  names[name] = (names[name] || 0) + 1;
+  return names[name] > 1 ? name + " (" + names[name] + ")" : name;
+}
+
 let ids = 0;
 function newId(prefix) { ids += 1; return prefix + "-" + ids; }
 
@@ -52,8 +59,6 @@ function choice(label, options, onChoice) {
     options.map(([value, text]) => h("option", { value }, text)));
   return h("span", {}, h("label", { for: id, class: "small soft" }, label + " "), box);
 }
-
-function css(name) { return getComputedStyle(document.documentElement).getPropertyValue(name).trim(); }
 
 function isDark() {
   const chosen = document.documentElement.dataset.theme;

@@ -21,20 +21,19 @@ function mixed(hex, other, share) {
   return "#" + a.map((value, at) => Math.round(value * share + b[at] * (1 - share)).toString(16).padStart(2, "0")).join("");
 }
 // On a dark ground colours are lighter, and black, dense attention's, is white.
-function methodColour(method) {
-  if (!isDark()) return method.colour;
+function methodColour(method, dark) {
+  if (!dark) return method.colour;
   return method.colour === "#000000" ? "#ffffff" : mixed(method.colour, "#ffffff", 0.66);
 }
-function shaded(method, shade) {
-  return mixed(methodColour(method), isDark() ? "#1b1f24" : "#ffffff", 0.45 + 0.55 * shade);
+function shaded(method, shade, dark) {
+  return mixed(methodColour(method, dark), dark ? "#1b1f24" : "#ffffff", 0.45 + 0.55 * shade);
 }
 function withAlpha(hex, alpha) { return "rgba(" + channels(hex).join(",") + "," + alpha + ")"; }
 
 function glyph(method, shade) {
-  const path = h("path", { d: GLYPHS[method.marker] || GLYPHS.o });
-  const colour = () => path.setAttribute("fill", shaded(method, shade === undefined ? 1 : shade));
-  colour();
-  redraws.add(colour);
+  const at = shade === undefined ? 1 : shade;
+  const fill = "fill: light-dark(" + shaded(method, at, false) + ", " + shaded(method, at, true) + ")";
+  const path = h("path", { d: GLYPHS[method.marker] || GLYPHS.o, style: fill });
   return h("svg", { class: "glyph", viewBox: "-7 -7 14 14", "aria-hidden": "true" }, path);
 }
 

@@ -78,7 +78,7 @@ function heatCard(group) {
   return h("div", { class: "card" }, h("h3", {}, "Difference to dense attention"),
     h("div", { class: "key" }, h("span", {}, h("i", { style: "background: rgb(var(--up) / .5)" }), "better"), h("span", {}, h("i", { style: "background: rgb(var(--down) / .5)" }), "worse"),
       h("span", {}, h("i", { style: "background: repeating-linear-gradient(135deg, transparent 0 3px, var(--line) 3px 4px)" }), "not significant: the 95% interval has 0 in it"), h("span", {}, "paired by sample; tuned settings on samples held out")),
-    dataTable("Difference of scores to dense attention by task", columns, rows));
+    dataTable(group.title + ": difference to dense attention by task", columns, rows));
 }
 
 function resultsCard(group) {
@@ -95,8 +95,8 @@ function resultsCard(group) {
       numeric("density", "density", 3), numeric("bytes read", "bytes_read", 3), numeric("kept", "kept_share", 3), numeric("attention error", "attention_error", "e"), numeric("s / sample", "seconds_per_sample", 3),
       { title: "answered", value: of("answered"), text: (c) => { const cell = at(c); return cell ? cell.answered + " of " + cell.samples : "\u2013"; } },
       { title: "status", isText: true, value: of("status"), text: (c) => at(c) ? at(c).status : state.panel ? "not run" : "not on all tasks" },
-      { title: "settings", isText: true, value: (c) => c.description, text: (c) => c.description }];
-    place.replaceChildren(dataTable("Results, " + group.panels[state.panel], columns, group.configs));
+      { title: "settings", isText: true, value: (c) => c.description, text: (c) => c.description, attributes: () => ({ class: "text broad" }) }];
+    place.replaceChildren(dataTable(group.title + ", " + group.panels[state.panel], columns, group.configs));
   }
   fill();
   return h("div", { class: "card" }, h("h3", {}, "All results"),
@@ -108,9 +108,9 @@ function groupSection(group, at) {
   return h("section", { class: "group", id, "aria-labelledby": id + "-title" },
     h("div", {}, h("h2", { id: id + "-title" }, group.title, group.sample_data ? h("span", { class: "badge" }, "sample data") : null), h("p", { class: "soft small" }, group.protocol)),
     overview(group),
-    group.caveats.length ? h("div", { class: "card caveats", role: "note", "aria-label": "Read this with the numbers" }, h("h3", {}, "Read this with the numbers"), h("ul", {}, group.caveats.map((text) => h("li", {}, text)))) : null,
+    group.caveats.length ? h("div", { class: "card caveats", role: "note" }, h("h3", {}, "Read this with the numbers"), h("ul", {}, group.caveats.map((text) => h("li", {}, text)))) : null,
     costCard(group, hidden), compressionCard(group, hidden), heatCard(group), resultsCard(group), sampleBrowser(group),
-    h("details", { class: "card" }, h("summary", {}, "Provenance: what all of these results depend on"), h("pre", { tabindex: "0", role: "region", "aria-label": "Provenance" }, group.key)));
+    h("details", { class: "card" }, h("summary", {}, "Provenance: what all of these results depend on"), h("pre", { tabindex: "0", role: "group", "aria-label": "Provenance" }, group.key)));
 }
 
 function themeButton() {
@@ -133,7 +133,7 @@ function draw() {
   if (FACTS.left_out_count) links.push(["left-out", "Left out"]);
   if (links.length > 1) main.before(h("nav", { "aria-label": "Parts of this page" }, h("ul", {}, links.map(([id, text]) => h("li", {}, h("a", { href: "#" + id }, text))))));
   if (!FACTS.groups.length) main.append(h("div", { class: "card" }, h("h2", {}, "Nothing to show yet"), h("p", {}, "No cell of this folder can be shown. sparse-bench run fills one.")));
-  main.append(...FACTS.groups.map(groupSection));
+  for (const [at, group] of FACTS.groups.entries()) main.append(groupSection(group, at));
   if (FACTS.searches.length) main.append(h("section", { class: "group", id: "searches", "aria-labelledby": "searches-title" }, h("h2", { id: "searches-title" }, "Searches"), FACTS.searches.map(searchCard)));
   if (FACTS.left_out_count) main.append(h("section", { class: "group", id: "left-out", "aria-labelledby": "left-out-title" }, h("h2", { id: "left-out-title" }, "Left out"),
     h("div", { class: "card caveats" }, h("p", {}, FACTS.left_out_count + " files or cells could not be read:"), h("ul", {}, FACTS.left_out.map((text) => h("li", {}, text))))));

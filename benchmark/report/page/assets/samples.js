@@ -6,7 +6,7 @@ function sampleBrowser(group) {
   const card = h("article", { class: "card", "aria-labelledby": titleId, "data-browser": true }, h("h3", { id: titleId }, "Samples and answers"));
   if (!subsets.length) { card.append(h("p", { class: "soft" }, "No answers are recorded here.")); return card; }
   let subset = subsets[0], place = 0, only = "all";
-  const view = h("div", { class: "browser", tabindex: "0", role: "region", "aria-label": "Sample; left and right arrow keys go to the one before and after" });
+  const view = h("div", { class: "browser", tabindex: "0", role: "region", "aria-label": unique("Sample") + "; left and right arrow keys go to the one before and after" });
   const where = h("span", { class: "small soft", role: "status" });
   const filters = { all: () => true, differ: differs, lost: (sample) => isLost(group, sample) };
   const shown = () => subset.samples.filter(filters[only]);
@@ -24,13 +24,13 @@ function sampleBrowser(group) {
     where.textContent = found.length ? "of " + found.length + (only === "all" && subset.of > found.length ? " shown, " + subset.of + " in all" : "") : "none like that";
     view.replaceChildren(...(found.length ? sampleParts(group, found[place]) : [h("p", { class: "soft" }, "No sample is like that.")]));
   }
-  card.append(
+  card.append(...[
     cut.length ? h("p", { class: "small" }, "Cut to keep this page small: " + cut.map((one) => one.subset + " has the first " + one.samples.length + " of " + one.of + " samples").join("; ") + ". All are in predictions.jsonl and with ", h("code", {}, "sparse-bench show"), ".") : null,
     h("div", { class: "controls" },
       choice("task", subsets.map((one, at) => [at, one.subset]), (at) => { subset = subsets[at]; place = 0; fill(); }),
       choice("show", [["all", "all samples"], ["differ", "where scores differ"], ["lost", "dense right, another wrong"]], (value) => { only = value; place = 0; fill(); }),
       h("button", { type: "button", "aria-label": "Sample before", onclick: () => step(-1) }, "\u2190"), go,
-      h("button", { type: "button", "aria-label": "Next sample", onclick: () => step(1) }, "\u2192"), where), view);
+      h("button", { type: "button", "aria-label": "Next sample", onclick: () => step(1) }, "\u2192"), where), view].filter((part) => part));
   fill();
   return card;
 }
@@ -42,19 +42,19 @@ function isLost(group, sample) {
 }
 
 function sampleParts(group, sample) {
-  const block = (title, text) => h("div", {}, h("b", { class: "small" }, title), h("div", { class: "text-block", tabindex: "0", role: "region", "aria-label": title }, marked(text, sample.references)));
+  const block = (title, text) => h("div", {}, h("b", { class: "small" }, title), h("div", { class: "text-block", tabindex: "0", role: "group", "aria-label": title }, marked(text, sample.references)));
   const columns = [
     { title: "configuration", isText: true, value: (a) => group.configs[a[0]].label, text: (a) => group.configs[a[0]].label, cell: (a) => configName(group, group.configs[a[0]]) },
     { title: "score", value: (a) => a[2], text: (a) => fixed(a[2], 3), cell: (a) => verdictMark(a[2]) },
-    { title: "density", value: (a) => a[3], text: (a) => fixed(a[3], 3) },
     { title: "answer", isText: true, value: (a) => sample.texts[a[1]], text: (a) => sample.texts[a[1]], cell: (a) => h("span", { class: "answer" }, marked(sample.texts[a[1]], sample.references)) },
+    { title: "density", value: (a) => a[3], text: (a) => fixed(a[3], 3) },
   ];
   return [
     h("p", {}, h("b", {}, sample.id), h("span", { class: "soft small" }, "  " + sample.tokens + " tokens in the prompt")),
     sample.excerpt ? block("Prompt, its beginning and end", sample.excerpt) : h("p", { class: "small soft" }, "The prompt is recorded for the first samples only."),
     block("Question", sample.question + (sample.prefix ? "\n" + sample.prefix : "")),
     h("div", {}, h("b", { class: "small" }, "References"), h("ul", { class: "chips" }, sample.references.length ? sample.references.map((text) => h("li", { class: "badge" }, text)) : h("li", { class: "soft" }, "none"))),
-    dataTable("Answers to " + sample.id, columns, sample.answers),
+    dataTable("Answers", columns, sample.answers),
   ];
 }
 

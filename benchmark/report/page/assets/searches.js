@@ -20,7 +20,7 @@ function searchCard(search) {
     h("p", { class: "soft small" }, search.model + ", " + search.trials.length + " trials: " + Object.entries(counts).map(([status, n]) => n + " " + status).join(", ") + "; finished " + search.created),
     h("dl", { class: "pairs" }, h("dt", {}, "winner"), h("dd", {}, search.settings), h("dt", {}, "held-out score"), h("dd", {}, held.join("; "))),
     search.remarks.length ? h("ul", { class: "plain small" }, search.remarks.map((remark) => h("li", {}, remark))) : null,
-    h("div", { class: "three" },
+    h("div", { class: "grid wide" },
       figure(historyChart(search), "Loss of each trial; the line is the best so far of those that saw all samples."),
       figure(tradeChart(search), "Score and density on what the search saw. Star: the winner. Square: the same on samples held out."),
       Object.keys(search.importance).length
@@ -60,7 +60,7 @@ function tradeChart(search) {
       { x: held.map((f) => f.density), y: held.map((f) => f.score[0]), mode: "markers", marker: { symbol: "square-open", size: 9, color: resolved("--bad"), line: { width: 2 } },
         error_y: { type: "data", symmetric: false, array: held.map((f) => f.score[2] - f.score[0]), arrayminus: held.map((f) => f.score[0] - f.score[1]), color: resolved("--bad"), thickness: 1.2, width: 3 },
         text: held.map((f) => "held out, " + plain(f.task)), hovertemplate: "%{text}<extra></extra>" }],
-      layout: { xaxis: { title: { text: "density" }, type: "log" }, yaxis: { title: { text: "score" }, range: [-0.05, 1.08] } } };
+      layout: { xaxis: { title: { text: "density" }, ...logTicks([...search.trials.map((t) => t.density), ...held.map((f) => f.density)].filter((x) => x > 0)) }, yaxis: { title: { text: "score" }, range: [-0.05, 1.08] } } };
   }, "short");
 }
 

@@ -46,7 +46,7 @@ function dataTable(caption, columns, rows, sortBy) {
       h("label", { for: id, class: "sr" }, "Filter: " + caption), filter,
       h("button", { type: "button", onclick: () => copy(asCsv(columns, chosen()), "CSV") }, "Copy CSV"),
       h("button", { type: "button", onclick: () => copy(asMarkdown(columns, chosen()), "Markdown") }, "Copy Markdown"), count),
-    h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption }, table), more);
+    h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": unique("Table: " + caption) }, table), more);
 }
 
 function tableCell(column, row, at) {
