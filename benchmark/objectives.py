@@ -29,6 +29,8 @@ ObjectiveName = Literal[
     "pareto",
 ]
 OBJECTIVES: tuple[str, ...] = get_args(ObjectiveName)
+NEARLY_DENSE = 0.5
+"""Share of the keys above which settings that were searched save so little that it is said."""
 
 
 class Measured(Record):
@@ -37,6 +39,8 @@ class Measured(Record):
     score: Share
     density: Share
     attention_error: NonNegativeFloat
+    bytes_read: NonNegativeFloat | None = None
+    """As of predictions; None in results of earlier versions."""
     samples: PositiveInt
 
 

@@ -151,7 +151,8 @@ def _cost(sample: Sample) -> Cost:
 def _key(subset: str, config: AttentionConfig, asked: Sequence[Sample]) -> dict[str, Any]:
     return {
         "format": FORMAT,
-        "model": {"files_sha256": "0" * 64},
+        "model": {"files_sha256": "0" * 64, "dtype": "auto"},
+        "device_type": "cpu",
         "benchmark": {
             "name": BENCHMARK,
             "subset": subset,

@@ -13,7 +13,7 @@ from pydantic import (
     model_validator,
 )
 
-from benchmark.results.records import Reason, Record, Share, Text
+from benchmark.results.records import Reason, Record, Share, Text, total_read
 from benchmark.results.statistics import IntervalMethod
 
 _Mean = Annotated[float, Field(ge=-1, le=1)]
@@ -87,6 +87,8 @@ class Metrics(Estimates):
     status: Literal["complete", "incomplete"]
     model: Text
     benchmark: Text
+    qualifier: Text = ""
+    """What a title must say beside the benchmark's name."""
     subset: Text
     config: Text
     """The label."""
@@ -105,3 +107,8 @@ class Metrics(Estimates):
     counts: Counts
     failures: dict[Reason, PositiveInt]
     costs: TotalCosts
+
+    @property
+    def bytes_read(self) -> float | None:
+        """As of a prediction, the mean."""
+        return total_read(self.union_density, self.selection_share)

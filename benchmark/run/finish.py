@@ -111,6 +111,7 @@ def _finish_cell(
         metrics = metrics_document(
             {
                 **names,
+                "qualifier": task.benchmark.qualifier,
                 "description": cell.config.describe(),
                 "protocol": cell.files.key["protocol"],
                 "tuning": cell.chosen.tuning,

@@ -73,7 +73,7 @@ def plan_jobs(tasks: Sequence[Task], choose: Choice, results: Path) -> list[Job]
     jobs = []
     owners: dict[Path, str] = {}
     for task in tasks:
-        chosen = choose(task.model.name, task.benchmark.name, task.subset)
+        chosen = choose(task)
         _check_methods(task.model, {label: one.config for label, one in chosen.items()})
         folder = task.folder(results)
         cells = [

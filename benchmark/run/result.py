@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from benchmark.objectives import Candidate, choose, make_objective
+from benchmark.results.records import total_read
 from benchmark.run.finish import CellResult
 from benchmark.run.jobs import DENSE
 from benchmark.run.table import Table, estimate_columns
@@ -107,6 +108,7 @@ def _row(cell: CellResult) -> dict[str, Any]:
         **estimate_columns("held_out_score", held_out.get("score")),
         **estimate_columns("held_out_dense_difference", held_out.get("dense_difference")),
         "density": metrics.get("density"),
+        "bytes_read": total_read(metrics.get("union_density"), metrics.get("selection_share")),
         "attention_error": metrics.get("attention_error"),
         "message": cell.message,
         "folder": str(cell.folder),

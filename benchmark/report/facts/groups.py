@@ -134,9 +134,7 @@ def _typical(one: Configuration, column: str) -> float:
     return sum(values) / len(values) if values else 1.0
 
 
-def _differences(
-    cells: pd.DataFrame, keys: Mapping[str, Mapping[str, Any]]
-) -> dict[str, str]:
+def _differences(cells: pd.DataFrame, keys: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """By group, the fields of its key in which groups of the same names differ."""
     firsts = cells.drop_duplicates("group")
     words: dict[str, str] = {}

@@ -116,7 +116,5 @@ def _held_out(task: str, found: Mapping[str, Any] | None) -> dict[str, Any]:
     return {
         "task": name(task),
         "density": number(found["density"]),
-        "score": None
-        if score is None
-        else [number(score["mean"]), *map(number, score["interval"])],
+        "score": limits,
     }

@@ -14,6 +14,7 @@ from benchmark.files import fingerprint
 from benchmark.report.frames.columns import CELL, PREDICTION
 from benchmark.report.frames.methods import family, needs_all_scores, settings_words
 from benchmark.report.frames.scan import CellFolder, LeftOut, Scan, scan_results
+from benchmark.report.spelled import spelled_out
 from benchmark.results.records import Cost
 from benchmark.run.table import estimate_columns
 from sparse_attention.errors import unknown_name
@@ -61,7 +62,6 @@ def cell_frame(scan: Scan) -> pd.DataFrame:
         try:
             rows.append(_cell_row(cell, left_out))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            # Only of an earlier version, whose files have no schema here.
             left_out.append(_unreadable(cell, error))
     return _framed({name: [row[name] for row in rows] for name in CELL}, left_out)
 
@@ -75,7 +75,7 @@ def prediction_frame(scan: Scan, *, costs: bool = True) -> pd.DataFrame:
             about = {**cell.names, **_kind(cell), "folder": str(cell.path)}
             spent = cell.costs(left_out) if costs else {}
             records = cell.predictions(left_out)
-        except (AttributeError, KeyError, TypeError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             left_out.append(_unreadable(cell, error))
             continue
         own = [spent.get(record["id"], {}) for record in records]
@@ -118,6 +118,9 @@ def _series(values: list[Any]) -> pd.Series:
 
 
 def _unreadable(cell: CellFolder, error: Exception) -> LeftOut:
+    """Of an earlier version, whose files have no schema here."""
+    if cell.is_current:
+        raise error
     number = cell.key["format"]
     return LeftOut(cell.path, number, f"of format {number}, with other fields ({error!r:.80})")
 
@@ -138,7 +141,7 @@ def _cell_row(cell: CellFolder, left_out: list[LeftOut]) -> dict[str, Any]:
     row: dict[str, Any] = {
         **cell.names,
         **_kind(cell),
-        "description": settings_words(config),
+        "description": spelled_out(config, settings_words(config)),
         "oracle": needs_all_scores(config),
         "sample_data": bool(cell.key["benchmark"].get("sample_data")),
         "protocol": protocol_words(cell.key["protocol"]),
@@ -160,7 +163,6 @@ def _finished(metrics: Mapping[str, Any]) -> dict[str, Any]:
     row = {name: value for pair in estimates for name, value in estimate_columns(*pair).items()}
     return {
         **row,
-        "description": metrics["description"],
         "status": metrics["status"],
         "answered": counts["ok"] + counts["truncated"],
         **{name: counts[name] for name in _COUNTS},
