@@ -44,6 +44,10 @@ def execute(command: Callable[[], int], program: str, verbosity: str) -> int:
 def _command(options: argparse.Namespace, program: str, pool: PoolFactory | None) -> int:
     put_off_imports()
     match options.command:
+        case "plot" | "compare" | "watch":
+            return getattr(_looking(program), options.command)(options)
+        case "ls" if options.kind == "results":
+            return _looking(program).list_results(options.folder)
         case "ls":
             with leaving_at_once(program):
                 from benchmark.console.listing import list_choices
@@ -74,6 +78,13 @@ def _commands(program: str) -> ModuleType:
         load_imports()
         from benchmark.console import commands
     return commands
+
+
+def _looking(program: str) -> ModuleType:
+    with leaving_at_once(program):
+        load_imports()
+        from benchmark.console import looking
+    return looking
 
 
 if __name__ == "__main__":

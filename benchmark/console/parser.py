@@ -15,7 +15,7 @@ from benchmark.console.arguments import (
     add_verbosity,
 )
 from benchmark.tuning.settings import DEFAULT_CACHE
-from sparse_attention.program import Parser
+from sparse_attention.program import Parser, number_between
 
 _DESCRIPTION = """\
 Measure what sparse attention methods cost and keep: answer long-context benchmarks with one model
@@ -32,6 +32,8 @@ examples:
   sparse-bench best
   sparse-bench ls methods
   sparse-bench report results
+      tables here, and the page results/report.html
+  sparse-bench compare results --configs dense magic_pig
   sparse-bench show results/embedded/ruler/vt --sample 2
 
 'sparse-bench COMMAND --help' says more. A run that was interrupted goes on when it is started again
@@ -82,6 +84,16 @@ exit codes: 0 found; 1 there is none like that, or it is infeasible and not forc
 """
 
 
+_COMPARE_EPILOG = """\
+examples:
+  sparse-bench compare results-before results-after
+  sparse-bench compare results --configs dense magic_pig
+  sparse-bench compare results/embedded/ruler/vt/dense-8787c549 other/embedded/ruler/vt
+
+A difference is significant if its 95% interval leaves 0 out.
+"""
+
+
 def build_parser() -> Parser:
     """The parser of all commands."""
     parser = Parser(
@@ -96,6 +108,9 @@ def build_parser() -> Parser:
     _add_tune(commands)
     _add_best(commands)
     _add_report(commands)
+    _add_plot(commands)
+    _add_compare(commands)
+    _add_watch(commands)
     _add_show(commands)
     _add_ls(commands)
     return parser
@@ -204,6 +219,58 @@ def _add_report(commands: argparse._SubParsersAction) -> None:
     add_verbosity(report)
 
 
+def _add_plot(commands: argparse._SubParsersAction) -> None:
+    plot = _add_command(commands, "plot", "draw the main figures of results for a paper")
+    plot.add_argument("results_dir", metavar="RESULTS", help="what --results-dir named")
+    plot.add_argument(
+        "-o",
+        "--output",
+        metavar="DIR",
+        default=argparse.SUPPRESS,
+        help="folder of the files (default: figures in the results folder)",
+    )
+    plot.add_argument("--format", nargs="+", choices=("png", "svg", "pdf"), default=["png"])
+    _add_cache_dir(plot)
+    add_verbosity(plot)
+
+
+def _add_compare(commands: argparse._SubParsersAction) -> None:
+    what = "compare two results, paired where the samples are the same"
+    compare = _add_command(commands, "compare", what, _COMPARE_EPILOG)
+    compare.add_argument("left", metavar="A", help="a results folder, or a folder within one")
+    compare.add_argument(
+        "right",
+        metavar="B",
+        nargs="?",
+        default=argparse.SUPPRESS,
+        help="the same (default: A, for two configurations of it)",
+    )
+    compare.add_argument(
+        "--configs",
+        nargs=2,
+        metavar=("LEFT", "RIGHT"),
+        default=argparse.SUPPRESS,
+        help="labels of one configuration in A and one in B (default: all, by their labels)",
+    )
+    add_verbosity(compare)
+
+
+def _add_watch(commands: argparse._SubParsersAction) -> None:
+    what = "show how far a matrix or a search in a folder is, until interrupted"
+    watch = _add_command(commands, "watch", what)
+    watch.add_argument("results_dir", metavar="RESULTS", help="what --results-dir named")
+    watch.add_argument("--once", action="store_true", help="show it once")
+    watch.add_argument(
+        "--interval",
+        type=number_between(0.2, 3600.0),
+        default=2.0,
+        metavar="SECONDS",
+        help="between two looks",
+    )
+    _add_cache_dir(watch)
+    add_verbosity(watch)
+
+
 def _add_cache_dir(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--cache-dir",
@@ -226,7 +293,10 @@ def _add_ls(commands: argparse._SubParsersAction) -> None:
     listing.add_argument(
         "kind",
         nargs="?",
-        choices=("benchmarks", "subsets", "methods", "config-types"),
-        help="only this kind (default: all of them)",
+        choices=("benchmarks", "subsets", "methods", "config-types", "results"),
+        help="only this kind (default: all of them but results)",
+    )
+    listing.add_argument(
+        "folder", nargs="?", metavar="RESULTS", default="results", help="the folder of results"
     )
     add_verbosity(listing)

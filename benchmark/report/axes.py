@@ -35,7 +35,7 @@ def panels(count: int, title: str) -> tuple[Figure, list[Axes]]:
     grid: np.ndarray = figure.subplots(lines, columns, squeeze=False)
     for axis in grid.flat[count:]:
         axis.set_visible(False)
-    text = textwrap.wrap(title, 26 * columns)
+    text = textwrap.wrap(title, min(58, 26 * columns))
     figure.suptitle("\n".join(map(picture_text, text)), fontsize=10)
     return figure, list(grid.flat[:count])
 

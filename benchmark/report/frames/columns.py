@@ -89,3 +89,15 @@ PREDICTION: Mapping[str, str] = {
     "folder": "of the cell",
 }
 """Of a frame of predictions."""
+
+
+TEXTS = frozenset(
+    (
+        *("model", "benchmark", "subset", "config", "method", "description", "group", "status"),
+        *("tuning", "devices", "protocol", "remarks", "folder", "id", "task", "context"),
+        *("question", "answer_prefix", "references", "reason", "detail", "predicted_answer"),
+        *("finish_reason", "prompt_sha256", "prompt", "device"),
+    )
+)
+"""Columns that hold objects, not numbers: a model may have written half a character, which no
+``str`` of pandas holds.  What there is no value of is None there."""

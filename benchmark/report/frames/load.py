@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 import pandas as pd
 
 from benchmark.files import fingerprint
-from benchmark.report.frames.columns import CELL, PREDICTION
+from benchmark.report.frames.columns import CELL, PREDICTION, TEXTS
 from benchmark.report.frames.methods import family, needs_all_scores, settings_words
 from benchmark.report.frames.scan import CellFolder, LeftOut, Scan, scan_results
 from benchmark.report.spelled import spelled_out
@@ -105,14 +105,13 @@ def protocol_words(protocol: Mapping[str, Any]) -> str:
 
 
 def _framed(columns: Mapping[str, list[Any]], left_out: list[LeftOut]) -> pd.DataFrame:
-    frame = pd.DataFrame({name: _series(values) for name, values in columns.items()})
+    frame = pd.DataFrame({name: _series(name, values) for name, values in columns.items()})
     frame.attrs[LEFT_OUT] = [f"{found.cell}: {found.reason}" for found in left_out]
     return frame
 
 
-def _series(values: list[Any]) -> pd.Series:
-    """Texts as objects, because a model may have written half a character, which is no ``str``."""
-    if any(isinstance(value, str | list) for value in values):
+def _series(name: str, values: list[Any]) -> pd.Series:
+    if name in TEXTS:
         return pd.Series(values, dtype=object)
     return pd.Series(values, dtype=float if not values or None in values else None)
 
