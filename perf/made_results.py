@@ -103,9 +103,18 @@ def _answers(
     asked: Sequence[Sample], label: str, config: AttentionConfig, text: str
 ) -> dict[str, Prediction]:
     rng = random.Random(label)
-    density = 1.0 if not config.methods else rng.uniform(0.02, 0.6)
+    density = _density(config)
     right = 1.0 if not config.methods else min(0.98, 0.5 + density)
     return {one.id: prediction(one, rng.random() < right, density, text) for one in asked}
+
+
+def _density(config: AttentionConfig) -> float:
+    """What a configuration may read, roughly."""
+    fields = {name: value for method in config.methods for name, value in method}
+    for name in ("heavy_size", "sampling_rate"):
+        if isinstance(fields.get(name), float):
+            return float(fields[name])
+    return 1 - float(fields.get("compression_ratio", 0.0))
 
 
 def prediction(sample: Sample, right: bool, density: float, text: str = "") -> Prediction:

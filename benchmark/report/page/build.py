@@ -98,7 +98,7 @@ def page_facts(scan: Scan, caches: Sequence[Path]) -> dict[str, Any]:
         "tolerance": TOLERANCE,
         "groups": groups,
         "searches": read_searches(caches),
-        "left_out": [name(sentence) for sentence in list(left_out)[:_MOST_NAMED]],
+        "left_out": [passage(sentence, 400) for sentence in list(left_out)[:_MOST_NAMED]],
         "left_out_count": len(left_out),
     }
 

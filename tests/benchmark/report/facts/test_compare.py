@@ -51,7 +51,7 @@ def test_samples_that_are_not_the_same_are_not_paired(made: Path, tmp_path: Path
 
 def test_what_cannot_be_compared_is_named(made: Path, tmp_path: Path) -> None:
     side = scan_results(made)
-    with pytest.raises(UserError, match="unknown configuration 'quartr'. Did you mean 'quarter'"):
+    with pytest.raises(UserError, match=r"unknown configuration 'quartr'. Did you mean 'quarter'"):
         compare_results(side, side, ("dense", "quartr"))
     other = make_results(tmp_path / "other", {"own": AttentionConfig()}, ["cwe", "fwe"], 2)
     with pytest.raises(UserError, match="nothing to compare"):

@@ -28,7 +28,6 @@ def test_rows_of_a_group(made: Path) -> None:
     first, second = (own.cells[name]["score"] for name in group.subsets)
     assert own.cells[""]["score"] == pytest.approx(mean_of_estimates([first, second]), rel=1e-5)
     assert own.cells[""]["samples"] == 12
-    # The sparser a setting, the lighter: what a random press reads was drawn from its label.
     assert sorted(shades(group).items()) == [
         ("dense", 1.0),
         ("half", 1.0),
