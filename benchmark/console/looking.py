@@ -46,7 +46,7 @@ def compare(options: argparse.Namespace) -> int:
     left = scan_results(options.left)
     right = scan_results(given["right"]) if "right" in given else left
     configs = tuple(given["configs"]) if "configs" in given else None
-    _print_comparisons(compare_results(left, right, configs))  # type: ignore[arg-type]
+    _print_comparisons(compare_results(left, right, configs))
     return _complain_of_left_out([str(one.cell) for side in (left, right) for one in side.left_out])
 
 
@@ -168,7 +168,8 @@ def _state_lines(root: Path, caches: list[Path]) -> Iterator[str]:
     now = time.time()
     tasks, searches = task_states(root), search_states(caches)
     yield f"{root}, {time.strftime('%H:%M:%S')}"
-    width = max([len(one.name) for one in (*tasks, *searches)], default=0)
+    names = [task.name for task in tasks] + [search.name for search in searches]
+    width = max(map(len, names), default=0)
     for task in tasks:
         share = task.answered / task.samples if task.samples else 0.0
         bar = "#" * round(_BAR * share)

@@ -40,7 +40,7 @@ def search_figure(results: Sequence[CachedResult]) -> Figure:
     return figure
 
 
-_RING = {
+_RING: dict[str, Any] = {
     "marker": "o",
     "markersize": 11,
     "markerfacecolor": "none",

@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
+from benchmark.report.spelled import spelled_out
 from benchmark.report.text_table import NONE, TextTable, print_table
 from benchmark.tuning.cache import CachedResult
 
@@ -51,7 +52,8 @@ def _lines(result: CachedResult, several_models: bool) -> list[tuple[str, ...]]:
         str(result.key["objective"]["name"]),
         str(len(result.document["trials"])),
     )
-    said = "; ".join([best["description"], *(f"! {remark}" for remark in result.remarks)])
+    settings = spelled_out(best["config"], best["description"])
+    said = "; ".join([settings, *(f"! {remark}" for remark in result.remarks)])
     if len(held_out) == 1:
         return [(*head, *_held_out(next(iter(held_out.values()))), said)]
     tuning = best["tuning"]

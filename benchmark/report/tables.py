@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from rich.console import Console
 
-from benchmark.objectives import NEARLY_DENSE
+from benchmark.objectives import saves_little
 from benchmark.report.escapes import markdown_text
 from benchmark.report.groups import Group, Interval, Row
 from benchmark.report.text_table import NONE, TextTable, print_table
@@ -113,10 +113,10 @@ def _what_it_is(row: Row) -> Iterator[str]:
 def _what_it_reads(row: Row) -> Iterator[str]:
     """Where it saves little or nothing."""
     density, read = (row.mean(name, row.metrics) for name in ("density", "bytes_read"))
-    if row.tuned and density is not None and density > NEARLY_DENSE:
-        yield f"{row.label} reads {density:.0%} of the keys."
-    if not row.is_dense and read is not None and read > 1:
-        yield f"{row.label} reads {read:.2f} times the bytes of dense attention."
+    if not row.is_dense:
+        # A density that was asked for needs no word.
+        for remark in saves_little(density if row.tuned else None, read):
+            yield f"{row.label} {remark}."
 
 
 def print_group(group: Group, console: Console) -> None:

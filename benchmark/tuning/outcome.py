@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from benchmark.objectives import NEARLY_DENSE, pareto_front
+from benchmark.objectives import pareto_front, saves_little
 from benchmark.results.metrics import estimate_json
 from benchmark.results.records import Prediction
 from benchmark.results.statistics import mean_interval, paired_difference
@@ -61,10 +61,7 @@ def remarks(study: Study, winner: TrialRecord) -> Iterator[str]:
             f"infeasible: none of {len(study.complete)} settings {asked} on all tasks; the best "
             f"score is {mean.score:.3f} at density {mean.density:.3f}"
         )
-    if mean.density > NEARLY_DENSE:
-        yield f"reads {mean.density:.0%} of the keys"
-    if mean.bytes_read is not None and mean.bytes_read > 1:
-        yield f"reads {mean.bytes_read:.2f} times the bytes of dense attention, choosing included"
+    yield from saves_little(mean.density, mean.bytes_read)
     if winner.attention.oracle:
         yield "an oracle: it needs all true scores and cannot be deployed"
 

@@ -39,6 +39,7 @@ class TuningProgress:
         self._known = sum(study.answers[0] for study in studies)
         """Answers that were there at the start."""
         self._counted = 0.0
+        self._reported: set[str] = set()
         if self._bar is not None:
             for study in studies:
                 title = terminal_text(study.name)
@@ -50,6 +51,9 @@ class TuningProgress:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        for study in self._studies:
+            self._draw(study)
+            self._report(study)
         if self._bar is not None:
             self._bar.stop()
 
@@ -68,12 +72,19 @@ class TuningProgress:
         with self._mutex:
             self._draw(study)
             if study.has_ended:
-                stopped = sum(trial.status == PRUNED for trial in study.trials)
-                early = f", {stopped} of them stopped early" if stopped else ""
-                found = _best(study) or "none ended well"
-                self._lines.say(f"{study.name}: {len(study.trials)} trials{early}, {found}")
+                self._report(study)
             if record.reason:
                 logger.warning("%s, trial %d: %s", study.name, record.number, record.reason)
+
+    def _report(self, study: Study) -> None:
+        """Say once what came of a search."""
+        if study.name in self._reported:
+            return
+        self._reported.add(study.name)
+        stopped = sum(trial.status == PRUNED for trial in study.trials)
+        early = f", {stopped} of them stopped early" if stopped else ""
+        found = _best(study) or "none ended well"
+        self._lines.say(f"{study.name}: {len(study.trials)} trials{early}, {found}")
 
     def _draw(self, study: Study) -> None:
         if self._bar is not None:

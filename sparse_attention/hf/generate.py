@@ -216,7 +216,7 @@ def replaced_generate(
         raise UserError(
             f"this {type(model).__name__} is inside sparse_generation already; leave that first"
         )
-    own: Callable[..., Any] = model.generate  # type: ignore[assignment]
+    own: Callable[..., Any] = model.generate
     names, busy = tuple(inspect.signature(own).parameters), threading.Lock()
 
     @functools.wraps(own)

@@ -153,7 +153,7 @@ def apply_template(
     """
     try:
         with _fixed_clock(settings.date):
-            return tokenizer.apply_chat_template(list(messages), **arguments)  # type: ignore[arg-type]
+            return tokenizer.apply_chat_template(list(messages), **arguments)
     except Exception as error:  # a template is a program, which can fail in any way
         raise UserError(
             f"{template_name(tokenizer)} fails: {type(error).__name__}: {first_line(error)}; "

@@ -71,8 +71,8 @@ def compare_results(left: Scan, right: Scan, configs: tuple[str, str] | None = N
     if all(len(frame) == 1 for frame in frames):
         names = []
     keys = {str(cell.path): cell for side in (left, right) for cell in side.cells}
-    rows = [frame.to_dict("records") for frame in frames]
-    pairs = _pairs(*rows, names, keys)
+    rows = [_records(frame) for frame in frames]
+    pairs = _pairs(rows[0], rows[1], names, keys)
     if not pairs:
         raise UserError(
             "nothing to compare: no two cells have the same "
@@ -99,6 +99,10 @@ def compare_results(left: Scan, right: Scan, configs: tuple[str, str] | None = N
             for side, taken in zip(rows, used, strict=True)
         ),
     )
+
+
+def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
 
 
 def _labelled(frame: pd.DataFrame, label: str) -> pd.DataFrame:

@@ -224,9 +224,9 @@ def _mean(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "status": "complete" if all(c["status"] == "complete" for c in cells) else "incomplete"
     }
     for column in _ESTIMATES:
-        values = [tuple(cell[column]) for cell in cells if cell[column] is not None]
-        whole = len(values) == len(cells)
-        mean[column] = [number(end) for end in mean_of_estimates(values)] if whole else None
+        limits = [(c[column][0], c[column][1], c[column][2]) for c in cells if c[column]]
+        whole = len(limits) == len(cells)
+        mean[column] = [number(end) for end in mean_of_estimates(limits)] if whole else None
     for column in _MEANS:
         values = [cell[column] for cell in cells if cell[column] is not None]
         mean[column] = number(sum(values) / len(values)) if len(values) == len(cells) else None

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.distributions import CategoricalDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.exceptions import ExperimentalWarning
 
 from benchmark.report.facts.shown import name, number
@@ -62,7 +62,9 @@ def importance(trials: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     varied = {key: choices for key, choices in values.items() if len(choices) > 1}
     if len(ended) < _FEWEST or not varied or len({loss for _, loss in ended}) < 2:
         return {}
-    domains = {key: CategoricalDistribution(choices) for key, choices in varied.items()}
+    domains: dict[str, BaseDistribution] = {
+        key: CategoricalDistribution(choices) for key, choices in varied.items()
+    }
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:

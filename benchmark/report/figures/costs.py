@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -26,7 +27,7 @@ def cost_figure(group: GroupFacts) -> Figure:
     panel = next(key for key, _ in facts.panels(group))
     figure, axes = panels(len(COSTS), f"{group.title}: score against cost")
     for axis, (column, title) in zip(axes, COSTS.items(), strict=True):
-        found = _draw_methods(axis, group, panel, lambda cell, name=column: cell[name])
+        found = _draw_methods(axis, group, panel, itemgetter(column))
         steps = [one.cells[panel] for one in front(group, panel, column)]
         scores = [score[0] for cell in steps if (score := honest_score(cell))]
         costs = [cell[column] for cell in steps]

@@ -22,7 +22,7 @@ def test_a_signal_ends_a_run(tiny_model: Path, tmp_path: Path, number: int, word
     words = arguments(tiny_model, folder)
     process = start(toy_run.__file__, *words, TOY_PAUSE="0.5")
     while process.poll() is None and not lines(folder):
-        time.sleep(0.01)
+        time.sleep(0.1)
     process.send_signal(number)
     _, shown = process.communicate(timeout=100)
     assert process.returncode == 128 + number

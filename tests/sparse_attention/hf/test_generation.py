@@ -60,7 +60,7 @@ PROTOCOLS = {
     "generation": Protocol(sparse_from="generation"),
     "aware": Protocol(sparse_from="generation", press_sees_question=True),
 }
-NEW = 9
+NEW = 6
 PAD = 96
 GREEDY = {"max_new_tokens": NEW, "do_sample": False, "pad_token_id": PAD}
 
@@ -250,30 +250,26 @@ def test_presses_give_what_they_give_in_the_adapter(name, question, protocol):
             )[0]
             for prompt in prompts
         ]
-        for measure in (False, True):
-            with sparse_generation(
-                model,
-                config,
-                protocol=protocol,
-                question_tokens=question,
-                measure_error=measure,
-            ) as sparse:
-                both = generated(model, *prompts, eos_token_id=stop)
-                reports = sparse.reports
-                if not measure:
-                    alone = [generated(model, prompt, eos_token_id=stop)[0] for prompt in prompts]
-            for answer, row, single, report in zip(answers, both, alone, reports, strict=True):
-                assert single == list(answer.token_ids)
-                assert row[: len(single)] == single
-                assert report.density == pytest.approx(answer.density, abs=1e-4)
-                assert report.kept_share == pytest.approx(answer.kept_share)
-                assert report.kept_share < 1
-                if measure:
-                    assert report.attention_error == pytest.approx(answer.attention_error, rel=1e-3)
+        options = {"protocol": protocol, "question_tokens": question}
+        with sparse_generation(model, config, measure_error=True, **options) as sparse:
+            both = generated(model, *prompts, eos_token_id=stop)
+            reports = sparse.reports
+        with sparse_generation(model, config, measure_error=False, **options) as sparse:
+            alone = [(generated(model, p, eos_token_id=stop)[0], sparse.reports) for p in prompts]
+        for answer, row, report, (single, its) in zip(answers, both, reports, alone, strict=True):
+            assert single == list(answer.token_ids)
+            assert row[: len(single)] == single
+            for one in (report, *its):
+                assert one.density == pytest.approx(answer.density, abs=1e-4)
+                assert one.kept_share == pytest.approx(answer.kept_share)
+            assert report.kept_share < 1
+            assert report.attention_error == pytest.approx(answer.attention_error, rel=1e-3)
 
 
-def test_presses_free_the_memory_of_what_they_remove(model):
+def test_presses_free_the_memory_of_what_they_remove(model, request):
     """All tensors that are alive while answers are generated, counted apart from our numbers."""
+    gc.freeze()  # what was there before is not walked through each time
+    request.addfinalizer(gc.unfreeze)
     prompt, alive = tokens(500, 1), []
 
     def look(sequence: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
