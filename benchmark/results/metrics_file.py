@@ -95,6 +95,10 @@ class Metrics(Estimates):
     description: Text
     protocol: dict[str, JsonValue]
     tuning: Tuning | None
+    attention_layers: PositiveInt | None = None
+    """Layers that keep keys: density and errors are over these; None in files of before."""
+    layers: PositiveInt | None = None
+    """All layers of the model."""
     sample_data: bool
     remarks: list[Text]
     held_out: Estimates | None

@@ -15,6 +15,7 @@ from benchmark.results.records import Prediction
 from benchmark.run.failures import describe_error
 from benchmark.run.jobs import DENSE, Cell, Job
 from sparse_attention.config import AttentionConfig
+from sparse_attention.hf.layers import key_layers
 
 logger = logging.getLogger(__name__)
 
@@ -114,6 +115,8 @@ def _finish_cell(
                 "qualifier": task.benchmark.qualifier,
                 "description": cell.config.describe(),
                 "protocol": cell.files.key["protocol"],
+                "attention_layers": len(key_layers(task.model.config)),
+                "layers": int(task.model.config.get_text_config().num_hidden_layers),
                 "tuning": cell.chosen.tuning,
                 "sample_data": task.benchmark.sample_data,
                 "remarks": list(task.benchmark.remarks(task.subset)),

@@ -25,6 +25,7 @@ from benchmark.suite.registry import get_benchmark
 from sparse_attention.config import AttentionConfig
 from sparse_attention.errors import UserError, unknown_name
 from sparse_attention.hf.facts import model_profile
+from sparse_attention.hf.layers import key_layers
 from sparse_attention.prompt import PromptSettings, encode_prompt
 
 
@@ -172,11 +173,11 @@ def _check_samples(benchmark: Benchmark, subset: str, samples: Sequence[Sample])
 
 
 def _check_layers(model: ModelSource, settings: AdapterConfig) -> None:
-    layers = model.config.get_text_config().num_hidden_layers
+    layers = len(key_layers(model.config))
     if any(layer >= layers for layer in settings.protocol.dense_layers):
         raise UserError(
-            f"dense_layers {list(settings.protocol.dense_layers)}: model {model.name!r} has layers "
-            f"0 to {layers - 1}."
+            f"dense_layers {list(settings.protocol.dense_layers)}: model {model.name!r} has "
+            f"attention layers 0 to {layers - 1}."
         )
 
 

@@ -28,20 +28,31 @@ class Geometry:
 
     @classmethod
     def of(
-        cls, start: int, end: int, queries: int, window: int | None, device: torch.device
+        cls,
+        start: int,
+        end: int,
+        queries: int,
+        window: int | None,
+        device: torch.device,
+        chunk: int | None = None,
     ) -> Geometry:
         """For the last ``queries`` tokens before ``end``, over the keys from ``start`` on.
 
-        ``window`` is how many keys a query sees, its own included; None for all.
+        ``window`` is how many keys a query sees, its own included; None for all.  ``chunk`` is the
+        length of the chunks of the sequence that queries see their own one of; None without.
         """
         query_positions = torch.arange(end - queries, end, device=device)
         key_positions = torch.arange(start, end, device=device)
-        if queries == 1 and (window is None or end - start <= window):
+        within = window is None or end - start <= window
+        together = chunk is None or start // chunk == (end - 1) // chunk
+        if queries == 1 and within and together:
             return cls(query_positions, key_positions, None)
         distance = query_positions[:, None] - key_positions
         visible = distance >= 0
         if window is not None:
             visible &= distance < window
+        if chunk is not None:
+            visible &= query_positions[:, None] // chunk == key_positions // chunk
         return cls(query_positions, key_positions, visible)
 
     @cached_property
@@ -81,13 +92,14 @@ class Geometries:
     """Those of one step: layers and heads often have the same, which is made once."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[int, int, int, int | None], Geometry] = {}
+        self._known: dict[tuple[int, int, int, int | None, int | None], Geometry] = {}
 
     def of(self, start: int, end: int, queries: Tensor, settings: LayerSettings) -> Geometry:
         """See ``Geometry.of``; of queries (R, H, G, Q, D) in a layer with these settings."""
-        key = start, end, queries.shape[3], settings.sliding_window
+        window, chunk = settings.sliding_window, settings.chunk
+        key = start, end, queries.shape[3], window, chunk
         if key not in self._known:
-            self._known[key] = Geometry.of(*key, queries.device)
+            self._known[key] = Geometry.of(*key[:4], queries.device, chunk)
         return self._known[key]
 
 

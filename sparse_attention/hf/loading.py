@@ -9,7 +9,6 @@ import torch
 from huggingface_hub import HfApi, try_to_load_from_cache
 from transformers import (
     AutoConfig,
-    AutoModelForCausalLM,
     AutoTokenizer,
     PreTrainedConfig,
     PreTrainedModel,
@@ -17,6 +16,7 @@ from transformers import (
 )
 
 from sparse_attention.errors import UserError, first_line
+from sparse_attention.hf.architecture import auto_class
 from sparse_attention.hf.check import check_architecture
 from sparse_attention.hf.gguf import find_gguf, opened_gguf
 from sparse_attention.hf.quiet import quiet
@@ -86,12 +86,11 @@ def load_model(
             _find(name, revision)
             with quiet():
                 tokenizer = load_tokenizer(name, **common)
-                model = AutoModelForCausalLM.from_pretrained(
-                    name, dtype=dtype, use_safetensors=True, **common
-                )
+                kind = auto_class(load_config(name, **common))
+                model = kind.from_pretrained(name, dtype=dtype, use_safetensors=True, **common)
     except UserError:
         raise
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, ImportError) as error:
         where = "folder" if Path(name).exists() else "name"
         raise UserError(
             f"cannot load a causal language model from the {where} {name!r}: "
@@ -126,5 +125,7 @@ def _check_device(device: str) -> None:
     except RuntimeError as error:
         raise UserError(f"unknown device {device!r}. Valid: cpu, cuda, cuda:0, ...") from error
     count = torch.cuda.device_count()
+    if kind.type == "meta":
+        raise UserError("the device 'meta' holds no numbers and computes none. Try 'cpu'.")
     if kind.type == "cuda" and (kind.index or 0) >= count:
         raise UserError(f"there is no device {device!r} here: {count} CUDA devices. Try 'cpu'.")

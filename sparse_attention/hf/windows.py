@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -104,13 +104,22 @@ def rotated_for(model: PreTrainedModel, length: int) -> Iterator[None]:
     if switch is None or length <= switch:
         yield
         return
-    embedding = getattr(model.get_decoder(), "rotary_emb", None)
-    if embedding is None:
+    modules = model.get_decoder().named_modules()
+    embeddings = [module for name, module in modules if name.split(".")[-1] == "rotary_emb"]
+    if not embeddings:
         raise UserError(
             f"{type(model).__name__} turns keys in another way in sequences of more than {switch} "
             f"tokens (LongRoPE), and has no module rotary_emb where that could be set; keep "
             f"context, question and answer within {switch} tokens"
         )
+    with contextlib.ExitStack() as undo:
+        for embedding in embeddings:
+            undo.enter_context(attribute(embedding, "forward", _lengthened(embedding, length)))
+        yield
+
+
+def _lengthened(embedding: nn.Module, length: int) -> Callable[..., tuple[Tensor, Tensor]]:
+    """The forward of a rotary embedding in a sequence of at least ``length`` tokens."""
     own = embedding.forward
 
     def forward(x: Tensor, position_ids: Tensor, *more: Any, **named: Any) -> tuple[Tensor, Tensor]:
@@ -119,8 +128,7 @@ def rotated_for(model: PreTrainedModel, length: int) -> Iterator[None]:
         cosines, sines = own(x, torch.cat([position_ids, last], -1), *more, **named)
         return cosines[..., :-1, :], sines[..., :-1, :]
 
-    with attribute(embedding, "forward", forward):
-        yield
+    return forward
 
 
 @contextlib.contextmanager
