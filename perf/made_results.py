@@ -142,6 +142,8 @@ def prediction(sample: Sample, right: bool, density: float, text: str = "") -> P
         removed_tokens=0,
         prompt_sha256=hashlib.sha256(sample.id.encode()).hexdigest(),
         prompt=None,
+        depth=int(sample.answers[0]) % 97 / 97,
+        excerpt=sample.context,
         score=float(right),
     )
 

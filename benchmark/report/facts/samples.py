@@ -12,6 +12,10 @@ from benchmark.report.facts.shown import number, passage
 
 LARGEST = 9_000_000
 """Characters of all answers and questions in one page; a page may have 20 MB."""
+_COLUMNS = [
+    *("id", "folder", "prompt", "prompt_tokens", "excerpt", "question", "answer_prefix"),
+    *("references", "predicted_answer", "status", "detail", "score", "density"),
+]
 _ANSWER, _QUESTION, _EDGE = 400, 1200, 700
 """Characters that are shown of each."""
 
@@ -44,11 +48,11 @@ def _subset(
 ) -> tuple[dict[str, Any], int]:
     samples: list[dict[str, Any]] = []
     used = 0
-    by_sample = list(frame.groupby("id", sort=False))
+    by_sample = list(frame[_COLUMNS].groupby("id", sort=False))
     for id, rows in by_sample:
         fact = _sample(str(id), rows.to_dict("records"), places)
         size = len(fact["question"]) + sum(len(text) + 30 for text in fact["texts"])
-        size += 12 * len(fact["answers"]) + len(fact["excerpt"])
+        size += 12 * len(fact["answers"]) + len(fact["excerpt"]) + len(fact["prompt"])
         if used + size > budget:
             break
         used += size
@@ -75,13 +79,14 @@ def _sample(
         "prefix": passage(first["answer_prefix"] or "", _QUESTION),
         "references": [passage(text, _ANSWER) for text in (first["references"] or [])[:20]],
         "tokens": int(first["prompt_tokens"]),
-        "excerpt": _excerpt(first["prompt"]),
+        "prompt": _edges(first["prompt"]),
+        "excerpt": passage(first["excerpt"] or "", _ANSWER),
         "texts": list(texts),
         "answers": answers,
     }
 
 
-def _excerpt(prompt: str | None) -> str:
+def _edges(prompt: str | None) -> str:
     """The edges of a prompt, where it was recorded."""
     if prompt is None:
         return ""

@@ -80,6 +80,8 @@ PREDICTION: Mapping[str, str] = {
     "prompt_tokens": "of the whole prompt",
     "removed_tokens": "of the context, that did not fit",
     "prompt_sha256": "hash of the prompt's tokens",
+    "depth": "where in the context the first reference stands, 0 to 1; missing if nowhere",
+    "excerpt": "of the context, what stands around that place, else its beginning",
     "prompt": "what the model read, as text; only of the first samples of a subset",
     "prefill_seconds": "of the context, on the sample for which it was computed",
     "decode_seconds": "equal share of the batch's time",
@@ -96,7 +98,7 @@ TEXTS = frozenset(
         *("model", "benchmark", "subset", "config", "method", "description", "group", "status"),
         *("tuning", "devices", "protocol", "remarks", "folder", "id", "task", "context"),
         *("question", "answer_prefix", "references", "reason", "detail", "predicted_answer"),
-        *("finish_reason", "prompt_sha256", "prompt", "device"),
+        *("finish_reason", "prompt_sha256", "prompt", "excerpt", "device"),
     )
 )
 """Columns that hold objects, not numbers: a model may have written half a character, which no

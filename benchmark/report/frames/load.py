@@ -12,7 +12,12 @@ import pandas as pd
 
 from benchmark.files import fingerprint
 from benchmark.report.frames.columns import CELL, PREDICTION, TEXTS
-from benchmark.report.frames.methods import family, needs_all_scores, settings_words
+from benchmark.report.frames.methods import (
+    family,
+    method_names,
+    needs_all_scores,
+    settings_words,
+)
 from benchmark.report.frames.scan import CellFolder, LeftOut, Scan, scan_results
 from benchmark.report.spelled import spelled_out
 from benchmark.results.records import Cost
@@ -128,7 +133,7 @@ def _kind(cell: CellFolder) -> dict[str, Any]:
     metrics, config = cell.metrics or {}, cell.key.get("config") or {}
     shared = comparable_part(cell.key)
     return {
-        "method": family(config),
+        "method": family(method_names(config)),
         "group": fingerprint([cell.names["model"], shared])[:8],
         "tuning": (metrics.get("tuning") or {}).get("mode", ""),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sparse_attention.registry import METHODS
@@ -19,9 +19,8 @@ def method_names(config: Mapping[str, Any]) -> list[str]:
     return [str(method.get("name", "?")) for method in found if isinstance(method, dict)]
 
 
-def family(config: Mapping[str, Any]) -> str:
-    """The methods that tell a configuration from others, joined; ``dense`` without any."""
-    names = method_names(config)
+def family(names: Sequence[str]) -> str:
+    """Of methods in a configuration those that tell it from others, joined; else ``dense``."""
     return "+".join([name for name in names if name not in _EVERYWHERE] or names) or DENSE
 
 

@@ -25,6 +25,7 @@ from benchmark.report.facts.groups import (
     panels,
     shades,
 )
+from benchmark.report.facts.needles import needle_facts
 from benchmark.report.facts.samples import LARGEST, sample_facts
 from benchmark.report.facts.searches import read_searches
 from benchmark.report.facts.shown import name, passage
@@ -34,7 +35,16 @@ from sparse_attention.errors import UserError
 
 PAGE = "report.html"
 """In a results folder, unless it is wanted elsewhere."""
-_SCRIPTS = ("dom.js", "looks.js", "tables.js", "charts.js", "searches.js", "samples.js", "page.js")
+_SCRIPTS = (
+    "dom.js",
+    "looks.js",
+    "tables.js",
+    "charts.js",
+    "searches.js",
+    "needles.js",
+    "samples.js",
+    "page.js",
+)
 _MOST_NAMED = 200
 """Things left out that a page names."""
 
@@ -97,6 +107,7 @@ def page_facts(scan: Scan, caches: Sequence[Path]) -> dict[str, Any]:
         "costs": COSTS,
         "tolerance": TOLERANCE,
         "groups": groups,
+        "needles": needle_facts(predictions),
         "searches": read_searches(caches),
         "left_out": [passage(sentence, 400) for sentence in list(left_out)[:_MOST_NAMED]],
         "left_out_count": len(left_out),

@@ -129,11 +129,13 @@ function draw() {
   document.getElementById("top").append(h("div", { class: "inner" }, h("div", {}, h("h1", {}, FACTS.title), h("p", { class: "soft small" }, FACTS.folder + ", read " + FACTS.created)), themeButton()));
   const main = document.getElementById("main");
   const links = FACTS.groups.map((group, at) => ["group-" + at, group.title]);
+  if (FACTS.needles.length) links.push(["needles", "Needles"]);
   if (FACTS.searches.length) links.push(["searches", "Searches"]);
   if (FACTS.left_out_count) links.push(["left-out", "Left out"]);
   if (links.length > 1) main.before(h("nav", { "aria-label": "Parts of this page" }, h("ul", {}, links.map(([id, text]) => h("li", {}, h("a", { href: "#" + id }, text))))));
   if (!FACTS.groups.length) main.append(h("div", { class: "card" }, h("h2", {}, "Nothing to show yet"), h("p", {}, "No cell of this folder can be shown. sparse-bench run fills one.")));
   for (const [at, group] of FACTS.groups.entries()) main.append(groupSection(group, at));
+  if (FACTS.needles.length) main.append(h("section", { class: "group", id: "needles", "aria-labelledby": "needles-title" }, h("h2", { id: "needles-title" }, "Needles by depth and length"), FACTS.needles.map(needleCard)));
   if (FACTS.searches.length) main.append(h("section", { class: "group", id: "searches", "aria-labelledby": "searches-title" }, h("h2", { id: "searches-title" }, "Searches"), FACTS.searches.map(searchCard)));
   if (FACTS.left_out_count) main.append(h("section", { class: "group", id: "left-out", "aria-labelledby": "left-out-title" }, h("h2", { id: "left-out-title" }, "Left out"),
     h("div", { class: "card caveats" }, h("p", {}, FACTS.left_out_count + " files or cells could not be read:"), h("ul", {}, FACTS.left_out.map((text) => h("li", {}, text))))));

@@ -51,7 +51,8 @@ function sampleParts(group, sample) {
   ];
   return [
     h("p", {}, h("b", {}, sample.id), h("span", { class: "soft small" }, "  " + sample.tokens + " tokens in the prompt")),
-    sample.excerpt ? block("Prompt, its beginning and end", sample.excerpt) : h("p", { class: "small soft" }, "The prompt is recorded for the first samples only."),
+    ...(sample.excerpt ? [block("From the context", sample.excerpt)] : []),
+    ...(sample.prompt ? [h("details", {}, h("summary", {}, "Prompt, its beginning and end"), block("Prompt", sample.prompt))] : []),
     block("Question", sample.question + (sample.prefix ? "\n" + sample.prefix : "")),
     h("div", {}, h("b", { class: "small" }, "References"), h("ul", { class: "chips" }, sample.references.length ? sample.references.map((text) => h("li", { class: "badge" }, text)) : h("li", { class: "soft" }, "none"))),
     dataTable("Answers", columns, sample.answers),

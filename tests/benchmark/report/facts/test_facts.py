@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from benchmark.report import load_results
 from benchmark.report.facts.caveats import caveats
 from benchmark.report.facts.front import front, verdict
 from benchmark.report.facts.groups import GroupFacts, group_facts, shades
+from benchmark.report.facts.needles import needle_facts
 from benchmark.report.facts.searches import importance, survival
 from benchmark.report.frames.load import cell_frame
 from benchmark.report.frames.scan import scan_results
@@ -112,3 +114,17 @@ def test_trials_that_reach_each_rung() -> None:
         {"samples": 6, "trials": 1},
     ]
     assert survival(trials) == expected
+
+
+def test_needles_by_depth_and_length(made: Path) -> None:
+    predictions = load_results(made, "prediction")
+    (found,) = needle_facts(predictions)
+    assert found["lengths"] == [1024]
+    labels = [config["label"] for config in found["configs"]]
+    assert labels == list(predictions["config"].unique())
+    for config in found["configs"]:
+        own = predictions[predictions["config"] == config["label"]]
+        assert sum(count for *_, count in config["cells"]) == len(own) == 12
+        total = sum(mean * count for *_, mean, count in config["cells"])
+        assert total / 12 == pytest.approx(own["score"].mean(), abs=1e-5)
+    assert needle_facts(predictions.assign(depth=float("nan"))) == []
