@@ -47,8 +47,13 @@ def _command(options: argparse.Namespace, program: str, pool: PoolFactory | None
         case "plot" | "compare" | "watch":
             return getattr(_looking(program), options.command)(options)
         case "ls" if options.kind == "results":
-            return _looking(program).list_results(options.folder)
+            return _looking(program).list_results(vars(options).get("folder", "results"))
         case "ls":
+            if "folder" in options:
+                from sparse_attention.errors import UserError
+                from sparse_attention.reading import shown
+
+                raise UserError(f"{shown(options.folder)}: only 'ls results' takes a folder.")
             with leaving_at_once(program):
                 from benchmark.console.listing import list_choices
             return list_choices(options.kind)

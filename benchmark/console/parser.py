@@ -7,15 +7,21 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 
 from benchmark.console.arguments import (
-    HelpFormatter,
+    add_command,
     add_samples,
     add_search,
     add_selection,
     add_settings,
     add_verbosity,
 )
+from benchmark.console.looking_arguments import (
+    add_cache_dir,
+    add_compare,
+    add_plot,
+    add_watch,
+)
 from benchmark.tuning.settings import DEFAULT_CACHE
-from sparse_attention.program import Parser, number_between
+from sparse_attention.program import Parser
 
 _DESCRIPTION = """\
 Measure what sparse attention methods cost and keep: answer long-context benchmarks with one model
@@ -84,16 +90,6 @@ exit codes: 0 found; 1 there is none like that, or it is infeasible and not forc
 """
 
 
-_COMPARE_EPILOG = """\
-examples:
-  sparse-bench compare results-before results-after
-  sparse-bench compare results --configs dense magic_pig
-  sparse-bench compare results/embedded/ruler/vt/dense-8787c549 other/embedded/ruler/vt
-
-A difference is significant if its 95% interval leaves 0 out.
-"""
-
-
 def build_parser() -> Parser:
     """The parser of all commands."""
     parser = Parser(
@@ -108,9 +104,9 @@ def build_parser() -> Parser:
     _add_tune(commands)
     _add_best(commands)
     _add_report(commands)
-    _add_plot(commands)
-    _add_compare(commands)
-    _add_watch(commands)
+    add_plot(commands)
+    add_compare(commands)
+    add_watch(commands)
     _add_show(commands)
     _add_ls(commands)
     return parser
@@ -124,21 +120,9 @@ def _version() -> str:
     return f"%(prog)s {own}, Python {platform.python_version()}"
 
 
-def _add_command(
-    commands: argparse._SubParsersAction, name: str, what: str, epilog: str | None = None
-) -> argparse.ArgumentParser:
-    return commands.add_parser(
-        name,
-        help=what,
-        description=f"{what[0].upper()}{what[1:]}.",
-        epilog=epilog,
-        formatter_class=HelpFormatter,
-    )
-
-
 def _add_run(commands: argparse._SubParsersAction) -> None:
     what = "answer benchmarks under attention configurations and show the comparison"
-    run = _add_command(commands, "run", what, _RUN_EPILOG)
+    run = add_command(commands, "run", what, _RUN_EPILOG)
     selection = add_selection(run)
     selection.add_argument(
         "--configs",
@@ -154,7 +138,7 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
 
 def _add_tune(commands: argparse._SubParsersAction) -> None:
     what = "search the best settings of config types, then run the comparison with them"
-    tune = _add_command(commands, "tune", what, _TUNE_EPILOG)
+    tune = add_command(commands, "tune", what, _TUNE_EPILOG)
     selection = add_selection(tune)
     selection.add_argument(
         "--configs",
@@ -171,7 +155,7 @@ def _add_tune(commands: argparse._SubParsersAction) -> None:
 
 def _add_best(commands: argparse._SubParsersAction) -> None:
     what = "show the best settings that searches found, or export them"
-    best = _add_command(commands, "best", what, _BEST_EPILOG)
+    best = add_command(commands, "best", what, _BEST_EPILOG)
     best.add_argument("--cache-dir", default=DEFAULT_CACHE, metavar="DIR", help="what tune filled")
     for name, metavar, kind in (
         ("--models", "MODEL", "models"),
@@ -206,7 +190,7 @@ def _add_best(commands: argparse._SubParsersAction) -> None:
 
 def _add_report(commands: argparse._SubParsersAction) -> None:
     what = "show the results in a folder: tables, report.md and pictures beside them, and a page"
-    report = _add_command(commands, "report", what)
+    report = add_command(commands, "report", what)
     report.add_argument("results_dir", metavar="RESULTS", help="what --results-dir named")
     report.add_argument(
         "-o",
@@ -215,81 +199,20 @@ def _add_report(commands: argparse._SubParsersAction) -> None:
         default=argparse.SUPPRESS,
         help="the page, one HTML file that works from disk (default: report.html in the folder)",
     )
-    _add_cache_dir(report)
+    add_cache_dir(report)
     add_verbosity(report)
-
-
-def _add_plot(commands: argparse._SubParsersAction) -> None:
-    plot = _add_command(commands, "plot", "draw the main figures of results for a paper")
-    plot.add_argument("results_dir", metavar="RESULTS", help="what --results-dir named")
-    plot.add_argument(
-        "-o",
-        "--output",
-        metavar="DIR",
-        default=argparse.SUPPRESS,
-        help="folder of the files (default: figures in the results folder)",
-    )
-    plot.add_argument("--format", nargs="+", choices=("png", "svg", "pdf"), default=["png"])
-    _add_cache_dir(plot)
-    add_verbosity(plot)
-
-
-def _add_compare(commands: argparse._SubParsersAction) -> None:
-    what = "compare two results, paired where the samples are the same"
-    compare = _add_command(commands, "compare", what, _COMPARE_EPILOG)
-    compare.add_argument("left", metavar="A", help="a results folder, or a folder within one")
-    compare.add_argument(
-        "right",
-        metavar="B",
-        nargs="?",
-        default=argparse.SUPPRESS,
-        help="the same (default: A, for two configurations of it)",
-    )
-    compare.add_argument(
-        "--configs",
-        nargs=2,
-        metavar=("LEFT", "RIGHT"),
-        default=argparse.SUPPRESS,
-        help="labels of one configuration in A and one in B (default: all, by their labels)",
-    )
-    add_verbosity(compare)
-
-
-def _add_watch(commands: argparse._SubParsersAction) -> None:
-    what = "show how far a matrix or a search in a folder is, until interrupted"
-    watch = _add_command(commands, "watch", what)
-    watch.add_argument("results_dir", metavar="RESULTS", help="what --results-dir named")
-    watch.add_argument("--once", action="store_true", help="show it once")
-    watch.add_argument(
-        "--interval",
-        type=number_between(0.2, 3600.0),
-        default=2.0,
-        metavar="SECONDS",
-        help="between two looks",
-    )
-    _add_cache_dir(watch)
-    add_verbosity(watch)
-
-
-def _add_cache_dir(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--cache-dir",
-        metavar="DIR",
-        default=argparse.SUPPRESS,
-        help="searches, as tune named it (default: hyperparameter_cache in the folder)",
-    )
 
 
 def _add_show(commands: argparse._SubParsersAction) -> None:
     what = "show one sample: its prompt, its references and the answers of all configurations"
-    show = _add_command(commands, "show", what)
+    show = add_command(commands, "show", what)
     show.add_argument("folder", metavar="FOLDER", help="of a subset, or of one configuration in it")
     show.add_argument("--sample", default="1", help="its number, from 1, or its id")
     add_verbosity(show)
 
 
 def _add_ls(commands: argparse._SubParsersAction) -> None:
-    listing = _add_command(commands, "ls", "list what there is to choose from")
+    listing = add_command(commands, "ls", "list what there is to choose from")
     listing.add_argument(
         "kind",
         nargs="?",
@@ -297,6 +220,10 @@ def _add_ls(commands: argparse._SubParsersAction) -> None:
         help="only this kind (default: all of them but results)",
     )
     listing.add_argument(
-        "folder", nargs="?", metavar="RESULTS", default="results", help="the folder of results"
+        "folder",
+        nargs="?",
+        metavar="RESULTS",
+        default=argparse.SUPPRESS,
+        help="with results: their folder (default: results)",
     )
     add_verbosity(listing)

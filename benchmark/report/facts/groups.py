@@ -24,6 +24,7 @@ COSTS: Mapping[str, str] = {
 """Columns of a frame of cells that scores are drawn against, with their titles."""
 _ESTIMATES = ("score", "dense_difference", "held_out_score", "held_out_dense_difference")
 _MEANS = (*COSTS, "attention_error", "union_density", "selection_share")
+_STATUSES = ("complete", "incomplete", "unfinished")
 _DIFFERING = 3
 """Fields that a title names."""
 _COUNTS = ("samples", "answered", "truncated", "skipped", "failed", "missing")
@@ -220,9 +221,7 @@ def _cell(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _mean(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Over subsets; a value that one of them lacks is missing."""
-    mean: dict[str, Any] = {
-        "status": "complete" if all(c["status"] == "complete" for c in cells) else "incomplete"
-    }
+    mean: dict[str, Any] = {"status": max((c["status"] for c in cells), key=_STATUSES.index)}
     for column in _ESTIMATES:
         limits = [(c[column][0], c[column][1], c[column][2]) for c in cells if c[column]]
         whole = len(limits) == len(cells)

@@ -44,3 +44,8 @@ def test_the_page_is_named_and_written(results: Path, tmp_path: Path, capsys) ->
 def test_folders_that_are_no_results(command: str, tmp_path: Path, capsys) -> None:
     assert main([command, str(tmp_path)]) == 2
     assert "is not a results folder" in capsys.readouterr().err
+
+
+def test_only_results_lie_in_a_folder(capsys) -> None:
+    assert main(["ls", "methods", "results"]) == 2
+    assert "only 'ls results' takes a folder" in capsys.readouterr().err
