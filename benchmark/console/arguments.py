@@ -151,6 +151,8 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     add_field(how, PromptSettings, "max_prompt_tokens", default="the model's positions")
     add_field(how, AdapterConfig, "max_positions", default="what the model was made for")
     add_field(how, PromptSettings, "chat_template", default=own)
+    add_field(how, PromptSettings, "thinking")
+    add_field(how, AdapterConfig, "max_new_tokens", default="the benchmark's")
     add_field(how, AdapterConfig, "measure_error", "--no-attention-error", help=_NO_ERROR)
     where = parser.add_argument_group("where and with what")
     where.add_argument("--results-dir", default="results", metavar="DIR", help="results folder")

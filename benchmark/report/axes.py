@@ -22,6 +22,7 @@ from benchmark.report.looks import Look
 SCORES = (-0.04, 1.06)
 """Limits of y."""
 _MOST_COLUMNS = 4
+_INCHES_OF_A_LABEL = 2.4
 _FILLS = ("full", "none", "left", "top", "right", "bottom")
 """Of markers of one look that mean different rows."""
 
@@ -64,7 +65,7 @@ def marker(look: Look, variant: int = 0) -> dict[str, Any]:
     }
 
 
-def legend(figure: Figure, axes: Sequence[Axes], columns: int = 4) -> None:
+def legend(figure: Figure, axes: Sequence[Axes]) -> None:
     """One legend below for all panels, each label once."""
     found = {
         label: handle
@@ -75,7 +76,7 @@ def legend(figure: Figure, axes: Sequence[Axes], columns: int = 4) -> None:
         list(found.values()),
         list(found),
         loc="outside lower center",
-        ncols=columns,
+        ncols=max(1, int(figure.get_figwidth() / _INCHES_OF_A_LABEL)),
         fontsize=8,
         frameon=False,
     )

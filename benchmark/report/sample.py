@@ -124,4 +124,5 @@ def _cells(label: str, found: Prediction) -> tuple[str, ...]:
         return name, NONE, NONE, NONE, f"{found.status}: {found.detail}"
     numbers = (found.score, found.density, found.bytes_read)
     shown = (NONE if number is None else f"{number:.3f}" for number in numbers)
-    return name, *shown, found.predicted_answer
+    thought = "" if found.thought is None else f"[thought: {_edges(found.thought)}] "
+    return name, *shown, thought + found.predicted_answer

@@ -21,7 +21,7 @@ def search_figure(results: Sequence[CachedResult]) -> Figure:
 
     Small points: trials that saw all samples; a line joins those of a method that no other of its
     trials beats in score and density.  The winner is ringed; the larger point with an interval is
-    what it scored on samples that the search did not see.
+    what one for a single task scored on samples that the search did not see.
     """
     names = {result.names.task for result in results}
     tasks = sorted(names, key=lambda name: (name != GLOBAL, name))
@@ -58,17 +58,11 @@ def _draw(axis: Axes, result: CachedResult) -> None:
     line = {"color": style["color"], "linewidth": 1.2, "marker": style["marker"], "markersize": 3.5}
     axis.plot(*zip(*front, strict=True), label=picture_text(result.names.config_type), **line)
     axis.plot(*_place(trials[result.best["trial"]]), **_RING)
-    for found in result.best["held_out"].values():
-        if found and found.get("score"):
-            mean, (low, high) = found["score"]["mean"], found["score"]["interval"]
-            axis.errorbar(
-                found["density"],
-                mean,
-                yerr=[[mean - low], [high - mean]],
-                capsize=2,
-                elinewidth=0.8,
-                **style,
-            )
+    found, *others = result.best["held_out"].values()
+    if not others and found and found.get("score"):
+        mean, (low, high) = found["score"]["mean"], found["score"]["interval"]
+        error = [[mean - low], [high - mean]]
+        axis.errorbar(found["density"], mean, yerr=error, capsize=2, elinewidth=0.8, **style)
 
 
 def _place(trial: Any) -> tuple[float, float]:

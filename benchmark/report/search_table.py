@@ -12,23 +12,27 @@ from benchmark.report.text_table import NONE, TextTable, print_table
 from benchmark.tuning.cache import CachedResult
 
 _COLUMNS = (
-    *("config type", "model", "task", "objective", "trials", "density", "bytes"),
-    *("held-out score", "to dense", "settings"),
+    *("config type", "model", "objective", "trials", "task", "density", "bytes"),
+    *("held-out score", "to dense", "settings, notes"),
 )
-_SETTINGS = "settings"
+_SETTINGS = _COLUMNS[-1]
+_SHARED = range(1, 4)
+"""Columns that go to the title where all searches agree in them."""
 
 
 def search_table(results: Sequence[CachedResult]) -> TextTable:
     """A line for each result; for one over several tasks another for each of them."""
-    models = {result.names.model for result in results}
-    lines = [line for result in results for line in _lines(result, len(models) > 1)]
-    about = "best settings"
-    if len(models) == 1:
-        about += f" on {results[0].names.model}"
+    lines = [line for result in results for line in _lines(result)]
+    about = ["best settings"]
+    for place in _SHARED:
+        values = sorted({line[place] for line in lines} - {""})
+        if len(values) == 1:
+            about.append(f"{_COLUMNS[place]} {values[0]}")
+            lines = [(*line[:place], "", *line[place + 1 :]) for line in lines]
     days = sorted({str(result.document["created"])[:10] for result in results})
     if days:
-        about += f", found {' to '.join(dict.fromkeys((days[0], days[-1])))}"
-    return TextTable(about, _COLUMNS, tuple(lines), frozenset({_SETTINGS}))
+        about.append(f"found {' to '.join(dict.fromkeys((days[0], days[-1])))}")
+    return TextTable(", ".join(about), _COLUMNS, tuple(lines), frozenset({_SETTINGS}))
 
 
 def print_results(results: Sequence[CachedResult], console: Console) -> None:
@@ -42,15 +46,15 @@ def print_results(results: Sequence[CachedResult], console: Console) -> None:
     )
 
 
-def _lines(result: CachedResult, several_models: bool) -> list[tuple[str, ...]]:
+def _lines(result: CachedResult) -> list[tuple[str, ...]]:
     names, best = result.names, result.best
     held_out: Mapping[str, Any] = best["held_out"]
     head = (
         names.config_type,
-        names.model if several_models else "",
-        names.task,
+        names.model,
         str(result.key["objective"]["name"]),
         str(len(result.document["trials"])),
+        names.task,
     )
     settings = spelled_out(best["config"], best["description"])
     said = "; ".join([settings, *(f"! {remark}" for remark in result.remarks)])
@@ -63,7 +67,7 @@ def _lines(result: CachedResult, several_models: bool) -> list[tuple[str, ...]]:
     for task, found in held_out.items():
         loss = result.document["tasks"][task]["loss_to_best"]
         note = f"loss {loss:+.3g} against the best for this task alone"
-        lines.append((names.config_type, "", task, "", "", *_held_out(found), note))
+        lines.append((names.config_type, "", "", "", task, *_held_out(found), note))
     return lines
 
 

@@ -74,6 +74,11 @@ class Prediction(Record):
     detail: Text
     """For a failed or skipped sample, the cause for people."""
     predicted_answer: Text | None
+    """What is scored."""
+    thought: Text | None
+    """What the model wrote between thinking marks, removed from the answer; None without marks."""
+    thought_tokens: NonNegativeInt
+    """Tokens of the text that was removed, among those of the answer."""
     answer_tokens: NonNegativeInt
     finish_reason: Literal["stop", "length"] | None
     density: Share | None
@@ -138,6 +143,8 @@ class Prediction(Record):
             reason=reason,
             detail=detail,
             predicted_answer=None,
+            thought=None,
+            thought_tokens=0,
             answer_tokens=0,
             finish_reason=None,
             density=None,

@@ -33,8 +33,8 @@ def build_parser() -> Parser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("--samples", type=int, default=12, metavar="N", help="trials of each search")
-    add("--max-requests", type=int, default=24, metavar="N", help="samples of each task")
+    add("--samples", type=int, default=10, metavar="N", help="trials of each search")
+    add("--max-requests", type=int, default=16, metavar="N", help="samples of each task")
     add("--length", type=int, default=1024, metavar="TOKENS", help="of a sample")
     add("--results-dir", default="./results", metavar="DIR", help="tables, pictures, answers")
     add("--cache-dir", default="./results/hyperparameter_cache", metavar="DIR", help="settings")
@@ -50,9 +50,10 @@ def run(options: argparse.Namespace) -> int:
     from benchmark.hyperparameter_optimization import OptimizationConfig
     from benchmark.optimizer.optimized_executor import create_optimized_benchmark_executor
     from benchmark.report.axes import save
+    from benchmark.report.decision import decision_table
     from benchmark.report.search_picture import search_figure
     from benchmark.report.search_table import print_results
-    from benchmark.report.text_table import table_console
+    from benchmark.report.text_table import print_table, table_console
     from benchmark.run.ray_session import hold_ray
     from benchmark.run.result import MatrixResult
     from benchmark.tuning.cache import BestConfigCache
@@ -101,6 +102,8 @@ def run(options: argparse.Namespace) -> int:
     save(search_figure(results), picture)
     console = table_console()
     print_results(results, console)
+    at_length = MatrixResult(for_all.results_dir, (*for_all.cells, *for_each.cells))
+    print_table(decision_table(at_length), console)
     console.print(f"picture of the searches: {picture}", markup=False, soft_wrap=True)
     return code
 

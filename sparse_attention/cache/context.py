@@ -20,6 +20,11 @@ Features = tuple["Tensor", ...]
 """Tensors that a method keeps about keys; see ``AttentionCall.key_features`` for their shapes."""
 
 
+States = Mapping[tuple[int, str, int], "Tensor"]
+"""What a model keeps of its past beside keys and values, such as the states of recurrent layers, by
+layer of the model, kind and number: each (1, ...)."""
+
+
 @dataclass(frozen=True)
 class Segment:
     """Keys and values of neighbouring key-value heads of a layer, in the order of the sequence."""
@@ -149,9 +154,8 @@ class Context:
     context as it is read in a longer sequence, where the model then reads it in another way."""
     tokens: tuple[int, ...] = field(default=(), repr=False)
     """What was read; nothing in a compressed context."""
-    states: Mapping[Hashable, Tensor] = field(default_factory=dict, repr=False)
-    """What the model keeps of its past beside keys and values, such as the states of recurrent
-    layers, each (1, ...); nothing in a compressed context."""
+    states: States = field(default_factory=dict, repr=False)
+    """Nothing in a compressed context."""
 
     @property
     def kv_nbytes(self) -> int:

@@ -49,15 +49,21 @@ class Tails:
         """Add new keys and values (rows, H, n, D)."""
         first = self.length - self.released
         end = first + keys.shape[2]
-        if self._keys is None or self._values is None or end > self._keys.shape[2]:
-            part = is_part(values, keys)
-            self._keys = _with_room(self._keys, keys, first, end)
-            if part:
-                self._values = self._keys[..., : values.shape[-1]]
-            else:
-                self._values = _with_room(self._values, values, first, end)
+        old_keys, old_values = self._keys, self._values
+        part = is_part(values, keys)
+        if old_keys is not None and old_values is not None:
+            part = is_part(old_values, old_keys)
+        if old_keys is None or end > old_keys.shape[2]:
+            self._keys = _with_room(old_keys, keys, first, end)
+            self._values = (
+                self._keys[..., : values.shape[-1]]
+                if part
+                else _with_room(old_values, values, first, end)
+            )
+        assert self._keys is not None
+        assert self._values is not None
         self._keys[:, :, first:end] = keys
-        if not is_part(self._values, self._keys):
+        if not part:
             self._values[:, :, first:end] = values
         self.length += keys.shape[2]
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
+from sparse_attention.cache.context import States
 from sparse_attention.decode.decoder import Decoder, LayerSettings
 
 
@@ -43,9 +44,9 @@ class BatchDecoder:
         return self.parts[0].decoder.tails[0].length
 
     @property
-    def states(self) -> list[Mapping[Hashable, Tensor]]:
-        """For each row, what the model keeps of the row's context beside keys and values."""
-        states: list[Mapping[Hashable, Tensor]] = [{}] * self.rows
+    def states(self) -> list[States]:
+        """Of the context of each row."""
+        states: list[States] = [{}] * self.rows
         for part in self.parts:
             for row in part.rows:
                 states[row] = part.decoder.context.states

@@ -22,6 +22,7 @@ _DSA = "choose keys by an indexer of their own that the model was trained with (
 _OWN_SELECTION = {
     "indexed_attention": _DSA,
     "compressed_sparse_attention": _DSA,
+    "minimax_m3_sparse": "choose blocks of keys by an indexer of their own (MSA)",
     "heavily_compressed_attention": "read compressed entries in place of keys",
 }
 """What layers do that have sparse attention already, by what transformers calls their type."""

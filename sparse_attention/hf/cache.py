@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from transformers import Cache, PreTrainedModel
 from transformers.cache_utils import DummyLayer
 
+from sparse_attention.cache.context import States
 from sparse_attention.decode.decoder import Decoder
 from sparse_attention.hf.layers import own_cache
 from sparse_attention.hf.reads import Reads
-from sparse_attention.hf.states import RowStates, States
+from sparse_attention.hf.states import RowStates
 from sparse_attention.model_facts import LayerSettings
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
+from torch import nn
 from transformers import Cache, DynamicCache, PreTrainedConfig, PreTrainedModel
 from transformers.cache_utils import CacheLayerMixin, LinearAttentionCacheLayerMixin
 
@@ -47,9 +49,15 @@ class KeyLayers:
         return replace(settings, sliding_window=window, chunk=self.chunks[number])
 
 
-def own_cache(model: PreTrainedModel) -> type[DynamicCache] | None:
+def decoder_of(model: PreTrainedModel) -> nn.Module:
+    """The stack of layers, without the head that makes logits."""
+    found: nn.Module = model.get_decoder()
+    return getattr(model, "model", model) if found is model else found
+
+
+def own_cache(model: PreTrainedModel) -> type[Any] | None:
     """The class of cache that a model has for itself alone and asks for; None for most."""
-    beside = vars(sys.modules[type(model.get_decoder()).__module__])
+    beside = vars(sys.modules[type(decoder_of(model)).__module__])
     caches = (one for one in beside.values() if isinstance(one, type) and issubclass(one, Cache))
     return next((one for one in caches if one.__module__ == beside["__name__"]), None)
 

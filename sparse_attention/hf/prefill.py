@@ -22,7 +22,7 @@ from sparse_attention.cache.context import Context, ContextLayer, Segment
 from sparse_attention.cache.statistics import NOTHING, PrefillStatistics, StatisticsRequest
 from sparse_attention.errors import NotFinite
 from sparse_attention.hf.architecture import Unsupported
-from sparse_attention.hf.layers import new_cache
+from sparse_attention.hf.layers import decoder_of, new_cache
 from sparse_attention.hf.projection import output_weight
 from sparse_attention.hf.reads import Reads
 from sparse_attention.hf.rotary import rotary_layers
@@ -61,7 +61,7 @@ def prefill(
         for start in range(0, len(tokens), chunk):
             part = ids[:, start : start + chunk]
             positions = torch.arange(start, start + part.shape[1], device=ids.device)[None]
-            model.get_decoder()(
+            decoder_of(model)(
                 input_ids=part,
                 position_ids=positions,
                 past_key_values=cache,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from sparse_attention.hf.layers import new_cache
+from sparse_attention.hf.layers import decoder_of, new_cache
 from sparse_attention.hf.reads import Reads
 from sparse_attention.hf.windows import depends_on_length
 from sparse_attention.model_facts import Rotary
@@ -86,7 +86,7 @@ def rotary_layers(model: PreTrainedModel) -> list[Rotary | None]:
     config = model.config.get_text_config()
     reads = Reads(model)
     kinds = getattr(config, "layer_types", None)
-    embedding: Any = getattr(model.get_decoder(), "rotary_emb", None)
+    embedding: Any = getattr(decoder_of(model), "rotary_emb", None)
     apply = getattr(sys.modules[type(model).__module__], "apply_rotary_pos_emb", None)
     turns = [] if depends_on_length(config) or embedding is None or apply is None else _turns(apply)
     tolerance = 1e-3 if model.dtype == torch.float32 else 0.05
@@ -135,7 +135,7 @@ def _keys_at(model: PreTrainedModel, reads: Reads, position: int) -> list[Tensor
     """Keys (H, 1, D) of each layer that keeps some, for a single token at a position."""
     cache = new_cache(model)
     ids = torch.tensor([[7 % model.config.get_text_config().vocab_size]], device=model.device)
-    model.get_decoder()(
+    decoder_of(model)(
         input_ids=ids,
         position_ids=torch.tensor([[position]], device=model.device),
         past_key_values=cache,

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import Cache, PreTrainedModel
 from transformers.cache_utils import LinearAttentionCacheLayerMixin, LinearAttentionLayer
 
-from sparse_attention.hf.layers import key_layers, new_cache
+from sparse_attention.cache.context import States
+from sparse_attention.hf.layers import decoder_of, key_layers, new_cache
 
 _at_once: weakref.WeakKeyDictionary[PreTrainedModel, bool] = weakref.WeakKeyDictionary()
 _LINEAR = "linear_cache"
 """Where a cache that a model has for itself (MiniMax) has its states."""
 _KINDS = ("conv_states", "recurrent_states")
 
-States = Mapping[Hashable, Tensor]
-"""By layer of the model's cache, kind and number, each (1, ...)."""
 
-
-def states_of(cache: Cache) -> dict[Hashable, Tensor]:
+def states_of(cache: Cache) -> States:
     """What a cache of one row holds of these; copies, so that nothing changes them."""
     linear = {
         (place, _LINEAR, 0): state.clone()
@@ -58,7 +57,7 @@ def _try_at_once(model: PreTrainedModel) -> bool:
         cache, first, hidden = new_cache(model), 0, ids
         for part in parts:
             places = torch.arange(first, first + part, device=ids.device)
-            hidden = model.get_decoder()(
+            hidden = decoder_of(model)(
                 input_ids=ids[:, places],
                 position_ids=places[None],
                 past_key_values=cache,
@@ -82,7 +81,7 @@ class RowStates:
         """By layer, of a model with a cache of its own; no tensor where a layer has none."""
         self.rows = len(frozen)
         numbers: dict[int, int] = {}
-        for place, kind, number in frozen[0]:  # type: ignore[misc]
+        for place, kind, number in frozen[0]:
             if kind == _LINEAR:
                 self.linear += [[] for _ in range(len(self.linear), place + 1)]
                 self.linear[place] = torch.cat([states[place, kind, 0] for states in frozen])
@@ -111,9 +110,10 @@ def _set(layer: LinearAttentionLayer, kind: str, number: int, state: Tensor) -> 
     """Give a layer a state, as if it had read the tokens that made it."""
     if kind == "conv_states":
         layer.lazy_initialization(conv_states=state, state_idx=number)
-        layer.conv_states[number].copy_(state)
+        layer.conv_states[number] = state
     else:
         layer.lazy_initialization(recurrent_states=state, state_idx=number)
-        layer.recurrent_states[number].copy_(state)
-        layer.device = layer.device or state.device
+        layer.recurrent_states[number] = state
+        known: Any = layer
+        known.device = layer.device or state.device
     layer.has_previous_state[number] = True

@@ -12,8 +12,15 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from sparse_attention.errors import UserError
+from sparse_attention.hf.layers import decoder_of
 
-_NAMES = ("max_position_embeddings", "max_sequence_length", "max_seq_len", "seq_length")
+_NAMES = (
+    "max_position_embeddings",
+    "max_sequence_length",
+    "max_seq_len",
+    "model_max_length",
+    "seq_length",
+)
 _ORIGINAL = "original_max_position_embeddings"
 
 
@@ -52,7 +59,7 @@ def check_max_positions(model: PreTrainedModel, wanted: int) -> None:
             f"max_positions = {wanted}: above {limit} tokens this model turns each new key by "
             "other angles than the keys before (dynamic NTK), so that a context cannot be shared"
         )
-    for name, module in model.get_decoder().named_modules():
+    for name, module in decoder_of(model).named_modules():
         # Two more rows than positions are OPT's offset.
         learned = isinstance(module, nn.Embedding) and module.num_embeddings in (own, own + 2)
         if learned and module is not model.get_input_embeddings():
@@ -104,7 +111,7 @@ def rotated_for(model: PreTrainedModel, length: int) -> Iterator[None]:
     if switch is None or length <= switch:
         yield
         return
-    modules = model.get_decoder().named_modules()
+    modules = decoder_of(model).named_modules()
     embeddings = [module for name, module in modules if name.split(".")[-1] == "rotary_emb"]
     if not embeddings:
         raise UserError(

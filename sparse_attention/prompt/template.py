@@ -127,7 +127,9 @@ def _text_of(tokenizer: PreTrainedTokenizerBase, content: str, settings: PromptS
         settings,
         tokenize=False,
         add_generation_prompt=True,
-        enable_thinking=settings.thinking,
+        # Both names that templates have for it.
+        enable_thinking=settings.thinking == "on",
+        thinking=settings.thinking == "on",
     )
     return str(text)
 

@@ -15,7 +15,7 @@ VOCABULARY = 97
 WINDOW = 24
 """Keys of a sliding window, and tokens of a chunk."""
 
-_SIZES: Mapping[str, Any] = {
+_SIZES: dict[str, Any] = {
     "vocab_size": VOCABULARY,
     "vocab_size_per_layer_input": VOCABULARY,
     "hidden_size_per_layer_input": 8,
@@ -108,7 +108,7 @@ _SIZES: Mapping[str, Any] = {
     "out_hidden_size": 64,
     "projection_dim": 64,
 }
-_ENDS: Mapping[str, Any] = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+_ENDS: dict[str, Any] = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 _NEEDED = ("num_key_value_heads", "n_routed_experts", "num_experts_per_tok")
 """What some configurations leave open that no model is without."""
 

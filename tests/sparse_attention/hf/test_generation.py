@@ -11,8 +11,6 @@ from models import ARCHITECTURES, random_model, tokens, word_tokenizer
 from transformers import (
     DynamicCache,
     GenerationConfig,
-    JambaConfig,
-    JambaForCausalLM,
     LogitsProcessorList,
     TextIteratorStreamer,
     TextStreamer,
@@ -37,6 +35,7 @@ from sparse_attention.presses import (
     SnapKV,
     StreamingLLM,
 )
+from sparse_attention.testing.architectures.small import small_model
 
 DENSE = AttentionConfig()
 LSH = make_config("magic_pig", sink_size=3, window_size=7, lsh_k=4, lsh_l=20)
@@ -534,27 +533,10 @@ def test_a_name_or_a_document_is_a_configuration(model):
 
 
 def test_what_is_not_a_usable_model_or_setting_is_one_clear_error(model):
-    jamba = JambaForCausalLM(
-        JambaConfig(
-            vocab_size=97,
-            hidden_size=32,
-            intermediate_size=32,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            num_key_value_heads=2,
-            attn_layer_period=2,
-            attn_layer_offset=1,
-            num_experts=1,
-            use_mamba_kernels=False,
-            mamba_d_state=4,
-            mamba_dt_rank=4,
-            pad_token_id=0,
-        )
-    )
     for arguments, options, message in (
         ((torch.nn.Linear(2, 2), DENSE), {}, "Linear"),
         ((random_model("llama").train(), DENSE), {}, "eval"),
-        ((jamba.eval(), DENSE), {}, "cannot be used"),
+        ((small_model("mamba"), DENSE), {}, "no attention layer"),
         ((model, DENSE), {"question_tokens": 0}, "question_tokens"),
         ((model, DENSE), {"question_tokens": True}, "question_tokens"),
         ((model, DENSE), {"question_tokens": "5"}, "question_tokens"),
@@ -567,3 +549,16 @@ def test_what_is_not_a_usable_model_or_setting_is_one_clear_error(model):
         with pytest.raises(UserError, match=message), sparse_generation(*arguments, **options):
             pass
     generated(model, tokens(5, 1))
+
+
+@pytest.mark.parametrize("name", ["jamba", "gemma3n_text", "deepseek_v3"])
+def test_states_latents_and_shared_keys_go_with_the_rows_of_a_batch(name):
+    small = small_model(name)
+    small.generation_config.eos_token_id = None
+    prompts = [tokens(40, 1), tokens(29, 2), tokens(40, 1)]
+    expected = [generated(small, prompt)[0] for prompt in prompts]
+    beams = {"num_beams": 3, "num_return_sequences": 2, "max_new_tokens": 5}
+    expected_beams = generated(small, prompts[0], **beams)
+    with sparse_generation(small, DENSE, question_tokens=3):
+        assert generated(small, *prompts) == expected
+        assert generated(small, prompts[0], **beams) == expected_beams
