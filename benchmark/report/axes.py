@@ -36,7 +36,8 @@ def panels(count: int, title: str) -> tuple[Figure, list[Axes]]:
     grid: np.ndarray = figure.subplots(lines, columns, squeeze=False)
     for axis in grid.flat[count:]:
         axis.set_visible(False)
-    text = textwrap.wrap(title, min(58, 26 * columns))
+    # Lines that ``picture_text`` need not cut.
+    text = textwrap.wrap(title, min(26 * columns, 56))
     figure.suptitle("\n".join(map(picture_text, text)), fontsize=10)
     return figure, list(grid.flat[:count])
 

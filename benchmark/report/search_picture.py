@@ -55,7 +55,12 @@ def _draw(axis: Axes, result: CachedResult) -> None:
     style = marker(look_of(method.name for method in result.config.methods))
     axis.plot(*zip(*complete, strict=True), alpha=0.5, **{**style, "markersize": 3.5})
     front = [_place(trials[number]) for number in result.document["pareto"]]
-    line = {"color": style["color"], "linewidth": 1.2, "marker": style["marker"], "markersize": 3.5}
+    line: dict[str, Any] = {
+        "color": style["color"],
+        "linewidth": 1.2,
+        "marker": style["marker"],
+        "markersize": 3.5,
+    }
     axis.plot(*zip(*front, strict=True), label=picture_text(result.names.config_type), **line)
     axis.plot(*_place(trials[result.best["trial"]]), **_RING)
     found, *others = result.best["held_out"].values()

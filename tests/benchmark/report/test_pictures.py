@@ -60,6 +60,7 @@ def test_a_picture_of_results(finished: MatrixResult, drawn: list[Figure]) -> No
     assert container[0].get_marker() == look_of(edges.methods).marker
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["dense (line)", "edges"]
     assert group.date in figure.get_suptitle()
+    assert "..." not in figure.get_suptitle()
 
 
 def test_a_picture_of_searches(tmp_path: Path) -> None:
