@@ -1,32 +1,19 @@
-"""What the commands that read or make results do; each returns the exit code."""
+"""What the commands that make results do; each returns the exit code."""
 
 from __future__ import annotations
 
 import argparse
-from collections import Counter
-from collections.abc import Sequence
-from pathlib import Path
 
 from benchmark.console.logs import is_quiet
+from benchmark.console.reports import show_groups
 from benchmark.console.selection import MatrixSelection
 from benchmark.executor import BenchmarkExecutor
 from benchmark.optimizer.optimized_executor import create_optimized_benchmark_executor
-from benchmark.report.facts.searches import CACHE
-from benchmark.report.frames.scan import scan_results
-from benchmark.report.groups import Group, Results, read_results
-from benchmark.report.page.build import PAGE, write_page
-from benchmark.report.sample import print_answers, read_answers
-from benchmark.report.tables import print_group
-from benchmark.report.text_table import table_console
-from benchmark.report.write import write_report
-from benchmark.results.key import FORMAT
+from benchmark.report.groups import read_results
 from benchmark.run.requests import PoolFactory
 from benchmark.run.result import MatrixResult
 from benchmark.tuning.settings import OptimizationConfig
-from sparse_attention.errors import UserError
-from sparse_attention.printable import terminal_text
 from sparse_attention.program import complain
-from sparse_attention.reading import user_folder, user_path
 
 
 def run(
@@ -83,57 +70,9 @@ def show_result(result: MatrixResult) -> int:
     found = read_results(
         result.results_dir, [cell for folder in folders for cell in sorted(folder.glob("*/*"))]
     )
-    _show(read_results(result.results_dir, cells).groups, found)
+    show_groups(read_results(result.results_dir, cells).groups, found)
     for cell in result.cells:
         if cell.status != "complete":
             place = f"{cell.model} {cell.benchmark}/{cell.subset} {cell.config}"
             complain(f"{cell.status}: {place}: {cell.message}")
     return result.exit_code
-
-
-def report(options: argparse.Namespace) -> int:
-    """``sparse-bench report``; exit code 1 if something is damaged and left out."""
-    scan = scan_results(options.results_dir)
-    found = read_results(scan.root)
-    if not scan.cells:
-        others = "; ".join(f"{one.cell}: {one.reason}" for one in scan.left_out[:3])
-        raise UserError(
-            f"no results in {options.results_dir} that this version can show"
-            f"{f' ({others})' if others else ''}."
-        )
-    _show(found.groups, found)
-    given = vars(options)
-    page = user_path(given.get("output", scan.root / PAGE), "report")
-    caches = [Path(given.get("cache_dir", scan.root / CACHE))]
-    write_page(scan, caches, page)
-    say(f"report: {page}")
-    formats = Counter(one.format for one in found.left_out if one.format is not None)
-    for number, count in sorted(formats.items()):
-        complain(
-            f"left out of the tables: {count} results of format {number}; this version shows "
-            f"format {FORMAT}, the same run computes them again beside"
-        )
-    return int(bool(found.damaged))
-
-
-def show(options: argparse.Namespace) -> int:
-    """``sparse-bench show``."""
-    answers = read_answers(user_folder(options.folder, "folder of answers"), options.sample)
-    print_answers(answers, table_console())
-    return 0
-
-
-def say(line: str) -> None:
-    """Print a line that may hold names from outside."""
-    print(terminal_text(line))
-
-
-def _show(groups: Sequence[Group], files: Results) -> None:
-    """Print the tables of groups, and write the reports."""
-    console = table_console()
-    for group in groups:
-        print_group(group, console)
-    for path in write_report(files):
-        say(f"report: {path}")
-    for found in files.damaged:
-        complain(f"left out: {found.cell}: {found.reason}")

@@ -71,10 +71,8 @@ def _command(options: argparse.Namespace, program: str, pool: PoolFactory | None
                 from benchmark.console.selection import select_tune
             selection, search = select_tune(options)
             return _commands(program).tune(options, selection, search, pool)
-        case "show":
-            return _commands(program).show(options)
         case _:
-            return _commands(program).report(options)
+            return getattr(_reports(program), options.command)(options)
 
 
 def _commands(program: str) -> ModuleType:
@@ -83,6 +81,13 @@ def _commands(program: str) -> ModuleType:
         load_imports()
         from benchmark.console import commands
     return commands
+
+
+def _reports(program: str) -> ModuleType:
+    with leaving_at_once(program):
+        load_imports()
+        from benchmark.console import reports
+    return reports
 
 
 def _looking(program: str) -> ModuleType:
