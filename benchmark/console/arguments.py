@@ -28,6 +28,19 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescript
         return action.help if action.default is None else super()._get_help_string(action)
 
 
+def add_command(
+    commands: argparse._SubParsersAction, name: str, what: str, epilog: str | None = None
+) -> argparse.ArgumentParser:
+    """Add a command; ``what`` it does is its line in the list and begins its own help."""
+    return commands.add_parser(
+        name,
+        help=what,
+        description=f"{what[0].upper()}{what[1:]}.",
+        epilog=epilog,
+        formatter_class=HelpFormatter,
+    )
+
+
 def add_selection(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     """Add the arguments that select models, benchmarks and configurations from files."""
     what = parser.add_argument_group("what to run")

@@ -47,7 +47,16 @@ def _command(options: argparse.Namespace, program: str, pool: PoolFactory | None
         os.environ["RAY_ADDRESS"] = options.ray_address
     put_off_imports()
     match options.command:
+        case "plot" | "compare" | "watch":
+            return getattr(_looking(program), options.command)(options)
+        case "ls" if options.kind == "results":
+            return _looking(program).list_results(vars(options).get("folder", "results"))
         case "ls":
+            if "folder" in options:
+                from sparse_attention.errors import UserError
+                from sparse_attention.reading import shown
+
+                raise UserError(f"{shown(options.folder)}: only 'ls results' takes a folder.")
             with leaving_at_once(program):
                 from benchmark.console.listing import list_choices
             return list_choices(options.kind)
@@ -65,10 +74,8 @@ def _command(options: argparse.Namespace, program: str, pool: PoolFactory | None
                 from benchmark.console.selection import select_tune
             selection, search = select_tune(options)
             return _commands(program).tune(options, selection, search, pool)
-        case "show":
-            return _commands(program).show(options)
         case _:
-            return _commands(program).report(options)
+            return getattr(_reports(program), options.command)(options)
 
 
 def _commands(program: str) -> ModuleType:
@@ -77,6 +84,20 @@ def _commands(program: str) -> ModuleType:
         load_imports()
         from benchmark.console import commands
     return commands
+
+
+def _reports(program: str) -> ModuleType:
+    with leaving_at_once(program):
+        load_imports()
+        from benchmark.console import reports
+    return reports
+
+
+def _looking(program: str) -> ModuleType:
+    with leaving_at_once(program):
+        load_imports()
+        from benchmark.console import looking
+    return looking
 
 
 if __name__ == "__main__":

@@ -7,12 +7,18 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 
 from benchmark.console.arguments import (
-    HelpFormatter,
+    add_command,
     add_samples,
     add_search,
     add_selection,
     add_settings,
     add_verbosity,
+)
+from benchmark.console.looking_arguments import (
+    add_cache_dir,
+    add_compare,
+    add_plot,
+    add_watch,
 )
 from benchmark.tuning.settings import DEFAULT_CACHE
 from sparse_attention.program import Parser
@@ -32,6 +38,8 @@ examples:
   sparse-bench best
   sparse-bench ls methods
   sparse-bench report results
+      tables here, and the page results/report.html
+  sparse-bench compare results --configs dense magic_pig
   sparse-bench show results/embedded/ruler/vt --sample 2
 
 'sparse-bench COMMAND --help' says more. A run that was interrupted goes on when it is started again
@@ -96,6 +104,9 @@ def build_parser() -> Parser:
     _add_tune(commands)
     _add_best(commands)
     _add_report(commands)
+    add_plot(commands)
+    add_compare(commands)
+    add_watch(commands)
     _add_show(commands)
     _add_ls(commands)
     return parser
@@ -109,21 +120,9 @@ def _version() -> str:
     return f"%(prog)s {own}, Python {platform.python_version()}"
 
 
-def _add_command(
-    commands: argparse._SubParsersAction, name: str, what: str, epilog: str | None = None
-) -> argparse.ArgumentParser:
-    return commands.add_parser(
-        name,
-        help=what,
-        description=f"{what[0].upper()}{what[1:]}.",
-        epilog=epilog,
-        formatter_class=HelpFormatter,
-    )
-
-
 def _add_run(commands: argparse._SubParsersAction) -> None:
     what = "answer benchmarks under attention configurations and show the comparison"
-    run = _add_command(commands, "run", what, _RUN_EPILOG)
+    run = add_command(commands, "run", what, _RUN_EPILOG)
     selection = add_selection(run)
     selection.add_argument(
         "--configs",
@@ -144,7 +143,7 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
 
 def _add_tune(commands: argparse._SubParsersAction) -> None:
     what = "search the best settings of config types, then run the comparison with them"
-    tune = _add_command(commands, "tune", what, _TUNE_EPILOG)
+    tune = add_command(commands, "tune", what, _TUNE_EPILOG)
     selection = add_selection(tune)
     selection.add_argument(
         "--configs",
@@ -161,7 +160,7 @@ def _add_tune(commands: argparse._SubParsersAction) -> None:
 
 def _add_best(commands: argparse._SubParsersAction) -> None:
     what = "show the best settings that searches found, or export them"
-    best = _add_command(commands, "best", what, _BEST_EPILOG)
+    best = add_command(commands, "best", what, _BEST_EPILOG)
     best.add_argument("--cache-dir", default=DEFAULT_CACHE, metavar="DIR", help="what tune filled")
     for name, metavar, kind in (
         ("--models", "MODEL", "models"),
@@ -195,26 +194,41 @@ def _add_best(commands: argparse._SubParsersAction) -> None:
 
 
 def _add_report(commands: argparse._SubParsersAction) -> None:
-    what = "show the results in a folder, and write report.md and pictures beside them"
-    report = _add_command(commands, "report", what)
-    report.add_argument("results_dir", metavar="RESULTS_DIR", help="what --results-dir named")
+    what = "show the results in a folder: tables, report.md and pictures beside them, and a page"
+    report = add_command(commands, "report", what)
+    report.add_argument("results_dir", metavar="RESULTS", help="what --results-dir named")
+    report.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        default=argparse.SUPPRESS,
+        help="the page, one HTML file that works from disk (default: report.html in the folder)",
+    )
+    add_cache_dir(report)
     add_verbosity(report)
 
 
 def _add_show(commands: argparse._SubParsersAction) -> None:
     what = "show one sample: its prompt, its references and the answers of all configurations"
-    show = _add_command(commands, "show", what)
+    show = add_command(commands, "show", what)
     show.add_argument("folder", metavar="FOLDER", help="of a subset, or of one configuration in it")
     show.add_argument("--sample", default="1", help="its number, from 1, or its id")
     add_verbosity(show)
 
 
 def _add_ls(commands: argparse._SubParsersAction) -> None:
-    listing = _add_command(commands, "ls", "list what there is to choose from")
+    listing = add_command(commands, "ls", "list what there is to choose from")
     listing.add_argument(
         "kind",
         nargs="?",
-        choices=("benchmarks", "subsets", "methods", "config-types"),
-        help="only this kind (default: all of them)",
+        choices=("benchmarks", "subsets", "methods", "config-types", "results"),
+        help="only this kind (default: all of them but results)",
+    )
+    listing.add_argument(
+        "folder",
+        nargs="?",
+        metavar="RESULTS",
+        default=argparse.SUPPRESS,
+        help="with results: their folder (default: results)",
     )
     add_verbosity(listing)

@@ -1,1 +1,5 @@
-"""Reports: what result files say, as tables and pictures.  Reads files only."""
+"""Reports: what result files say, as frames, tables, pictures and a page.  Reads files only."""
+
+from benchmark.report.frames.load import load_results
+
+__all__ = ["load_results"]

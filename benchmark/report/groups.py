@@ -9,6 +9,8 @@ from time import localtime, strftime
 from typing import Any
 
 from benchmark.files import fingerprint
+from benchmark.report.frames.load import comparable_part
+from benchmark.report.frames.scan import LeftOut
 from benchmark.report.spelled import spelled_out
 from benchmark.results.cells import check_marker
 from benchmark.results.finished import METRICS, read_key, read_metrics
@@ -121,16 +123,6 @@ class Group:
 
 
 @dataclass(frozen=True)
-class LeftOut:
-    """A finished cell that is not shown."""
-
-    cell: Path
-    format: int | None
-    """Of another version; None: it is damaged."""
-    reason: str
-
-
-@dataclass(frozen=True)
 class Results:
     """What is in a results folder."""
 
@@ -172,10 +164,7 @@ def read_results(results: Path, cells: Iterable[Path] | None = None) -> Results:
 
 
 def _add(groups: dict[str, Group], cell: Path, metrics: Metrics, key: Mapping[str, Any]) -> None:
-    # Of the prompt policy, only what was overridden: subsets may have policies of their own.
-    own = ("config", "data", "prompt")
-    shared = {name: value for name, value in key.items() if name not in own}
-    shared["benchmark"] = {k: v for k, v in key["benchmark"].items() if k != "subset"}
+    shared = comparable_part(key)
     model, benchmark, subset = metrics.model, metrics.benchmark, metrics.subset
     folder = cell.parent.parent
     group = groups.setdefault(fingerprint([model, shared]), Group(model, benchmark, shared, folder))

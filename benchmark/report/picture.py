@@ -10,9 +10,12 @@ from matplotlib.axes import Axes
 from benchmark.report.apart import side_by_side
 from benchmark.report.axes import SCORES, density_axis, legend, marker, panels, save
 from benchmark.report.escapes import picture_text
+from benchmark.report.frames.methods import family
 from benchmark.report.groups import Group, Row
 from benchmark.report.looks import Look, look_of
 
+_MOST_LABELS = 24
+"""In a legend; of more rows it has the methods."""
 _DENSEST = 1.1
 """Where the x axis ends."""
 
@@ -58,8 +61,10 @@ def _draw(
     axis: Axes, subsets: Sequence[str], rows: Sequence[Row], looks: Mapping[int, tuple[Look, int]]
 ) -> None:
     points = []
+    many = len(rows) > _MOST_LABELS
     for place, row in enumerate(rows):
-        estimate, label = row.mean_estimate("score", subsets), picture_text(row.label)
+        estimate = row.mean_estimate("score", subsets)
+        label = picture_text(family(row.methods) if many else row.label)
         density = _density(row, subsets)
         if estimate is None:
             continue
@@ -68,13 +73,18 @@ def _draw(
             axis.axhline(mean, color="0.25", linewidth=1, label=f"{label} (line)")
             axis.axhspan(low, high, color="0.25", alpha=0.1, linewidth=0)
         elif density:
-            points.append((density, mean, (low, high), looks[place], label))
-    drawn = side_by_side([(x, y) for x, y, *_ in points], axis.get_xlim(), SCORES)
-    for x, (_, mean, (low, high), (look, variant), label) in zip(drawn, points, strict=True):
+            look, variant = looks[place]
+            points.append((density, estimate, (look, 0 if many else variant, label)))
+    drawn = side_by_side([(x, mean) for x, (mean, *_), _ in points], axis.get_xlim(), SCORES)
+    alike: dict[tuple[Look, int, str], list[tuple[float, ...]]] = {}
+    for x, (_, (mean, low, high), kind) in zip(drawn, points, strict=True):
+        alike.setdefault(kind, []).append((x, mean, mean - low, high - mean))
+    for (look, variant, label), own in alike.items():
+        xs, means, below, above = zip(*own, strict=True)
         axis.errorbar(
-            x,
-            mean,
-            yerr=[[mean - low], [high - mean]],
+            xs,
+            means,
+            yerr=[below, above],
             capsize=2,
             elinewidth=0.8,
             label=label,

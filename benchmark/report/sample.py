@@ -58,7 +58,7 @@ def read_answers(folder: Path, sample: str) -> Answers:
             continue
         if key["format"] == FORMAT:
             path = cell / "predictions.jsonl"
-            found[cell.name] = sound_records(path, Prediction.from_json, fingerprint(key))
+            found[cell.name], _ = sound_records(path, Prediction.from_json, fingerprint(key))
     found = {name: records for name, records in found.items() if records}
     if not found:
         raise UserError(f"{folder} has no answers{_hint(folder)}")

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from benchmark.report.axes import density_axis, legend, marker, panels, save
+from benchmark.report.axes import density_axis, legend, marker, panels
 from benchmark.report.escapes import picture_text
 from benchmark.report.looks import BLACK, look_of
 from benchmark.tuning.cache import CachedResult
 from benchmark.tuning.search_file import GLOBAL
 
 
-def write_search_picture(results: Sequence[CachedResult], path: Path) -> None:
-    """Write a PNG with a panel for each task and one for the searches over all of them.
+def search_figure(results: Sequence[CachedResult]) -> Figure:
+    """A figure with a panel for each task and one for the searches over all of them.
 
     Small points: trials that saw all samples; a line joins those of a method that no other of its
     trials beats in score and density.  The winner is ringed; the larger point with an interval is
@@ -37,7 +37,7 @@ def write_search_picture(results: Sequence[CachedResult], path: Path) -> None:
     ring = Line2D([], [], label="winner of its search", **_RING)
     axes[0].add_line(ring)
     legend(figure, axes)
-    save(figure, path)
+    return figure
 
 
 _RING: dict[str, Any] = {

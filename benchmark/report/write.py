@@ -8,7 +8,8 @@ from pathlib import Path
 
 from benchmark.files import fingerprint, write_if_changed
 from benchmark.report.escapes import markdown_text
-from benchmark.report.groups import Group, LeftOut, Results
+from benchmark.report.frames.scan import LeftOut
+from benchmark.report.groups import Group, Results
 from benchmark.report.picture import write_picture
 from benchmark.report.tables import budget_table, markdown, notes, subset_table, summary_table
 from benchmark.results.key import FORMAT

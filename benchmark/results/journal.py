@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, Self, TypeVar
 
@@ -112,19 +111,24 @@ def read_records(
 
 def sound_records(
     path: Path, parse: Callable[[object], RecordType], scope: str
-) -> dict[str, RecordType]:
-    """The records that can be trusted, of a file that is only looked at; empty if it is absent.
+) -> tuple[dict[str, RecordType], int]:
+    """The records that can be trusted, of a file that is only looked at, and how many lines cannot.
 
-    Raises ``UserError`` if it cannot be read.
+    Nothing if it is absent; a last line that is still being written counts as neither.  Raises
+    ``UserError`` if it cannot be read.
     """
+    records: dict[str, RecordType] = {}
+    damaged = 0
     if not path.exists():
-        return {}
-    records = {}
-    for line in read_bytes(path, "records", DATA_FILE).splitlines():
-        with suppress(ValueError):
+        return records, damaged
+    for line in read_bytes(path, "records", DATA_FILE).splitlines(keepends=True):
+        try:
             record = parse(unseal(_value(line), scope))
+        except ValueError:
+            damaged += line.endswith(b"\n")
+        else:
             records[record.id] = record
-    return records
+    return records, damaged
 
 
 def _value(line: bytes) -> object:

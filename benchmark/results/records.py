@@ -29,7 +29,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Record(BaseModel):
-    """Something that is written as JSON and read back; no field may be left out.
+    """Something that is written as JSON and read back; no field without a default may be left out.
 
     Raises:
         ValueError: if a field is missing, unknown, of another type or out of its bounds.
@@ -98,6 +98,10 @@ class Prediction(Record):
     """Hash of the prompt's tokens as little-endian 64-bit integers; None if it has none."""
     prompt: Text | None
     """What the model read, as text with its special tokens; None but for the first samples."""
+    depth: Share | None = None
+    """Where in the context the first reference stands, 0 at its beginning; None if in no place."""
+    excerpt: Text = ""
+    """Of the context, what stands around that place, else its beginning."""
     score: Share | None
     """By the metric of the benchmark; None until it was scored, and where there is no answer or no
     reference."""
@@ -124,6 +128,8 @@ class Prediction(Record):
         removed_tokens: int = 0,
         prompt_sha256: str | None = None,
         prompt: str | None = None,
+        depth: float | None = None,
+        excerpt: str = "",
     ) -> Self:
         """The record of a sample without an answer."""
         return cls(
@@ -150,6 +156,8 @@ class Prediction(Record):
             removed_tokens=removed_tokens,
             prompt_sha256=prompt_sha256,
             prompt=prompt,
+            depth=depth,
+            excerpt=excerpt,
             score=None,
         )
 

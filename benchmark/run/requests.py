@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, Self
 
 from benchmark.executor_config import AdapterConfig
-from benchmark.results.records import Cost, Prediction, Reason
+from benchmark.results.records import Cost, Prediction, Reason, six_digits
 from benchmark.run.devices import Devices
 from benchmark.suite.base import Sample
 from benchmark.suite.fingerprints import context_fingerprint
@@ -60,7 +60,24 @@ def identity(sample: Sample) -> dict[str, Any]:
         "question": sample.question,
         "answer_prefix": sample.answer_prefix,
         "references": list(sample.answers),
+        **_place(sample),
     }
+
+
+_AROUND = 120
+"""Characters of an excerpt on each side."""
+_SHORTEST = 3
+"""Characters of a reference that is looked for; shorter ones, such as A, stand everywhere."""
+
+
+def _place(sample: Sample) -> dict[str, Any]:
+    """Depth and excerpt of a record."""
+    for answer in sample.answers:
+        at = sample.context.find(answer) if len(answer) >= _SHORTEST else -1
+        if at >= 0:
+            excerpt = sample.context[max(0, at - _AROUND) : at + len(answer[:_AROUND]) + _AROUND]
+            return {"depth": six_digits(at / len(sample.context)), "excerpt": excerpt}
+    return {"depth": None, "excerpt": sample.context[: 2 * _AROUND]}
 
 
 @dataclass

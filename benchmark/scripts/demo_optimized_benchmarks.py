@@ -49,8 +49,9 @@ def run(options: argparse.Namespace) -> int:
     from benchmark.executor_config import BenchmarkConfig
     from benchmark.hyperparameter_optimization import OptimizationConfig
     from benchmark.optimizer.optimized_executor import create_optimized_benchmark_executor
+    from benchmark.report.axes import save
     from benchmark.report.decision import decision_table
-    from benchmark.report.search_picture import write_search_picture
+    from benchmark.report.search_picture import search_figure
     from benchmark.report.search_table import print_results
     from benchmark.report.text_table import print_table, table_console
     from benchmark.run.ray_session import hold_ray
@@ -100,7 +101,7 @@ def run(options: argparse.Namespace) -> int:
     code = show_result(MatrixResult(for_all.results_dir, cells))
     results = BestConfigCache(options.cache_dir).read_all()
     picture = Path(options.results_dir) / "searches.png"
-    write_search_picture(results, picture)
+    save(search_figure(results), picture)
     console = table_console()
     print_results(results, console)
     at_length = MatrixResult(for_all.results_dir, (*for_all.cells, *for_each.cells))

@@ -137,6 +137,9 @@ def test_every_field_of_a_record_is_needed(record: Record) -> None:
     assert list(document) == list(type(record).model_fields)
     for field in document:
         rest = {name: value for name, value in document.items() if name != field}
+        if field in ("depth", "excerpt"):  # lines that were written before these can still be read
+            type(record).from_json(rest)
+            continue
         with pytest.raises(ValueError, match=field):
             type(record).from_json(rest)
     for other in (None, 3, "x", [], [document]):

@@ -11,6 +11,7 @@ from toy_benchmark import Toy
 
 from benchmark.executor_config import AdapterConfig
 from benchmark.run.evaluator import Evaluator
+from benchmark.run.requests import identity
 from benchmark.suite.base import Sample
 from sparse_attention import Context
 from sparse_attention.config import AttentionConfig
@@ -294,3 +295,18 @@ def test_prompts_that_are_too_long(
 def test_configurations_without_samples(adapter: HuggingFaceAdapter) -> None:
     result = Evaluator(adapter, AdapterConfig()).evaluate([], CONFIGS, PROMPT)
     assert result.predictions == {label: [] for label in CONFIGS}
+
+
+@pytest.mark.parametrize(
+    ("answers", "depth", "excerpt"),
+    [
+        (("none", "4711"), 0.5, "x" * 120 + "4711" + "y" * 120),
+        (("absent",), None, "x" * 240),
+        (("xx",), None, "x" * 240),
+    ],
+)
+def test_where_the_reference_stands(answers, depth, excerpt) -> None:
+    context = "x" * 500 + "4711" + "y" * 496
+    sample = Sample("a", context, "?", "", answers, 4, "task")
+    found = identity(sample)
+    assert (found["depth"], found["excerpt"]) == (depth, excerpt)

@@ -1,0 +1,1 @@
+"""What is shown of results, as plain values: the same for page, pictures and terminal."""

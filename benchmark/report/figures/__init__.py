@@ -1,0 +1,1 @@
+"""Pictures of results for papers, drawn from the same facts as the page."""

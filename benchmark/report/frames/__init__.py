@@ -1,0 +1,1 @@
+"""Result files as pandas frames, whatever state they are in."""
