@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from sparse_attention.cache.context import Features, Segment
+from sparse_attention.cache.context import Context, Features, Segment
+from sparse_attention.cache.tails import Tails
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,6 +41,12 @@ class KeyView:
     """Key-value heads of the layer, of which the segment may have some."""
     known: Sequence[TailFeatures] = ()
     """What methods keep of each tail; extended by those that come to know new keys."""
+
+    @classmethod
+    def whole(cls, layer: int, context: Context, tails: Tails, rows: slice) -> KeyView:
+        """All of a context, and all of the tails of some rows, in a layer."""
+        segment = context.layers[layer].segments[0]
+        return cls(layer, segment, *tails.read(rows, segment.heads, 0), segment.keys.shape[0])
 
     @property
     def head(self) -> int | None:

@@ -164,12 +164,10 @@ class Decoder:
         """Go on with these rows of the batch; one that is named several times is copied."""
         for tail in self.tails:
             tail.keep_rows(rows)
-        taken: set[int] = set()
-        kept = []
-        for place in rows:
-            kept.append(self.rows[place].copy() if place in taken else self.rows[place])
-            taken.add(place)
-        self.rows = kept
+        self.rows = [
+            self.rows[place].copy() if place in rows[:number] else self.rows[place]
+            for number, place in enumerate(rows)
+        ]
         self._arrange()
 
     def share_probe(self) -> None:
@@ -188,14 +186,12 @@ class Decoder:
         """New tokens have passed all layers: compress what has to be, note what is held."""
         self._geometries = Geometries()
         untouched = self.protocol.dense_layers
-        changed = False
-        for place, row in enumerate(self.rows):
-            if row.decoding is not None:
-                left = recompressed(row, place, self.tails, self._statistics, untouched)
-                if left is not None:
-                    row.read(left)
-                    changed = True
-        if changed:
+        decoding = [(place, row) for place, row in enumerate(self.rows) if row.decoding is not None]
+        for place, row in decoding:
+            left = recompressed(row, place, self.tails, self._statistics, untouched)
+            if left is not None:
+                row.read(left)
+        if decoding:
             self._arrange()
         for block in self._blocks:
             if block.context is not self.context:
@@ -235,12 +231,12 @@ class Decoder:
         start = self.context.layers[layer].segments[0].start
         whole = self._geometries.of(start, self.context.length + tail.length, queries, settings)
         if self._reads_densely:
-            view = self._whole_view(layer, slice(0, 1))
+            view = KeyView.whole(layer, self.context, tail, slice(0, 1))
             keys = torch.cat([view.segment.keys, view.tail_keys[0]], 1)
             if observed:
                 self._visit(layer, queries[0], keys, settings)
-            block = Block(self.context, [], 0)
-            return Operation(view, whole, queries, settings, block, dense_layer).dense_output()
+            nobody = Block(self.context, [], 0)
+            return Operation(view, whole, queries, settings, nobody, dense_layer).dense_output()
         width = self.context.layers[layer].segments[0].values.shape[-1]
         output = queries.new_empty(*queries.shape[:-1], width, dtype=torch.float32)
         dense = None
@@ -289,7 +285,7 @@ class Decoder:
             remember_queries(row, layer, queries[place], self._statistics)
         if dense is not None and shift:
             rotary = rotary_of(self._statistics.facts[layer])
-            view = self._whole_view(layer, own)
+            view = KeyView.whole(layer, self.context, self.tails[layer], own)
             dense[own] = dense_at_true_places(view, whole, queries[own], settings, block, rotary)
 
     def _observe_question(
@@ -301,10 +297,3 @@ class Decoder:
         if self._statistics is self.context.statistics:
             self._statistics = self._statistics.fork()
         self._statistics.observe(layer, queries, keys, self._statistics.facts[layer])
-
-    def _whole_view(self, layer: int, rows: slice) -> KeyView:
-        """All of the context and all of the tails of some rows."""
-        segment = self.context.layers[layer].segments[0]
-        return KeyView(
-            layer, segment, *self.tails[layer].read(rows, _ALL, 0), segment.keys.shape[0]
-        )

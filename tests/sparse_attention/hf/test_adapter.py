@@ -56,7 +56,7 @@ def adapter() -> HuggingFaceAdapter:
 
 @pytest.fixture(scope="module")
 def prefix(adapter):
-    return adapter.prefill(tokens(120, 1), CONFIGS)
+    return adapter.prefill(tokens(120, 3), CONFIGS)
 
 
 def digest(prefix) -> str:
