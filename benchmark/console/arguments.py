@@ -73,8 +73,8 @@ def add_selection(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
         action="append",
         metavar="FILE",
         default=argparse.SUPPRESS,
-        help="JSON or YAML file with one configuration, named after the file, or with several by name, "
-        "or of a finished search; may be repeated",
+        help="JSON or YAML file with one configuration, named after the file, or with several "
+        "by name, or of a finished search; may be repeated",
     )
     what.add_argument(
         "--option",

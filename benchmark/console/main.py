@@ -55,7 +55,7 @@ def execute(command: Callable[[], int], program: str, verbosity: str) -> int:
 def _command(options: argparse.Namespace, program: str, pool: PoolFactory | None) -> int:
     put_off_imports()
     match options.command:
-        case "plot" | "compare" | "watch":
+        case "plot" | "compare" | "watch" | "export":
             return getattr(_looking(program), options.command)(options)
         case "ls" if options.kind == "results":
             return _looking(program).list_results(vars(options).get("folder", "results"))

@@ -17,6 +17,7 @@ from benchmark.console.arguments import (
 from benchmark.console.looking_arguments import (
     add_cache_dir,
     add_compare,
+    add_export,
     add_plot,
     add_watch,
 )
@@ -121,6 +122,7 @@ def build_parser() -> Parser:
     add_plot(commands)
     add_compare(commands)
     add_watch(commands)
+    add_export(commands)
     _add_show(commands)
     _add_ls(commands)
     return parser
