@@ -64,6 +64,8 @@ class MatrixResult(Table):
         wanted = make_objective(objective, limits)
         groups: dict[tuple[str, str, str], list[tuple[CellResult, Candidate]]] = {}
         for cell in self.cells:
+            if cell.attention is None:  # a search found nothing, which it has said
+                continue
             group = groups.setdefault((cell.model, cell.benchmark, cell.subset), [])
             candidate = _candidate(cell)
             if candidate is not None and (oracles or not _is_oracle(cell)):

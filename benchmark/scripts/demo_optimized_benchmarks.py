@@ -95,7 +95,9 @@ def run(options: argparse.Namespace) -> int:
         found = {cell.config: cell.attention for cell in for_all.cells if cell.config in SEARCHED}
         there = [(f"{name}, tuned at {options.length}", one) for name, one in found.items() if one]
         longer = matrix(2 * options.length, [("dense", None), *there], per_task=False)
-    cells = (*for_all.cells, *for_each.cells, *longer.cells)
+    everything = (*for_all.cells, *for_each.cells, *longer.cells)
+    # That no setting keeps the score is a finding, which the table of the searches has.
+    cells = tuple(cell for cell in everything if not cell.message.startswith("infeasible"))
     code = show_result(MatrixResult(for_all.results_dir, cells))
     results = BestConfigCache(options.cache_dir).read_all()
     picture = Path(options.results_dir) / "searches.png"

@@ -69,7 +69,9 @@ PREDICTION: Mapping[str, str] = {
     "reason": "why there is no answer",
     "detail": "the same in words",
     "predicted_answer": "the answer; None without one",
+    "thought": "what the model wrote between thinking marks; None without marks",
     "answer_tokens": "of the answer",
+    "thought_tokens": "of these, those of what it thought",
     "finish_reason": "stop or length",
     "score": "in [0, 1]; missing until the cell is finished, and without answer or reference",
     "density": CELL["density"],
@@ -97,8 +99,16 @@ TEXTS = frozenset(
     (
         *("model", "benchmark", "subset", "config", "method", "description", "group", "status"),
         *("tuning", "devices", "protocol", "remarks", "folder", "id", "task", "context"),
-        *("question", "answer_prefix", "references", "reason", "detail", "predicted_answer"),
-        *("finish_reason", "prompt_sha256", "prompt", "excerpt", "device"),
+        *(
+            "question",
+            "answer_prefix",
+            "references",
+            "reason",
+            "detail",
+            "predicted_answer",
+            "thought",
+        ),
+        *("finish_reason", "thought", "prompt_sha256", "prompt", "excerpt", "device"),
     )
 )
 """Columns that hold objects, not numbers: a model may have written half a character, which no

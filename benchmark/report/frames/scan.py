@@ -105,7 +105,9 @@ def scan_results(path: str | Path) -> Scan:
     Raises:
         UserError: if it is none, or one of a later version.
     """
-    folder = user_folder(path, "results folder").resolve()
+    folder = user_folder(path, "results folder")
+    if not (folder / MARKER).is_file():
+        folder = folder.resolve()  # it may be within one
     scan = Scan(results_root(folder))
     for cell in cell_folders(scan.root, folder):
         try:

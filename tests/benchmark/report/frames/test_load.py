@@ -12,6 +12,7 @@ from benchmark.files import fingerprint
 from benchmark.report import load_results
 from benchmark.report.frames.columns import CELL, PREDICTION
 from benchmark.results.key import FORMAT
+from benchmark.results.records import Cost, Prediction
 from benchmark.run.matrix import MatrixResult
 from sparse_attention.errors import UserError
 
@@ -44,6 +45,7 @@ def test_cells_are_rows_with_the_documented_columns(finished: MatrixResult) -> N
 def test_predictions_are_rows_with_their_costs(finished: MatrixResult) -> None:
     frame = load_results(finished.results_dir, level="prediction")
     assert list(frame.columns) == list(PREDICTION)
+    assert set(Prediction.model_fields) | set(Cost.model_fields) <= set(PREDICTION)
     assert len(frame) == 16
     cells = load_results(finished.results_dir).set_index("config")
     means = frame.groupby("config")["score"].mean()
