@@ -89,9 +89,9 @@ def _record(cell: ExportedCell) -> dict[str, Any]:
                     "details": details,
                     "uncertainty": {
                         "confidence_interval": {
-                            "lower": score["low"],
-                            "upper": score["high"],
-                            "confidence_level": 0.95,
+                            "lower": score["interval"][0],
+                            "upper": score["interval"][1],
+                            "confidence_level": score["level"],
                             "method": str(score["method"]),
                         },
                         "num_samples": score["samples"],

@@ -59,7 +59,9 @@ def _metrics(metrics: Any) -> dict[str, Any]:
     score = metrics["score"]
     found = {name: metrics[name] for name in _MEASURED}
     if score is not None:
-        found |= {"mean": score["mean"], "low": score["low"], "high": score["high"]}
+        found |= dict(
+            zip(("mean", "low", "high"), (score["mean"], *score["interval"]), strict=True)
+        )
     return {
         name: {"name": name, "value": value} for name, value in found.items() if value is not None
     }
