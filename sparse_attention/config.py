@@ -18,8 +18,9 @@ from sparse_attention.model_facts import ModelProfile
 from sparse_attention.presses import Press
 from sparse_attention.presses.order import check_order
 from sparse_attention.printable import LABELS, is_label
-from sparse_attention.reading import read_json, shown
+from sparse_attention.reading import shown
 from sparse_attention.registry import METHODS
+from sparse_attention.yaml_files import read_document
 
 MethodType = TypeVar("MethodType", bound=Method)
 
@@ -190,7 +191,7 @@ def load_configs(path: str | Path) -> dict[str, AttentionConfig]:
         UserError: naming the file, what is wrong with it and what is valid.
     """
     try:
-        document = read_json(path, "configuration file")
+        document = read_document(path, "configuration file")
     except UserError as error:
         raise UserError(f"{error} {_FORMS}.") from None
     try:

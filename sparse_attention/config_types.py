@@ -236,4 +236,4 @@ def as_config(given: ConfigLike) -> AttentionConfig:
 
 
 def _is_path(text: str) -> bool:
-    return text not in CONFIG_TYPES and (text.endswith(".json") or "/" in text)
+    return text not in CONFIG_TYPES and (text.endswith((".json", ".yaml", ".yml")) or "/" in text)

@@ -61,6 +61,7 @@ def add_selection(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     )
     what.add_argument(
         "--subsets",
+        "--tasks",
         nargs="+",
         metavar="NAME",
         default=argparse.SUPPRESS,
@@ -72,8 +73,8 @@ def add_selection(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
         action="append",
         metavar="FILE",
         default=argparse.SUPPRESS,
-        help="JSON file with one configuration, named after the file, or with several by name, "
-        "or of a finished search; may be repeated",
+        help="JSON or YAML file with one configuration, named after the file, or with several "
+        "by name, or of a finished search; may be repeated",
     )
     what.add_argument(
         "--option",
@@ -93,6 +94,7 @@ def add_samples(what: argparse._ArgumentGroup) -> None:
         "max_requests",
         "--samples",
         "--max-requests",
+        "--limit",
         default="all, or what the benchmark generates",
     )
 
@@ -155,7 +157,9 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     add_field(how, AdapterConfig, "max_new_tokens", default="the benchmark's")
     add_field(how, AdapterConfig, "measure_error", "--no-attention-error", help=_NO_ERROR)
     where = parser.add_argument_group("where and with what")
-    where.add_argument("--results-dir", default="results", metavar="DIR", help="results folder")
+    where.add_argument(
+        "--results-dir", "--output-path", default="results", metavar="DIR", help="results folder"
+    )
     where.add_argument(
         "--gpu-ids",
         nargs="*",

@@ -12,6 +12,7 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
+from benchmark.exports.formats import export_results
 from benchmark.report.facts.compare import Comparison, Comparisons, compare_results
 from benchmark.report.facts.groups import group_facts
 from benchmark.report.facts.running import search_states, task_states
@@ -190,3 +191,13 @@ def _state_lines(root: Path, caches: list[Path]) -> Iterator[str]:
 
 def _ago(now: float, changed: float) -> str:
     return f"last change {duration(max(0.0, now - changed))} ago" if changed else "nothing yet"
+
+
+def export(options: argparse.Namespace) -> int:
+    """``sparse-bench export``; exit code 1 if something is damaged and left out."""
+    written, left_out = export_results(options.results_dir, options.to, vars(options).get("output"))
+    for path in written:
+        print(terminal_text(f"{options.to}: {path}"))
+    for one in left_out:
+        complain(f"left out: {one.cell}: {one.reason}")
+    return int(any(one.reason.startswith("damaged") for one in left_out))

@@ -72,6 +72,22 @@ def add_watch(commands: argparse._SubParsersAction) -> None:
     add_verbosity(watch)
 
 
+def add_export(commands: argparse._SubParsersAction) -> None:
+    """Add ``export``."""
+    export = add_command(commands, "export", "write results in the form of another tool")
+    export.add_argument("results_dir", metavar="RESULTS", help="what --results-dir named")
+    forms = ("inspect", "every-eval-ever", "skylight", "kvpress")
+    export.add_argument("--to", required=True, choices=forms, help="the form")
+    export.add_argument(
+        "-o",
+        "--output",
+        metavar="DIR",
+        default=argparse.SUPPRESS,
+        help="folder of the files (default: RESULTS-exports/FORM beside the results)",
+    )
+    add_verbosity(export)
+
+
 def add_cache_dir(command: argparse.ArgumentParser) -> None:
     """Add where searches are."""
     command.add_argument(

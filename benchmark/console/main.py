@@ -22,8 +22,19 @@ def main(arguments: Sequence[str] | None = None, pool: PoolFactory | None = None
     """Run the command; the exit code.  ``pool`` as for ``BenchmarkExecutor``."""
     with leaving_at_once(PROGRAM):
         from benchmark.console.parser import build_parser
+        from benchmark.console.study import with_study
+        from sparse_attention.errors import UserError
+        from sparse_attention.program import BAD_INPUT, complain
 
-        options = build_parser().parse_args(arguments)
+        given = list(sys.argv[1:] if arguments is None else arguments)
+        parser = build_parser()
+        try:
+            words = with_study(parser, given)
+        except UserError as error:
+            complain(f"{PROGRAM}: error: {error}")
+            return BAD_INPUT
+        options = parser.parse_args(words)
+        options.only_check = given[:1] == ["validate"]
     return start(options, PROGRAM, pool)
 
 
@@ -47,7 +58,7 @@ def _command(options: argparse.Namespace, program: str, pool: PoolFactory | None
         os.environ["RAY_ADDRESS"] = options.ray_address
     put_off_imports()
     match options.command:
-        case "plot" | "compare" | "watch":
+        case "plot" | "compare" | "watch" | "export":
             return getattr(_looking(program), options.command)(options)
         case "ls" if options.kind == "results":
             return _looking(program).list_results(vars(options).get("folder", "results"))
@@ -68,14 +79,31 @@ def _command(options: argparse.Namespace, program: str, pool: PoolFactory | None
             with leaving_at_once(program):
                 from benchmark.console.selection import select_run
             selection = select_run(options)
+            if _is_checked(options):
+                return 0
             return _commands(program).run(options, selection, pool)
         case "tune":
             with leaving_at_once(program):
                 from benchmark.console.selection import select_tune
             selection, search = select_tune(options)
+            if _is_checked(options):
+                return 0
             return _commands(program).tune(options, selection, search, pool)
         case _:
             return getattr(_reports(program), options.command)(options)
+
+
+def _is_checked(options: argparse.Namespace) -> bool:
+    """Whether only the check was asked for; else the study is written beside the results."""
+    if vars(options).get("only_check"):
+        print("valid")
+        return True
+    from benchmark.console.parser import build_parser
+    from benchmark.console.study import write_study
+    from benchmark.results.cells import open_results
+
+    write_study(open_results(options.results_dir), build_parser(), options)
+    return False
 
 
 def _commands(program: str) -> ModuleType:

@@ -17,6 +17,7 @@ from benchmark.console.arguments import (
 from benchmark.console.looking_arguments import (
     add_cache_dir,
     add_compare,
+    add_export,
     add_plot,
     add_watch,
 )
@@ -79,6 +80,19 @@ exit codes: 0 all done; 1 some search, cell or sample failed; 2 bad input; 130 i
 ended by SIGTERM (what was answered is kept).
 """
 
+_VALIDATE_EPILOG = """\
+examples:
+  sparse-bench validate study.yaml
+  sparse-bench run study.yaml --limit 10
+      study.yaml: models: embedded
+                  benchmarks: [ruler]
+                  configs: [dense, snapkv]
+                  limit: 50
+      'command: tune' in it makes it a study for tune; options after its name replace its own
+
+exit codes: 0 valid; 2 not.
+"""
+
 _BEST_EPILOG = """\
 examples:
   sparse-bench best
@@ -102,11 +116,13 @@ def build_parser() -> Parser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_run(commands)
     _add_tune(commands)
+    _add_validate(commands)
     _add_best(commands)
     _add_report(commands)
     add_plot(commands)
     add_compare(commands)
     add_watch(commands)
+    add_export(commands)
     _add_show(commands)
     _add_ls(commands)
     return parser
@@ -156,6 +172,13 @@ def _add_tune(commands: argparse._SubParsersAction) -> None:
     add_samples(selection)
     add_search(tune, "--trials", objective="density_at_score")
     add_settings(tune)
+
+
+def _add_validate(commands: argparse._SubParsersAction) -> None:
+    what = "check a study, a YAML file whose keys are the options of run or tune"
+    validate = add_command(commands, "validate", what, _VALIDATE_EPILOG)
+    validate.add_argument("study", metavar="STUDY.yaml", help="a name that ends in .yaml or .yml")
+    add_verbosity(validate)
 
 
 def _add_best(commands: argparse._SubParsersAction) -> None:

@@ -1,0 +1,67 @@
+"""Files of YAML or JSON, whichever their name says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sparse_attention.errors import UserError
+from sparse_attention.reading import check_json, read_json, read_text, shown
+
+YAML_ENDINGS = (".yaml", ".yml")
+
+
+def is_yaml(value: str | Path) -> bool:
+    """Whether a name is one of a YAML file."""
+    return str(value).lower().endswith(YAML_ENDINGS)
+
+
+def read_document(value: str | Path, what: str) -> Any:
+    """The value in a file of YAML, if its name ends so, else of JSON; both hold what JSON can.
+
+    Raises:
+        UserError: as ``parse_json``; and for aliases, with which a few lines become gigabytes.
+    """
+    if not is_yaml(value):
+        return read_json(value, what)
+    where = f"{what}: {value}"
+    try:
+        document = yaml.load(read_text(value, what), _Loader)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{where}: not YAML ({' '.join(str(error).split())}).") from error
+    _check_plain(document, where)
+    check_json(document, where)
+    return document
+
+
+class _Loader(yaml.SafeLoader):
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.events.AliasEvent):
+            raise yaml.YAMLError("an alias (*name) stands in it; write the value itself")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        found = super().construct_mapping(node, deep)
+        if len(found) < len(node.value):
+            keys = [self.construct_object(key) for key, _ in node.value]
+            twice = sorted({str(key) for key in keys if keys.count(key) > 1})
+            raise yaml.YAMLError(f"keys stand twice in one mapping: {shown(twice)}")
+        return found
+
+
+def _check_plain(document: Any, where: str) -> None:
+    waiting = [document]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            if other := [key for key in value if not isinstance(key, str)]:
+                raise UserError(f"{where}: the key {shown(other[0])} is no text; put it in quotes.")
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+        elif value is not None and not isinstance(value, str | int | float):
+            raise UserError(f"{where}: {shown(value)} is nothing that JSON has; put it in quotes.")
