@@ -58,6 +58,9 @@ class AdapterConfig(BaseModel):
     """Run the code that a hub model brings along."""
     max_positions: int | None = Field(default=None, ge=2, le=1 << 30)
     """Longest prompt and answer in tokens, in place of what the model's configuration says."""
+    max_new_tokens: int | None = Field(default=None, ge=1, le=1 << 20)
+    """Tokens after which an answer is cut off, those of its thinking too, in place of what the
+    benchmark says."""
     prompt: PromptSettings = PromptSettings()
     """What is set here replaces the benchmark's own policy (``prompt_for``)."""
     protocol: Protocol = Protocol()

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from benchmark.executor_config import AdapterConfig, RequestConfig
+from benchmark.executor_config import AdapterConfig, BenchmarkConfig, RequestConfig
 from benchmark.generic_config_optimizer import GenericConfigOptimizer
 from benchmark.run.devices import choose_devices
 from benchmark.run.given import BenchmarkLike, benchmark_configs
@@ -23,7 +23,7 @@ from benchmark.run.requests import Pool, PoolFactory
 from benchmark.run.task import Task
 from benchmark.run.workers import WorkerPool
 from benchmark.tuning.cache import BestConfigCache
-from benchmark.tuning.evaluations import TuningTask
+from benchmark.tuning.evaluations import TuningTask, evaluations_folder
 from benchmark.tuning.found import OptimizedConfigs, OptimizedSparseConfig
 from benchmark.tuning.outcome import held_out_wants
 from benchmark.tuning.overrides import check_overrides
@@ -37,6 +37,8 @@ from sparse_attention.errors import UserError, explain
 from sparse_attention.hf.facts import model_profile
 
 __all__ = [
+    "AdapterConfig",
+    "BenchmarkConfig",
     "OptimizationConfig",
     "OptimizedConfigs",
     "OptimizedSparseConfig",
@@ -163,7 +165,7 @@ def search_tasks(
                 optimization_config.max_tuning_samples,
                 optimization_config.seed,
             )
-            task = TuningTask(each, split, cache.folder / "evaluations")
+            task = TuningTask(each, split, evaluations_folder(cache.folder))
             stack.callback(task.close)
             tasks.append(task)
         plan = SearchPlan(model_name, spaces, tasks, optimization_config, cache)
@@ -189,13 +191,14 @@ def get_cached_optimization_config(
 ) -> AttentionConfig | None:
     """The best configuration that was found last; None if there is none.
 
-    Without ``benchmark_name`` and ``subset`` the one of a search over all tasks.  One that violates
-    the constraint of its search is given with ``force`` only.
+    For a task its own, else that of a search over several tasks which covered it; without
+    ``benchmark_name`` and ``subset`` the one of a search over all tasks.  One that violates the
+    constraint of its search is given with ``force`` only.
     """
     names = Names(
         model=model_name, config_type=config_type, benchmark=benchmark_name, subset=subset
     )
-    found = BestConfigCache(cache_dir).find(names)
+    found = BestConfigCache(cache_dir).covering(names)
     if not found:
         return None
     if not found[0].feasible and not force:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -29,6 +29,16 @@ ObjectiveName = Literal[
     "pareto",
 ]
 OBJECTIVES: tuple[str, ...] = get_args(ObjectiveName)
+_NEARLY_DENSE = 0.5
+"""Share of the keys above which what was chosen saves so little that it is said."""
+
+
+def saves_little(density: float | None, bytes_read: float | None) -> Iterator[str]:
+    """What must be said of a winner that saves little or nothing: ``reads 87% of the keys``."""
+    if density is not None and density > _NEARLY_DENSE:
+        yield f"reads {density:.0%} of the keys"
+    if bytes_read is not None and bytes_read > 1:
+        yield f"reads {bytes_read:.2f} times the bytes of dense attention, choosing included"
 
 
 class Measured(Record):
@@ -37,6 +47,8 @@ class Measured(Record):
     score: Share
     density: Share
     attention_error: NonNegativeFloat
+    bytes_read: NonNegativeFloat | None = None
+    """As of predictions; None in results of earlier versions."""
     samples: PositiveInt
 
 

@@ -93,26 +93,21 @@ def with_overrides(
 ) -> dict[str, Domain]:
     """``own_domains`` with what a user gave in their place; ``UserError`` for what is not valid."""
     domains = own_domains(kind, layers)
-    fields = {field for method in kind.methods for field in type(method).model_fields}
     for name, value in overrides.items():
         owner, _, field = name.rpartition(".")
         if owner and owner not in CONFIG_TYPES:
             raise unknown_name("config type", owner, CONFIG_TYPES)
         if owner not in ("", kind.name):
             continue
-        if field not in fields:
-            if owner or not _is_field_somewhere(field):
-                raise unknown_name(f"setting of config type {kind.name}", field, fields)
+        if field not in kind.settings:
+            if owner or not any(field in other.settings for other in CONFIG_TYPES.values()):
+                raise unknown_name(f"setting of config type {kind.name}", field, kind.settings)
             continue
+        field = kind.other_names.get(field, field)
         for layer in range(layers):
             domains.pop(f"{field}[{layer}]", None)
         domains[field] = _parse_domain(kind, field, value)
     return domains
-
-
-def _is_field_somewhere(field: str) -> bool:
-    methods = [method for kind in CONFIG_TYPES.values() for method in kind.methods]
-    return any(field in type(method).model_fields for method in methods)
 
 
 def _parse_domain(kind: ConfigType, field: str, value: Any) -> Domain:
@@ -144,7 +139,9 @@ def _check_values(kind: ConfigType, field: str, values: Sequence[Any]) -> None:
         info = type(method).model_fields.get(field)
         if info is None:
             continue
-        note = Annotated[info.annotation, *info.metadata]  # type: ignore[name-defined]
+        note: Any = info.annotation
+        if info.metadata:
+            note = Annotated[note, *info.metadata]
         adapter = TypeAdapter(note, config=ConfigDict(strict=True, allow_inf_nan=False))
         for value in values:
             try:

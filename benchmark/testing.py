@@ -75,6 +75,7 @@ class BenchmarkContract:
     """Registered names, by an entry point or ``register_benchmark``."""
     options: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """By name: options beside ``source``, for small samples."""
+    _known: ClassVar[dict[str, dict[tuple[str, str], list[Sample]]]] = {}
 
     def perfect(self, name: str, sample: Sample) -> str:
         """An answer that deserves full marks; the first reference unless a subclass knows more."""
@@ -95,9 +96,23 @@ class BenchmarkContract:
         """A benchmark with its sample data."""
         return get_benchmark(name, **{"source": "samples", **self.options.get(name, {}), **options})
 
+    def samples(self, name: str, subset: str) -> list[Sample]:
+        """The sample data of a subset, which is read once."""
+        known = self._known.setdefault(type(self).__qualname__, {})
+        if (name, subset) not in known:
+            known[name, subset] = self.benchmark(name).samples(subset, tokenizer())
+        return known[name, subset]
+
+    def answered(self, name: str, subset: str, answer: Callable[[Sample], Any]) -> pd.DataFrame:
+        """The frame of a subset with ``answer(sample)`` as the predictions."""
+        samples = self.samples(name, subset)
+        frame = frame_of(samples)
+        frame["predicted_answer"] = pd.Series([answer(sample) for sample in samples], dtype=object)
+        return frame
+
     def perfect_frame(self, name: str, subset: str) -> pd.DataFrame:
         """The frame of a subset with answers that deserve full marks."""
-        return answered(self.benchmark(name), subset, lambda sample: self.perfect(name, sample))
+        return self.answered(name, subset, lambda sample: self.perfect(name, sample))
 
     def everything(self) -> list[str]:
         """All samples and scores, to be compared between processes."""
@@ -105,10 +120,10 @@ class BenchmarkContract:
         for name, subset in self.subsets():
             benchmark = self.benchmark(name)
             perfect = self.perfect_frame(name, subset)
-            start = answered(benchmark, subset, lambda sample: sample.context[:300])
-            end = answered(benchmark, subset, lambda sample: sample.context[-300:])
+            start = self.answered(name, subset, lambda sample: sample.context[:300])
+            end = self.answered(name, subset, lambda sample: sample.context[-300:])
             lines += [
-                samples_fingerprint(benchmark.samples(subset, tokenizer())),
+                samples_fingerprint(self.samples(name, subset)),
                 str(benchmark.sample_scores(perfect).tolist()),
                 str(benchmark.sample_scores(start).tolist()),
                 str(benchmark.calculate_metrics(end)),
@@ -128,8 +143,7 @@ class BenchmarkContract:
 
     def test_samples(self, name: str, subset: str) -> None:
         """Samples are complete, of the right types, distinct, and the same each time."""
-        benchmark = self.benchmark(name)
-        samples = benchmark.samples(subset, tokenizer())
+        samples = self.samples(name, subset)
         assert samples
         assert len({sample.id for sample in samples}) == len(samples)
         for sample in samples:
@@ -161,7 +175,7 @@ class BenchmarkContract:
     def test_absurd_predictions_are_scored(self, name: str, subset: str) -> None:
         """No answer stops the scorer, or takes it minutes; scores stay in their range."""
         benchmark = self.benchmark(name)
-        row = answered(benchmark, subset, lambda sample: "").iloc[[0]]
+        row = self.answered(name, subset, lambda sample: "").iloc[[0]]
         frame = pd.concat([row] * len(ABSURD), ignore_index=True)
         frame["predicted_answer"] = pd.Series(ABSURD, dtype=object)
         scores = benchmark.sample_scores(frame)
@@ -176,7 +190,7 @@ class BenchmarkContract:
         """They score 0."""
         benchmark = self.benchmark(name)
         for nothing in (None, float("nan")):
-            frame = answered(benchmark, subset, lambda _, value=nothing: value)  # type: ignore[misc]
+            frame = self.answered(name, subset, lambda _, value=nothing: value)  # type: ignore[misc]
             assert not benchmark.sample_scores(frame).any()
 
     def test_metrics_do_not_depend_on_the_order(self, name: str) -> None:
@@ -193,7 +207,7 @@ class BenchmarkContract:
         for subset in benchmark.subsets:
             frames.append(self.perfect_frame(name, subset))
             for text in texts:
-                frames.append(answered(benchmark, subset, lambda _, t=text: t))  # type: ignore[misc]  # noqa: PERF401
+                frames.append(self.answered(name, subset, lambda _, t=text: t))  # type: ignore[misc]  # noqa: PERF401
         frame = pd.concat(frames, ignore_index=True)
         shuffled = frame.sample(frac=1, random_state=3)
         metrics = benchmark.calculate_metrics(frame)
@@ -251,14 +265,6 @@ class BenchmarkContract:
         with pytest.raises(UserError, match="no/such/place"):
             self.benchmark(name, source="/no/such/place").samples(subset, tokenizer())
         assert samples_fingerprint(benchmark.samples(subset, tokenizer()))
-
-
-def answered(benchmark: Benchmark, subset: str, answer: Callable[[Sample], Any]) -> pd.DataFrame:
-    """The frame of a subset with ``answer(sample)`` as the predictions."""
-    samples = benchmark.samples(subset, tokenizer())
-    frame = frame_of(samples)
-    frame["predicted_answer"] = pd.Series([answer(sample) for sample in samples], dtype=object)
-    return frame
 
 
 def numbers_in(value: Any) -> list[float]:

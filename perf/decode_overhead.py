@@ -125,7 +125,7 @@ class Ours:
         self.model, self.token = adapter.model, 0
         own = config.for_model(adapter.profile)
         self.decoder = Decoder(context, [own], ["perf"], Protocol())
-        self.cache = DecoderCache(self.decoder)
+        self.cache = DecoderCache(self.model, self.decoder)
 
     def step(self) -> None:
         """Process one token."""

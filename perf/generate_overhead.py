@@ -69,7 +69,7 @@ def adapter_step(
 ) -> float:
     """Seconds of the median step of the adapter."""
     decoder = Decoder(context, [config], [""], Protocol())
-    cache = DecoderCache(decoder)
+    cache = DecoderCache(model, decoder)
     following = torch.tensor([[token]])
 
     def step() -> None:

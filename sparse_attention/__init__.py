@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from sparse_attention.hf.generation import PromptReport as PromptReport
     from sparse_attention.hf.generation import SparseGeneration as SparseGeneration
     from sparse_attention.hf.generation import sparse_generation as sparse_generation
+    from sparse_attention.maskers import Masker as Masker
+    from sparse_attention.presses import Press as Press
     from sparse_attention.protocol import Protocol as Protocol
     from sparse_attention.registry import register_method as register_method
 
@@ -28,6 +30,8 @@ _HOME = {
     "ConfigType": "config_types",
     "Context": "cache.context",
     "HuggingFaceAdapter": "hf.adapter",
+    "Masker": "maskers",
+    "Press": "presses",
     "PromptReport": "hf.generation",
     "Protocol": "protocol",
     "Selection": "attention.selection",

@@ -7,7 +7,7 @@ a scorer is alone, an adjustment follows SnapKV.  Only what differs from that is
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -46,24 +46,30 @@ class ConfigType:
     name: str
     summary: str
     methods: tuple[Method, ...]
+    other_names: Mapping[str, str] = field(default_factory=dict)
+    """Of fields: what papers call them, where a template has one meaning for the name."""
 
     @property
     def oracle(self) -> bool:
         """Whether a method of it is an oracle; see ``Method.oracle``."""
         return any(method.oracle for method in self.methods)
 
+    @property
+    def settings(self) -> set[str]:
+        """Names of all settings, other names too."""
+        fields = (field for method in self.methods for field in type(method).model_fields)
+        return {*fields, *self.other_names}
+
     def make(self, **settings: Any) -> AttentionConfig:
         """The configuration with ``settings`` in place of the template's.
 
-        A setting is named by its field; ``seed`` goes to every method that has one.
+        A setting is named by its field, or as ``other_names`` has it; ``seed`` goes to every method
+        that has one.
 
         Raises:
-            UserError: for an unknown or invalid setting.
+            UserError: for an unknown or invalid setting, and one under two names.
         """
-        known = {key for method in self.methods for key in type(method).model_fields}
-        for key in settings:
-            if key not in known:
-                raise unknown_name(f"setting of config type {self.name}", key, known)
+        settings = self._by_field(settings)
         return AttentionConfig(
             tuple(
                 make_method(
@@ -73,6 +79,17 @@ class ConfigType:
                 for method in self.methods
             )
         )
+
+    def _by_field(self, named: Mapping[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name, value in named.items():
+            if name not in self.settings:
+                raise unknown_name(f"setting of config type {self.name}", name, self.settings)
+            own = self.other_names.get(name, name)
+            if own in found:
+                raise UserError(f"{name} of config type {self.name} is {own}; give one of both.")
+            found[own] = value
+        return found
 
 
 _EDGES = (Sink(sink_size=4), Local(window_size=64))
@@ -93,6 +110,7 @@ _COMBINATIONS = _by_name(
         "adaptive_sampling",
         "Read sink, local, top-k and as many samples as an error bound needs (vAttention)",
         (*_EDGES, OracleTopK(heavy_size=0.02), AdaptiveSampling()),
+        {"init_offset": "sink_size", "local_offset": "window_size"},
     ),
     ConfigType(
         "critical_adakv",
@@ -127,13 +145,24 @@ _WITHOUT_DEFAULT = {method.name for method in (Sink, Local, LayerRatios, KeyRero
 """Methods that the exceptions above hold under other names."""
 
 
+_SETTINGS: Mapping[str, Mapping[str, Any]] = {
+    "double_sparsity": {"group_factor": 2},
+    "magic_pig": {"lsh_k": 9, "lsh_l": 200},
+    "pq_cache": {"heavy_size": 0.2},
+    "quest": {"heavy_size": 0.2, "page_size": 4},
+}
+"""Where a method's own defaults, which are its paper's, lose the answers of small models in short
+contexts: what keeps them, as ``docs/settings.md`` measures."""
+
+
 @cache
 def _default_type(method: type[Method]) -> ConfigType:
     if issubclass(method, Masker):
         before: tuple[Method, ...] = _EDGES
     else:
         before = (SnapKV(),) if issubclass(method, Adjustment) else ()
-    return ConfigType(method.name, method.summary(), (*before, method()))
+    settings = _SETTINGS.get(method.name, {})
+    return ConfigType(method.name, method.summary(), (*before, method(**settings)))
 
 
 class _ConfigTypes(Mapping[str, ConfigType]):

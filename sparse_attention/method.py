@@ -83,7 +83,7 @@ class Method(BaseModel):
     @classmethod
     def summary(cls) -> str:
         """The first paragraph of the docstring as plain text, without its full stop."""
-        first = (inspect.getdoc(cls) or cls.name).split("\n\n")[0]
+        first = inspect.cleandoc(cls.__doc__ or cls.name).split("\n\n")[0]
         return " ".join(first.replace("``", "").split()).removesuffix(".")
 
     @classmethod

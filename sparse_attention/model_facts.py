@@ -81,9 +81,17 @@ class LayerSettings:
 
     scaling: float
     sliding_window: int | None = None
+    """Newest keys that a query sees, its own included; None for all."""
+    chunk: int | None = None
+    """Length of the chunks of the sequence, of which a query sees its own one; None without."""
     softcap: float | None = None
     sink_logits: Tensor | None = None
     """(H, G); see ``sink_share``."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether a query does not see all keys before it."""
+        return self.sliding_window is not None or self.chunk is not None
 
     def of_heads(self, heads: slice) -> LayerSettings:
         """The same for some of the key-value heads, of a layer with learned sinks."""

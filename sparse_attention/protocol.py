@@ -18,7 +18,8 @@ class Protocol(BaseModel):
     """The first token that is processed sparsely: the question's first, or the first generated one
     (the question is then read with dense attention)."""
     dense_layers: tuple[int, ...] = Field(default=())
-    """Layers that always read everything; presses leave them alone."""
+    """Layers that always read everything; presses leave them alone.  Counted from 0 among the
+    layers that keep keys, which in many models are fewer than all."""
     press_sees_question: bool = False
     """Whether presses compress context and question together, after the question was read with
     dense attention; else they compress the context before they know what will be asked.  Much
@@ -48,5 +49,6 @@ class Protocol(BaseModel):
         """
         if any(layer >= layers for layer in self.dense_layers):
             raise UserError(
-                f"dense_layers {list(self.dense_layers)}: the model has layers 0 to {layers - 1}"
+                f"dense_layers {list(self.dense_layers)}: the model has attention layers 0 to "
+                f"{layers - 1}"
             )

@@ -38,8 +38,7 @@ def method_problems(cls: object) -> Iterator[str]:
         yield f"its model_config is without {', '.join(loose)}"
     if unknown := sorted(cls.stacked - set(cls.model_fields)):
         yield f"stacked names fields that it has not: {', '.join(unknown)}"
-    # Without docstrings (python -OO) there is nothing to see.
-    if sys.flags.optimize < 2 and cls.sections() != SECTIONS:
+    if _has_readers(cls) and cls.sections() != SECTIONS:
         yield (
             f"its docstring has the sections {', '.join(cls.sections()) or 'none'} and needs "
             f"paragraphs that begin with {', '.join(SECTIONS)}, in this order"
@@ -51,6 +50,12 @@ def method_problems(cls: object) -> Iterator[str]:
             cls()
         except ValidationError as error:
             yield f"its defaults are not valid: {explain(error)}"
+
+
+def _has_readers(cls: type) -> bool:
+    """Whether a class must explain itself: of a script or a notebook all know who run it."""
+    of_a_module = cls.__module__ != "__main__" and cls.__module__ in sys.modules
+    return of_a_module and sys.flags.optimize < 2  # python -OO drops docstrings
 
 
 METHODS: Catalogue[type[Method]] = Catalogue(

@@ -21,6 +21,7 @@ settings.load_profile("untimed")
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fuzz-examples", type=int, help="examples of each test in tests/fuzz")
     parser.addoption("--real-prompts", type=int, help="prompts in tests/real_model; 0: a few")
+    parser.addoption("--every-architecture", action="store_true", help="of docs/models.md")
     parser.addoption("--kills", type=int, help="in tests/benchmark/kills; 0: all")
 
 

@@ -36,7 +36,8 @@ def add_selection(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
         nargs="+",
         required=True,
         metavar="MODEL",
-        help="'embedded' (ships with the project), a folder, or a name on the Hugging Face hub",
+        help="'embedded' (ships with the project), 'smollm2' (from a package), a folder, a GGUF "
+        "file, or a name on the Hugging Face hub",
     )
     what.add_argument(
         "--benchmarks",
@@ -99,9 +100,16 @@ def add_search(
     if objective is not None:
         parser.set_defaults(optimization_metric=objective)
     add("optimization_metric", "--objective", default=objective)
-    add("use_per_task_config", "--per-task", action=argparse.BooleanOptionalAction)
-    for field in ("penalty", "density_budget", "tolerance", "held_out", "max_tuning_samples"):
+    add(
+        "use_per_task_config",
+        "--per-task",
+        action=argparse.BooleanOptionalAction,
+        help="the best settings for each task, or one for all tasks, the best on average "
+        "(default: one for all)",
+    )
+    for field in ("penalty", "density_budget", "tolerance", "held_out"):
         add(field)
+    add("max_tuning_samples", default="all that are not held out")
     add("search_algorithm")
     add("scheduler")
     add(
@@ -125,11 +133,13 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     own = "the benchmark's own policy"
     add_field(how, Protocol, "sparse_from", "--protocol")
     add_field(how, Protocol, "dense_layers", default="none", metavar="LAYER")
-    add_field(how, Protocol, "press_sees_question", "--question-aware")
+    add_field(how, Protocol, "press_sees_question", "--question-aware", default="no")
     add_field(how, PromptSettings, "truncation", default=own, metavar="POLICY")
     add_field(how, PromptSettings, "max_prompt_tokens", default="the model's positions")
     add_field(how, AdapterConfig, "max_positions", default="what the model was made for")
     add_field(how, PromptSettings, "chat_template", default=own)
+    add_field(how, PromptSettings, "thinking")
+    add_field(how, AdapterConfig, "max_new_tokens", default="the benchmark's")
     add_field(how, AdapterConfig, "measure_error", "--no-attention-error", help=_NO_ERROR)
     where = parser.add_argument_group("where and with what")
     where.add_argument("--results-dir", default="results", metavar="DIR", help="results folder")
@@ -149,8 +159,10 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         default=argparse.SUPPRESS,
         help="worker processes (default: one per GPU, two on a CPU)",
     )
-    for field in ("max_rows", "dtype", "revision", "trust_remote_code"):
+    for field in ("max_rows", "dtype"):
         add_field(where, AdapterConfig, field)
+    add_field(where, AdapterConfig, "revision", default="the main branch")
+    add_field(where, AdapterConfig, "trust_remote_code", default="no")
     add_verbosity(where)
 
 

@@ -21,7 +21,7 @@ def show_best(options: argparse.Namespace, program: str) -> int:
     """Show or export the best settings that were found; the exit code."""
     given = vars(options)
     everything = BestConfigCache(options.cache_dir).read_all()
-    found = [result for result in everything if _matches(result, given)]
+    found = _matching(everything, given)
     if "all" not in given:
         found = _newest(found)
     if not found:
@@ -38,18 +38,33 @@ def show_best(options: argparse.Namespace, program: str) -> int:
         _export(found, given["export"])
         return 0
     # Only now: an export needs no tables.
-    from rich.console import Console
+    from benchmark.report.search_table import print_results
+    from benchmark.report.text_table import table_console
 
-    from benchmark.tuning.cache_table import print_results
-
-    print_results(found, Console())
+    print_results(found, table_console())
     return 0
 
 
-def _matches(result: CachedResult, given: Mapping[str, Any]) -> bool:
-    names = result.names
-    fields = {"configs": names.config_type, "models": names.model, "tasks": names.task}
-    return all(name not in given or value in given[name] for name, value in fields.items())
+def _matching(results: Sequence[CachedResult], given: Mapping[str, Any]) -> list[CachedResult]:
+    """What was asked for; where no search was on a task alone, those that covered it."""
+    fields = {"configs": "config_type", "models": "model"}
+    found = [
+        result
+        for result in results
+        if all(
+            name not in given or getattr(result.names, field) in given[name]
+            for name, field in fields.items()
+        )
+    ]
+    if "tasks" not in given:
+        return found
+    alone = {(result.names.model, result.names.config_type, result.names.task) for result in found}
+
+    def answers(result: CachedResult, task: str) -> bool:
+        own = (result.names.model, result.names.config_type, task)
+        return result.names.task == task or (own not in alone and result.covers(task))
+
+    return [result for result in found if any(answers(result, task) for task in given["tasks"])]
 
 
 def _newest(results: Sequence[CachedResult]) -> list[CachedResult]:

@@ -6,8 +6,6 @@ import argparse
 from collections import Counter
 from collections.abc import Sequence
 
-from rich.console import Console
-
 from benchmark.console.logs import is_quiet
 from benchmark.console.selection import MatrixSelection
 from benchmark.executor import BenchmarkExecutor
@@ -15,6 +13,7 @@ from benchmark.optimizer.optimized_executor import create_optimized_benchmark_ex
 from benchmark.report.groups import Group, Results, read_results
 from benchmark.report.sample import print_answers, read_answers
 from benchmark.report.tables import print_group
+from benchmark.report.text_table import table_console
 from benchmark.report.write import write_report
 from benchmark.results.key import FORMAT
 from benchmark.run.requests import PoolFactory
@@ -110,15 +109,13 @@ def report(options: argparse.Namespace) -> int:
 def show(options: argparse.Namespace) -> int:
     """``sparse-bench show``."""
     answers = read_answers(user_folder(options.folder, "folder of answers"), options.sample)
-    print_answers(answers, Console())
+    print_answers(answers, table_console())
     return 0
 
 
 def _show(groups: Sequence[Group], files: Results) -> None:
     """Print the tables of groups, and write the reports."""
-    console = Console()
-    if not console.is_terminal:
-        console.width = 120
+    console = table_console()
     for group in groups:
         print_group(group, console)
     for path in write_report(files):

@@ -1,6 +1,7 @@
 """From arguments to settings: what a matrix is to be, with every name in it checked.
 
-No model is looked at, so that a wrong name is said before anything large is imported.
+Nothing of a model but its name is looked at, so that what is wrong is said before anything large is
+imported.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 from benchmark.console.fields import given_fields
 from benchmark.executor_config import AdapterConfig, BenchmarkConfig, RequestConfig
 from benchmark.generic_config_optimizer import types_of
+from benchmark.named_models import check_model_name
 from benchmark.suite.options import option_value
 from benchmark.suite.registry import benchmark_class, get_benchmark
 from benchmark.tuning.settings import OptimizationConfig
@@ -58,13 +60,16 @@ def _select(
     given = vars(options)
     requests = given_fields(RequestConfig, options)
     RequestConfig(**requests)
-    return MatrixSelection(
+    selection = MatrixSelection(
         options.models,
         [*configs, *named_files(given.get("config_file", []))],
         benchmarks(options.benchmarks, given),
         _adapter_config(options),
         requests,
     )
+    for name in selection.models:
+        check_model_name(name, selection.adapter.revision)
+    return selection
 
 
 def named_files(files: Sequence[str]) -> list[tuple[str, AttentionConfig]]:

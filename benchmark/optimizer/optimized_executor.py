@@ -29,10 +29,19 @@ from benchmark.run.result import MatrixResult
 from benchmark.run.task import Task
 from benchmark.run.workers import WorkerPool
 from benchmark.tuning.cache import CachedResult
+from benchmark.tuning.evaluations import kept_answers
 from benchmark.tuning.overrides import check_overrides
+from benchmark.tuning.records import config_hash
 from sparse_attention.config import AttentionConfig
 from sparse_attention.config_types import make_config
 from sparse_attention.errors import UserError
+
+__all__ = [
+    "AdapterConfig",
+    "BenchmarkConfig",
+    "OptimizedBenchmarkExecutor",
+    "create_optimized_benchmark_executor",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -105,16 +114,17 @@ class OptimizedBenchmarkExecutor:
                     quiet=self._quiet,
                 )
 
-        def choose(model: str, benchmark: str, subset: str) -> dict[str, Chosen]:
+        def choose(task: Task) -> dict[str, Chosen]:
+            benchmark, subset = task.benchmark.name, task.subset
             chosen: dict[str, Chosen] = {}
             for label, _ in sparse_attention_configs:
                 if label in fixed:
                     chosen[label] = Chosen(fixed[label])
                     continue
-                result = tuned[model][label].result_for(benchmark, subset)
+                result = tuned[task.model.name][label].result_for(benchmark, subset)
                 if result is not None and result.feasible:
                     chosen[label] = self._chosen(result, f"{benchmark}_{subset}")
-            return chosen
+            return self._with_answers(task, chosen) if searched else chosen
 
         result = self._executor.run_planned(planned, choose)
         return replace(result, cells=(*result.cells, *self._failures(tuned, result)))
@@ -149,6 +159,16 @@ class OptimizedBenchmarkExecutor:
         }
         ids = result.key["tasks"][task]["tuning_ids"]
         return Chosen(result.config, frozenset(ids), tuning)
+
+    def _with_answers(self, task: Task, chosen: Mapping[str, Chosen]) -> dict[str, Chosen]:
+        """With what searches have asked already, under the same key but for the configuration."""
+        known = kept_answers(task, self._settings.cache_dir)
+        if known is None:
+            return dict(chosen)
+        return {
+            label: replace(one, answers=known.with_costs(config_hash(one.config)))
+            for label, one in chosen.items()
+        }
 
     def _failures(
         self, tuned: Mapping[str, Mapping[str, OptimizedSparseConfig]], result: MatrixResult

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from time import localtime, strftime
 from typing import Any
 
 from benchmark.files import fingerprint
+from benchmark.report.spelled import spelled_out
 from benchmark.results.cells import check_marker
 from benchmark.results.finished import METRICS, read_key, read_metrics
 from benchmark.results.key import FORMAT
@@ -25,14 +27,18 @@ class Row:
 
     label: str
     description: str
-    """What is read; of a row that was tuned for each task, how it was tuned."""
+    """What is read; of a row that was tuned, how it was tuned."""
     metrics: Mapping[str, Metrics]
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """By subset, what was run with all settings that decide what is read."""
+    methods: tuple[str, ...] = ()
+    """Their names."""
 
     @property
     def tuned(self) -> Mapping[str, str]:
-        """Descriptions of tuned configurations by subset; empty where nothing was tuned."""
+        """Settings of tuned configurations by subset; empty where nothing was tuned."""
         return {
-            subset: metrics.description
+            subset: self.settings.get(subset, metrics.description)
             for subset, metrics in self.metrics.items()
             if metrics.tuning is not None
         }
@@ -86,19 +92,32 @@ class Group:
     folder: Path
     rows: dict[str, Row] = field(default_factory=dict)
     subsets: list[str] = field(default_factory=list)
+    qualifier: str = ""
+    """What must be said beside the benchmark's name."""
+    date: str = ""
+    """When its newest result was finished: ``2026-11-26``."""
 
     @property
     def title(self) -> str:
-        """One line for people."""
-        protocol = self.shared["protocol"]
-        layers = f", dense layers {protocol['dense_layers']}" if protocol["dense_layers"] else ""
-        start = f"sparse from the {protocol['sparse_from']} on"
-        if protocol["press_sees_question"]:
-            start += ", presses see the question"
+        """What was asked, for people."""
         name = self.benchmark
         if self.shared["benchmark"]["sample_data"]:
             name = f"sample data for {name}, not the benchmark itself"
-        return f"{self.model} on {name} ({start}{layers})"
+        return f"{self.model} on {name} {self.qualifier}".rstrip()
+
+    @property
+    def setting(self) -> str:
+        """How it was asked, for people: length, dtype, protocol and date."""
+        protocol = self.shared["protocol"]
+        length = self.shared["benchmark"]["options"].get("length")
+        parts = [] if length is None else [f"length {length}"]
+        parts.append(_dtype(self.shared))
+        parts.append(f"sparse from the {protocol['sparse_from']} on")
+        if protocol["press_sees_question"]:
+            parts.append("presses see the question")
+        if protocol["dense_layers"]:
+            parts.append(f"dense layers {' '.join(map(str, protocol['dense_layers']))}")
+        return ", ".join([*parts, self.date])
 
 
 @dataclass(frozen=True)
@@ -164,7 +183,22 @@ def _add(groups: dict[str, Group], cell: Path, metrics: Metrics, key: Mapping[st
     name = fingerprint([metrics.config, tuning.to_json() if tuning else key["config"]])
     description = tuning.description if tuning else metrics.description
     label = f"{metrics.config}, {tuning.mode}" if tuning else metrics.config
-    known = group.rows.get(name, Row(label, description, {}))
-    group.rows[name] = Row(known.label, known.description, {**known.metrics, subset: metrics})
+    methods = tuple(method["name"] for method in key["config"]["methods"])
+    known = group.rows.get(name, Row(label, description, {}, {}, methods))
+    group.rows[name] = replace(
+        known,
+        metrics={**known.metrics, subset: metrics},
+        settings={**known.settings, subset: spelled_out(key["config"], metrics.description)},
+    )
+    group.qualifier = metrics.qualifier or group.qualifier
+    day = strftime("%Y-%m-%d", localtime((cell / METRICS).stat().st_mtime))
+    group.date = max(group.date, day)
     if subset not in group.subsets:
         group.subsets.append(subset)
+
+
+def _dtype(shared: Mapping[str, Any]) -> str:
+    dtype = str(shared["model"]["dtype"])
+    if dtype != "auto":
+        return dtype
+    return "float32" if shared["device_type"] == "cpu" else "dtype of the checkpoint"

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from benchmark.files import fingerprint
+from benchmark.report.text_table import NONE, TextTable, print_table
 from benchmark.results.finished import read_key
 from benchmark.results.journal import sound_records
 from benchmark.results.key import FORMAT
@@ -21,6 +19,7 @@ from sparse_attention.printable import terminal_text
 
 _EDGE = 1200
 """Characters of the start and of the end of a prompt that are shown."""
+_WORDS = frozenset({"answer"})
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ def print_answers(answers: Answers, console: Console) -> None:
     if one.answer_prefix:
         say("answer prefix", one.answer_prefix)
     say("references", "\n".join(one.references) or "none")
-    console.print(_table(answers))
+    print_table(_table(answers), console)
 
 
 def _edges(prompt: str) -> str:
@@ -114,19 +113,16 @@ def _edges(prompt: str) -> str:
     return f"{prompt[:_EDGE]}\n[... {left} characters ...]\n{prompt[-_EDGE:]}"
 
 
-def _table(answers: Answers) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in ("config", "score", "density", "answer"):
-        table.add_column(column, overflow="fold")
-    for label, found in answers.by_config.items():
-        table.add_row(*map(Text, _cells(label, found)))
-    return table
+def _table(answers: Answers) -> TextTable:
+    rows = tuple(_cells(label, found) for label, found in answers.by_config.items())
+    return TextTable("", ("config", "score", "density", "bytes", "answer"), rows, _WORDS)
 
 
-def _cells(label: str, found: Prediction) -> Sequence[str]:
-    name = terminal_text(label.rpartition("-")[0])
+def _cells(label: str, found: Prediction) -> tuple[str, ...]:
+    name = label.rpartition("-")[0]
     if found.predicted_answer is None:
-        return name, "-", "-", terminal_text(f"{found.status}: {found.detail}")
-    score = "-" if found.score is None else f"{found.score:.3f}"
-    density = "-" if found.density is None else f"{found.density:.3f}"
-    return name, score, density, terminal_text(found.predicted_answer)
+        return name, NONE, NONE, NONE, f"{found.status}: {found.detail}"
+    numbers = (found.score, found.density, found.bytes_read)
+    shown = (NONE if number is None else f"{number:.3f}" for number in numbers)
+    thought = "" if found.thought is None else f"[thought: {_edges(found.thought)}] "
+    return name, *shown, thought + found.predicted_answer

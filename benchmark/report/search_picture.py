@@ -1,79 +1,68 @@
-"""Picture of searches: what every trial scored at which density, the front, and the winner."""
+"""Picture of searches: what their trials scored at which density, method beside method."""
 
 from __future__ import annotations
 
-import io
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from benchmark.files import write_atomic
-from benchmark.report.axes import density_axis
+from benchmark.report.axes import density_axis, legend, marker, panels, save
 from benchmark.report.escapes import picture_text
+from benchmark.report.looks import BLACK, look_of
 from benchmark.tuning.cache import CachedResult
+from benchmark.tuning.search_file import GLOBAL
 
 
 def write_search_picture(results: Sequence[CachedResult], path: Path) -> None:
-    """Write a PNG with a panel for each search.
+    """Write a PNG with a panel for each task and one for the searches over all of them.
 
-    Grey: trials that were stopped early, at the samples that they saw; blue: those that saw all
-    samples, joined where no other is better and sparser; a ring: the winner; red: the winner on
-    samples that the search did not see, with its interval.
+    Small points: trials that saw all samples; a line joins those of a method that no other of its
+    trials beats in score and density.  The winner is ringed; the larger point with an interval is
+    what one for a single task scored on samples that the search did not see.
     """
-    columns = min(4, len(results))
-    lines = math.ceil(len(results) / columns)
-    figure = Figure(figsize=(3.2 * columns + 0.6, 2.7 * lines + 1.0), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(lines, columns, squeeze=False, sharey=True)
-    for axis, result in zip(axes.flat, results, strict=False):
-        _draw(axis, result)
-    for axis in list(axes.flat)[len(results) :]:
-        axis.set_visible(False)
-    for axis in axes[:, 0]:
-        axis.set_ylabel("score", fontsize=9)
-    handles, labels = axes.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=5, fontsize=8, frameon=False)
+    names = {result.names.task for result in results}
+    tasks = sorted(names, key=lambda name: (name != GLOBAL, name))
     models = ", ".join(dict.fromkeys(result.names.model for result in results))
-    figure.suptitle(picture_text(f"searches on {models}"), fontsize=10)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
-    write_atomic(path, buffer.getvalue())
+    figure, axes = panels(len(tasks), f"searches on {models}")
+    for axis, task in zip(axes, tasks, strict=True):
+        density_axis(axis)
+        axis.set_ylabel("score", fontsize=9)
+        axis.set_title(picture_text("all tasks" if task == GLOBAL else task), fontsize=9)
+        for result in results:
+            if result.names.task == task:
+                _draw(axis, result)
+    ring = Line2D([], [], label="winner of its search", **_RING)
+    axes[0].add_line(ring)
+    legend(figure, axes)
+    save(figure, path)
+
+
+_RING = {
+    "marker": "o",
+    "markersize": 11,
+    "markerfacecolor": "none",
+    "color": BLACK,
+    "linestyle": "none",
+}
 
 
 def _draw(axis: Axes, result: CachedResult) -> None:
     trials = {trial["number"]: trial for trial in result.document["trials"]}
-    _scatter(axis, [t for t in trials.values() if t["status"] == "pruned"], "0.7", "stopped early")
-    _scatter(axis, [t for t in trials.values() if t["status"] == "complete"], "C0", "all samples")
+    complete = [_place(trial) for trial in trials.values() if trial["status"] == "complete"]
+    style = marker(look_of(method.name for method in result.config.methods))
+    axis.plot(*zip(*complete, strict=True), alpha=0.5, **{**style, "markersize": 3.5})
     front = [_place(trials[number]) for number in result.document["pareto"]]
-    axis.plot(*zip(*front, strict=True), color="C0", linewidth=1, label="front")
-    winner = _place(trials[result.best["trial"]])
-    axis.plot(*winner, "o", markersize=10, markerfacecolor="none", color="k", label="winner")
-    unseen = [found for found in result.best["held_out"].values() if found and found.get("score")]
-    for place, found in enumerate(unseen):
+    line = {"color": style["color"], "linewidth": 1.2, "marker": style["marker"], "markersize": 3.5}
+    axis.plot(*zip(*front, strict=True), label=picture_text(result.names.config_type), **line)
+    axis.plot(*_place(trials[result.best["trial"]]), **_RING)
+    found, *others = result.best["held_out"].values()
+    if not others and found and found.get("score"):
         mean, (low, high) = found["score"]["mean"], found["score"]["interval"]
-        axis.errorbar(
-            found["density"],
-            mean,
-            yerr=[[mean - low], [high - mean]],
-            fmt="rs",
-            markersize=4,
-            capsize=2,
-            linewidth=1,
-            label="" if place else "winner, held-out samples",
-        )
-    density_axis(axis)
-    title = f"{result.names.config_type}, {result.names.task}"
-    axis.set_title(picture_text(title), fontsize=9)
-
-
-def _scatter(axis: Axes, trials: Sequence[Any], colour: str, label: str) -> None:
-    places = [_place(trial) for trial in trials]
-    axis.scatter([x for x, _ in places], [y for _, y in places], s=14, color=colour, label=label)
+        error = [[mean - low], [high - mean]]
+        axis.errorbar(found["density"], mean, yerr=error, capsize=2, elinewidth=0.8, **style)
 
 
 def _place(trial: Any) -> tuple[float, float]:

@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
+from benchmark.objectives import saves_little
 from benchmark.report.escapes import markdown_text
 from benchmark.report.groups import Group, Interval, Row
+from benchmark.report.text_table import NONE, TextTable, print_table
 from benchmark.results.statistics import LEVEL
 from sparse_attention.printable import terminal_text
 
-NONE = "-"
 _MOST_COLUMNS = 8
 """Subsets beside each other; with their intervals, more would not fit a terminal."""
-
-
-@dataclass(frozen=True)
-class TextTable:
-    """A table of text; the first column is left-aligned, the others right."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+ERROR_WARNING = (
+    "attention error: it does not rank methods; its rank correlation with the score over 17 "
+    "configurations on SmolLM2-135M was -.12."
+)
 
 
 def summary_table(group: Group) -> TextTable:
@@ -50,13 +42,14 @@ def summary_table(group: Group) -> TextTable:
         )
         columns["held-out difference"] = lambda row: _difference(group, row, held_out=True)
     columns["density"] = lambda row: _mean(group, row, "density", ".3f")
+    columns["bytes"] = lambda row: _mean(group, row, "bytes_read", ".3f")
     if any((row.mean("kept_share", group.subsets) or 1.0) < 1 for row in rows):
         columns["kept memory"] = lambda row: _mean(group, row, "kept_share", ".3f")
     columns["attention error"] = lambda row: _mean(group, row, "attention_error", ".3g")
     if _batch_size(group) == 1:
         columns["decode s"] = lambda row: f"{row.total_cost('decode_seconds'):.1f}"
     return TextTable(
-        f"{group.title}: {scope}, {samples} samples",
+        f"{group.title}: {scope}, {samples} samples ({group.setting})",
         tuple(columns),
         tuple(tuple(cell(row) for cell in columns.values()) for row in rows),
     )
@@ -71,14 +64,15 @@ def subset_table(group: Group) -> TextTable:
     table = [("config", *group.subsets), *lines]
     if len(group.subsets) > _MOST_COLUMNS:
         table = list(zip(*[("subset", *group.subsets), *lines], strict=True))
-    return TextTable(f"{group.title}: score by subset", table[0], tuple(table[1:]))
+    title = f"{group.title}: score by subset ({group.setting})"
+    return TextTable(title, table[0], tuple(table[1:]))
 
 
 def budget_table(group: Group) -> TextTable:
     """What each configuration was measured to read, mean over the subsets."""
     columns = ("config", "keys, by query head", "by key-value head", "to choose", "bytes")
     return TextTable(
-        f"{group.title}: what is read, as shares of dense attention",
+        f"{group.title}: what is read, as shares of dense attention ({group.setting})",
         columns,
         tuple(_budget_row(group, row) for row in group.rows.values()),
     )
@@ -90,15 +84,14 @@ def notes(group: Group) -> Iterator[str]:
         f"[low, high]: {LEVEL:.0%} confidence interval, contexts as the independent units; "
         "differences are paired by sample."
     )
+    yield "bytes: read of keys and values, and to choose them, relative to dense attention."
+    if any(row.mean("attention_error", row.metrics) for row in group.rows.values()):
+        yield ERROR_WARNING
     if any(row.tuned for row in group.rows.values()):
         yield "held-out: only the samples that the settings were not tuned on."
     for row in group.rows.values():
-        if row.description != row.label:
-            yield f"{row.label}: {row.description}."
-        if len(set(row.tuned.values())) > 1:
-            yield from (f"{row.label} on {name}: {what}." for name, what in row.tuned.items())
-        elif row.tuned:
-            yield f"{row.label}: {next(iter(row.tuned.values()))}."
+        yield from _what_it_is(row)
+        yield from _what_it_reads(row)
     for row in group.rows.values():
         for name in ("truncated", "skipped", "failed", "missing"):
             if number := row.total_count(name):
@@ -107,23 +100,32 @@ def notes(group: Group) -> Iterator[str]:
     yield from dict.fromkeys(remark for cell in cells for remark in cell.remarks)
 
 
+def _what_it_is(row: Row) -> Iterator[str]:
+    if row.tuned:
+        yield f"{row.label}: {row.description}."
+    found = dict.fromkeys(row.settings.values())
+    if len(found) > 1:
+        yield from (f"{row.label} on {name}: {what}." for name, what in row.settings.items())
+    elif list(found) != [row.label]:
+        yield f"{row.label}: {next(iter(found))}."
+
+
+def _what_it_reads(row: Row) -> Iterator[str]:
+    """Where it saves little or nothing."""
+    density, read = (row.mean(name, row.metrics) for name in ("density", "bytes_read"))
+    if not row.is_dense:
+        # A density that was asked for needs no word.
+        for remark in saves_little(density if row.tuned else None, read):
+            yield f"{row.label} {remark}."
+
+
 def print_group(group: Group, console: Console) -> None:
     """Print the tables and notes of a group."""
     tables = [summary_table(group)]
     if len(group.subsets) > 1:
         tables.append(subset_table(group))
-    for text in tables:
-        title = terminal_text(text.title)
-        console.print(f"\n{title}", style="bold", markup=False, highlight=False)
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-        for number, column in enumerate(text.columns):
-            table.add_column(Text(terminal_text(column)), justify="right" if number else "left")
-        for row in text.rows:
-            # The interval goes below its number and stays whole, so that many columns fit.
-            name, *numbers = map(terminal_text, row)
-            cells = (Text(number.replace(" [", "\n["), no_wrap=True) for number in numbers)
-            table.add_row(Text(name), *cells)
-        console.print(table)
+    for table in tables:
+        print_table(table, console)
     for note in notes(group):
         console.print(terminal_text(note), style="dim", markup=False, highlight=False)
 
@@ -160,11 +162,8 @@ def _batch_size(group: Group) -> int:
 
 
 def _budget_row(group: Group, row: Row) -> tuple[str, ...]:
-    names = ("density", "union_density", "selection_share")
-    shares = [row.mean(name, group.subsets) for name in names]
-    _, united, selecting = shares
-    total = None if united is None or selecting is None else united + selecting
-    return row.label, *(NONE if share is None else f"{share:.3f}" for share in (*shares, total))
+    names = ("density", "union_density", "selection_share", "bytes_read")
+    return row.label, *(_mean(group, row, name, ".3f") for name in names)
 
 
 def _interval(estimate: Interval | None, *, signed: bool = False) -> str:

@@ -35,6 +35,24 @@ class _BenchmarkKey(Record):
     options: dict[str, Any]
 
 
+class _ModelKey(Record):
+    model_config = ConfigDict(extra="allow")
+
+    dtype: str
+
+
+class _MethodKey(Record):
+    model_config = ConfigDict(extra="allow")
+
+    name: str
+
+
+class _ConfigKey(Record):
+    model_config = ConfigDict(extra="allow")
+
+    methods: list[_MethodKey]
+
+
 class _Key(Record):
     """The part of a key that is read by name; the whole is only compared."""
 
@@ -42,7 +60,9 @@ class _Key(Record):
 
     protocol: _Protocol
     benchmark: _BenchmarkKey
-    config: dict[str, Any]
+    config: _ConfigKey
+    model: _ModelKey
+    device_type: str
     prompt: dict[str, Any]
     data: dict[str, Any]
 

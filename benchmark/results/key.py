@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import inspect
+import linecache
 import platform
 import sys
 from collections.abc import Iterator, Mapping
@@ -55,12 +56,15 @@ def _modules(place: Path) -> Iterator[Path]:
 
 
 def _code_fingerprint(path: Path) -> str:
-    tree = ast.parse(path.read_bytes())
+    return hashlib.sha256(_without_prose(ast.parse(path.read_bytes())).encode()).hexdigest()
+
+
+def _without_prose(tree: ast.AST) -> str:
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):  # constants that stand alone: docstrings, also of fields
             node.body = [item for item in body if not _is_prose(item)]  # type: ignore[attr-defined]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+    return ast.dump(tree)
 
 
 def _is_prose(item: ast.AST) -> bool:
@@ -133,13 +137,23 @@ _NOT_OUTSIDE = {sparse_attention.__name__, "pydantic", "abc", "builtins", "typin
 
 
 def _class_source(cls: type) -> str:
-    try:
-        return inspect.getsource(cls)
-    except (OSError, TypeError):
-        raise UserError(
-            f"the code of {cls.__qualname__} cannot be read, so that its results could not be told "
-            "from those of another version: define it in a file or a notebook."
-        ) from None
+    """The syntax tree of a class in a cell of a notebook, which has no file: only the lines that
+    the interpreter shows in tracebacks, under a name that the code of its functions has.
+    """
+    functions = [getattr(member, "__func__", member) for member in vars(cls).values()]
+    for code in (function.__code__ for function in functions if inspect.isfunction(function)):
+        lines = "".join(linecache.getlines(code.co_filename))
+        for node in ast.walk(ast.parse(lines)):
+            if (
+                isinstance(node, ast.ClassDef)
+                and node.name == cls.__name__
+                and node.lineno <= code.co_firstlineno <= (node.end_lineno or 0)
+            ):
+                return _without_prose(node)
+    raise UserError(
+        f"the code of {cls.__qualname__} cannot be read, so that its results could not be told "
+        "from those of another version: define it in a file, or with a function in a notebook."
+    )
 
 
 def differing_fields(ours: Any, theirs: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:

@@ -13,7 +13,7 @@ from pydantic import (
     model_validator,
 )
 
-from benchmark.results.records import Reason, Record, Share, Text
+from benchmark.results.records import Reason, Record, Share, Text, total_read
 from benchmark.results.statistics import IntervalMethod
 
 _Mean = Annotated[float, Field(ge=-1, le=1)]
@@ -87,12 +87,18 @@ class Metrics(Estimates):
     status: Literal["complete", "incomplete"]
     model: Text
     benchmark: Text
+    qualifier: Text = ""
+    """What a title must say beside the benchmark's name."""
     subset: Text
     config: Text
     """The label."""
     description: Text
     protocol: dict[str, JsonValue]
     tuning: Tuning | None
+    attention_layers: PositiveInt | None = None
+    """Layers that keep keys: density and errors are over these; None in files of before."""
+    layers: PositiveInt | None = None
+    """All layers of the model."""
     sample_data: bool
     remarks: list[Text]
     held_out: Estimates | None
@@ -105,3 +111,8 @@ class Metrics(Estimates):
     counts: Counts
     failures: dict[Reason, PositiveInt]
     costs: TotalCosts
+
+    @property
+    def bytes_read(self) -> float | None:
+        """As of a prediction, the mean."""
+        return total_read(self.union_density, self.selection_share)

@@ -52,6 +52,11 @@ class Record(BaseModel):
             raise ValueError(f"{field} = {problem['input']!r:.80}: {problem['msg']}") from None
 
 
+def total_read(united: float | None, choosing: float | None) -> float | None:
+    """What is read of keys and values, and to choose them; None if either is not known."""
+    return None if united is None or choosing is None else united + choosing
+
+
 class Prediction(Record):
     """The answer to one sample, or why there is none.  The same in every run: it has no times."""
 
@@ -69,6 +74,11 @@ class Prediction(Record):
     detail: Text
     """For a failed or skipped sample, the cause for people."""
     predicted_answer: Text | None
+    """What is scored."""
+    thought: Text | None
+    """What the model wrote between thinking marks, removed from the answer; None without marks."""
+    thought_tokens: NonNegativeInt
+    """Tokens of the text that was removed, among those of the answer."""
     answer_tokens: NonNegativeInt
     finish_reason: Literal["stop", "length"] | None
     density: Share | None
@@ -91,6 +101,11 @@ class Prediction(Record):
     score: Share | None
     """By the metric of the benchmark; None until it was scored, and where there is no answer or no
     reference."""
+
+    @property
+    def bytes_read(self) -> float | None:
+        """Bytes read, to choose too / bytes of all keys and values that dense attention reads."""
+        return total_read(self.union_density, self.selection_share)
 
     @classmethod
     def unanswered(
@@ -122,6 +137,8 @@ class Prediction(Record):
             reason=reason,
             detail=detail,
             predicted_answer=None,
+            thought=None,
+            thought_tokens=0,
             answer_tokens=0,
             finish_reason=None,
             density=None,

@@ -17,6 +17,9 @@ import numpy as np
 
 LEVEL = 0.95
 """Of all intervals."""
+FEWEST = 10
+"""Contexts below which there is no bootstrap.  Of few values it knows too little: its intervals are
+too narrow, and narrower the more alike the values happen to be."""
 RESAMPLES = 4000
 """Of a bootstrap: its limits are then off by about 1% of the interval's width."""
 _Z = 1.959963984540054  # standard normal quantile of (1 + LEVEL) / 2
@@ -44,10 +47,10 @@ def mean_interval(scores: Sequence[float], contexts: Sequence[str]) -> Estimate 
     ``contexts`` names each sample's context.  Wilson's score interval (Wilson 1927, JASA 22) where
     every context has one sample and scores are 0 or 1; else the percentile bootstrap over contexts
     (Field & Welsh 2007, JRSS B 69), expanded for few contexts (Hesterberg 2015, Am. Stat. 69: the
-    quantiles are taken at Phi(-+ sqrt(n / (n - 1)) t) with Student's t of n - 1 degrees).  Where
-    all contexts have the same mean a bootstrap interval has no width, so Wilson's with the number
-    of contexts is taken: for scores in [0, 1] the variance is at most that of a binary one, so it
-    is conservative.
+    quantiles are taken at Phi(-+ sqrt(n / (n - 1)) t) with Student's t of n - 1 degrees).  For
+    fewer than ``FEWEST`` contexts, and where all have the same mean, of which a bootstrap interval
+    has no width, Wilson's with the number of contexts is taken: for scores in [0, 1] the variance
+    is at most that of a binary one, so it is conservative.
 
     Raises ``ValueError`` for scores outside [0, 1] or not finite.
     """
@@ -57,7 +60,7 @@ def mean_interval(scores: Sequence[float], contexts: Sequence[str]) -> Estimate 
     sums, counts = _per_context(values, contexts)
     mean = float(values.mean())
     single = len(counts) == len(values)
-    if _constant(sums / counts) or (single and _binary(values)):
+    if _is_little(sums / counts) or (single and _binary(values)):
         low, high = wilson(mean, len(counts))
         return Estimate(mean, low, high, "wilson", len(values), len(counts))
     low, high = _bootstrap(sums, counts)
@@ -74,7 +77,9 @@ def paired_difference(
     p12 = (n12 + 1) / (n + 2), p21 = (n21 + 1) / (n + 2),
     p12 - p21 -+ z sqrt((p12 + p21 - (p12 - p21)^2) / (n + 2)).
     Else the bootstrap over contexts of the differences.  The same formula over contexts serves
-    where all contexts differ by the same, with n12 = n max(d, 0), n21 = n max(-d, 0).
+    for fewer than ``FEWEST`` of them and where all differ by the same: with d_c the sum of the
+    differences in context c, n12 = n sum(max(d_c, 0)) / samples, n21 = n sum(max(-d_c, 0)) /
+    samples, which is the count of samples above where they are binary.
     """
     first, second = _checked(scores, 0.0, 1.0), _checked(reference, 0.0, 1.0)
     differences = first - second
@@ -83,13 +88,9 @@ def paired_difference(
     sums, counts = _per_context(differences, contexts)
     mean = float(differences.mean())
     single = len(counts) == len(differences)
-    if _constant(sums / counts) or (single and _binary(first, second)):
+    if _is_little(sums / counts) or (single and _binary(first, second)):
         n = len(counts)
-        if single:
-            wins = float(np.maximum(differences, 0).sum())
-            losses = float(np.maximum(-differences, 0).sum())
-        else:
-            wins, losses = n * max(mean, 0.0), n * max(-mean, 0.0)
+        wins, losses = (n * float(np.maximum(d, 0).sum()) / counts.sum() for d in (sums, -sums))
         low, high = bonett_price(wins, losses, n)
         return Estimate(mean, low, high, "bonett-price", len(differences), n)
     low, high = _bootstrap(sums, counts)
@@ -137,8 +138,9 @@ def _binary(*arrays: np.ndarray) -> bool:
     return all(bool(np.isin(array, (0.0, 1.0)).all()) for array in arrays)
 
 
-def _constant(values: np.ndarray) -> bool:
-    return bool(np.ptp(values) < 1e-12)
+def _is_little(means: np.ndarray) -> bool:
+    """Whether the means of contexts are too few, or too much alike, for a bootstrap."""
+    return len(means) < FEWEST or bool(np.ptp(means) < 1e-12)
 
 
 def _per_context(values: np.ndarray, contexts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

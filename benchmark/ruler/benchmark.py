@@ -71,6 +71,13 @@ class Ruler(Benchmark):
         return self._options.source == SAMPLES
 
     @property
+    def qualifier(self) -> str:
+        """That the wording is ours, which scores of others do not have."""
+        options = self._options
+        own = options.generated and options.prompts is None and options.upstream is None
+        return "in our own wording" if own else ""
+
+    @property
     def supported_subsets(self) -> tuple[str, ...]:
         """The subsets that the chosen lexicon can serve, in the order of ``subsets``."""
         tasks = self._sources.lexicon.tasks if self._options.generated else None

@@ -51,7 +51,7 @@ def frame_tokens(tokenizer: Encoder) -> int:
     if not getattr(tokenizer, "chat_template", None):
         return BOS_TOKENS
     prompt = encode_prompt(
-        cast(PreTrainedTokenizerBase, tokenizer),
+        cast("PreTrainedTokenizerBase", tokenizer),
         _WORD,
         _WORD,
         _WORD,

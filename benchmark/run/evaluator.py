@@ -26,7 +26,9 @@ from sparse_attention.prompt import (
     EncodedPrompt,
     PromptSettings,
     PromptSkipped,
+    Reply,
     encode_prompt,
+    read_reply,
 )
 
 
@@ -96,11 +98,13 @@ class Evaluator:
         about: dict[str, Any] = identity(sample)
         prefill_seconds = 0.0
         outcomes: list[_Row | _Failure]
+        begun = False
         try:
             prompt = self._encode(sample, settings)
             about["prompt_tokens"] = len(prompt.context_ids) + len(prompt.question_ids)
             about["removed_tokens"] = prompt.removed_tokens
             about["prompt_sha256"] = prompt.sha256
+            begun = prompt.opens_thinking
             ids = [*prompt.context_ids, *prompt.question_ids]
             about["prompt"] = self._adapter.tokenizer.decode(ids) if shown else None
             context, prefill_seconds = self._prefill(prompt.context_ids, list(configs.values()))
@@ -121,7 +125,7 @@ class Evaluator:
             decode_seconds, rows = 0.0, len(configs)
             if isinstance(outcome, _Row):
                 decode_seconds, rows = outcome.seconds, outcome.rows
-            result.predictions[label].append(_prediction(about, outcome))
+            result.predictions[label].append(self._prediction(about, outcome, begun))
             result.costs[label].append(self._cost(sample, prefill_seconds, decode_seconds, rows))
 
     def _encode(self, sample: Sample, settings: PromptSettings) -> EncodedPrompt:
@@ -221,6 +225,50 @@ class Evaluator:
         result.tracebacks.append("".join(traceback.format_exception(error)))
         return _Failure(reason_of(error), describe_error(error))
 
+    def _prediction(
+        self, about: Mapping[str, Any], outcome: _Row | _Failure, begun: bool
+    ) -> Prediction:
+        """The record of an outcome; ``about`` are its fields that every outcome has."""
+        if isinstance(outcome, _Failure):
+            return Prediction.unanswered("failed", outcome.reason, outcome.detail, **about)
+        answer = outcome.answer
+        if answer.finish_reason == "not_finite":
+            detail = (
+                f"logits after {len(answer.token_ids)} tokens of the answer are NaN or infinite"
+            )
+            return Prediction.unanswered("failed", "not_finite", detail, **about)
+        measured: dict[str, Any] = {
+            name: six_digits(getattr(answer, name))
+            for name in (
+                "density",
+                "attention_error",
+                "union_density",
+                "selection_share",
+                "kept_share",
+            )
+        }
+        if not all(value is None or math.isfinite(value) for value in measured.values()):
+            detail = ", ".join(f"{name} {value}" for name, value in measured.items())
+            return Prediction.unanswered("failed", "not_finite", detail, **about)
+        tokenizer = self._adapter.tokenizer
+        reply = read_reply(tokenizer, answer.token_ids, begun) or Reply(answer.text, None)
+        thought = reply.thought or ""
+        return Prediction(
+            **about,
+            status="truncated" if about["removed_tokens"] else "ok",
+            reason="",
+            detail="",
+            predicted_answer=reply.text,
+            thought=reply.thought,
+            thought_tokens=len(tokenizer.encode(thought, add_special_tokens=False))
+            if thought
+            else 0,
+            answer_tokens=len(answer.token_ids),
+            finish_reason=answer.finish_reason,
+            **measured,
+            score=None,
+        )
+
     def _cost(
         self, sample: Sample, prefill_seconds: float, decode_seconds: float, rows: int
     ) -> Cost:
@@ -248,37 +296,3 @@ class Evaluator:
         gc.collect()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
-
-
-def _prediction(about: Mapping[str, Any], outcome: _Row | _Failure) -> Prediction:
-    """The record of an outcome; ``about`` are its fields that every outcome has."""
-    if isinstance(outcome, _Failure):
-        return Prediction.unanswered("failed", outcome.reason, outcome.detail, **about)
-    answer = outcome.answer
-    if answer.finish_reason == "not_finite":
-        detail = f"logits after {len(answer.token_ids)} tokens of the answer are NaN or infinite"
-        return Prediction.unanswered("failed", "not_finite", detail, **about)
-    measured: dict[str, Any] = {
-        name: six_digits(getattr(answer, name))
-        for name in (
-            "density",
-            "attention_error",
-            "union_density",
-            "selection_share",
-            "kept_share",
-        )
-    }
-    if not all(value is None or math.isfinite(value) for value in measured.values()):
-        detail = ", ".join(f"{name} {value}" for name, value in measured.items())
-        return Prediction.unanswered("failed", "not_finite", detail, **about)
-    return Prediction(
-        **about,
-        status="truncated" if about["removed_tokens"] else "ok",
-        reason="",
-        detail="",
-        predicted_answer=answer.text,
-        answer_tokens=len(answer.token_ids),
-        finish_reason=answer.finish_reason,
-        **measured,
-        score=None,
-    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from benchmark.results.records import Prediction
 from benchmark.run.failures import describe_error
 from benchmark.run.jobs import DENSE, Cell, Job
 from sparse_attention.config import AttentionConfig
+from sparse_attention.hf.layers import key_layers
 
 logger = logging.getLogger(__name__)
 
@@ -111,11 +112,17 @@ def _finish_cell(
         metrics = metrics_document(
             {
                 **names,
+                "qualifier": task.benchmark.qualifier,
                 "description": cell.config.describe(),
                 "protocol": cell.files.key["protocol"],
+                "attention_layers": len(key_layers(task.model.config)),
+                "layers": int(task.model.config.get_text_config().num_hidden_layers),
                 "tuning": cell.chosen.tuning,
                 "sample_data": task.benchmark.sample_data,
-                "remarks": list(task.benchmark.remarks(task.subset)),
+                "remarks": [
+                    *task.benchmark.remarks(task.subset),
+                    *_thinking(f"{task.title}, {cell.label}", scored.values()),
+                ],
             },
             task.samples,
             scored,
@@ -138,6 +145,19 @@ def _finish_cell(
     if message:
         logger.warning("%s, %s: %s", task.title, cell.label, message)
     return result(status, message, metrics)
+
+
+def _thinking(title: str, predictions: Iterable[Prediction]) -> Iterator[str]:
+    """What was removed from the answers before they were scored, if anything was."""
+    answered = [found for found in predictions if found.answered]
+    thought = [found for found in answered if found.thought is not None]
+    if thought:
+        tokens = sum(found.thought_tokens for found in thought)
+        silent = sum(not found.predicted_answer for found in thought)
+        yield (
+            f"{title}: thinking ({tokens} tokens) was removed from {len(thought)} of "
+            f"{len(answered)} answers; nothing was left of {silent}."
+        )
 
 
 def _explain_status(metrics: Mapping[str, Any]) -> str:

@@ -45,10 +45,15 @@ def named_configs(given: ConfigsLike) -> dict[str, AttentionConfig]:
 
 def benchmark_configs(given: BenchmarkLike | Sequence[BenchmarkLike]) -> list[BenchmarkConfig]:
     """Benchmarks to run; ``UserError`` for what is none."""
-    alone = isinstance(given, str | BenchmarkConfig | Mapping)
+    alone = isinstance(given, str | BenchmarkConfig | Mapping) or _is_one(given)
     if not alone and not isinstance(given, Sequence):
         raise _no_benchmark(given)
     return [_benchmark(each) for each in ([given] if alone else given)]
+
+
+def _is_one(given: object) -> bool:
+    """Whether a tuple is one benchmark rather than several: its second part is a list or None."""
+    return isinstance(given, tuple) and len(given) in (2, 3) and isinstance(given[1], list | None)
 
 
 def model_names(given: str | Sequence[str]) -> list[str]:

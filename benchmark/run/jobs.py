@@ -28,6 +28,8 @@ class Chosen:
     tuning: Mapping[str, Any] | None = None
     """Of a search: ``mode``, ``search`` (its hash) and ``description``, which tell its results from
     those of other searches."""
+    answers: Mapping[str, tuple[Prediction, Cost]] = field(default_factory=dict)
+    """By sample, what a search has asked under this configuration already."""
 
     def file_label(self, label: str) -> str:
         """Label of the cell's folder: two searches may find the same configuration."""
@@ -37,8 +39,8 @@ class Chosen:
         return f"{label}-{mode}-{self.tuning['search']}"
 
 
-Choice = Callable[[str, str, str], Mapping[str, Chosen]]
-"""From model, benchmark and subset to the configurations by label."""
+Choice = Callable[[Task], Mapping[str, Chosen]]
+"""From a task to its configurations by label."""
 
 
 @dataclass
@@ -52,6 +54,8 @@ class Cell:
     costs: dict[str, Cost] = field(default_factory=dict)
     finished: bool = False
     """Whether it was complete, with its metrics, before this run."""
+    given: bool = False
+    """Whether a search has answered all that was missing."""
 
     @property
     def config(self) -> AttentionConfig:
@@ -64,6 +68,7 @@ class Cell:
         self.predictions, self.costs = self.files.read(ids)
         if not self.predictions:
             self._take_over(ids)
+        self._take_from_search(ids)
         without_cost = [name for name in self.predictions if name not in self.costs]
         if without_cost:
             logger.warning(
@@ -92,6 +97,17 @@ class Cell:
                 self.files.rewrite(ids, self.predictions, self.costs)
                 return
 
+    def _take_from_search(self, ids: Sequence[str]) -> None:
+        missing = [name for name in ids if name not in self.predictions]
+        found = {name: pair for name in missing if (pair := self.chosen.answers.get(name))}
+        if not found:
+            return
+        self.predictions.update({name: prediction for name, (prediction, _) in found.items()})
+        self.costs.update({name: cost for name, (_, cost) in found.items()})
+        self.files.rewrite(ids, self.predictions, self.costs)
+        self.given = len(found) == len(missing)
+        logger.info("%s: %d answers are those of the search", self.label, len(found))
+
     def add(self, predictions: Sequence[Prediction], costs: Sequence[Cost]) -> None:
         """Record new samples, on disk first; those that are known already stay as they are."""
         new = [found for found in predictions if found.id not in self.predictions]
@@ -115,12 +131,17 @@ class Job:
         """The cells that this run works on."""
         return [cell for cell in self.cells if not cell.finished]
 
+    @property
+    def asked_cells(self) -> list[Cell]:
+        """Those of them under whose configurations samples are asked."""
+        return [cell for cell in self.open_cells if not cell.given]
+
     def pending_contexts(self) -> list[list[Sample]]:
         """Samples that some open cell lacks, by context.
 
-        They are answered under all open configurations, also those that have them already: so the
-        batches after an interruption are those of a run without one, and so are the results, to
-        the last digit.
+        They are answered under all configurations of ``asked_cells``, also those that have them
+        already: so the batches after an interruption are those of a run without one, and so are
+        the results, to the last digit.
         """
         missing = [
             sample

@@ -96,7 +96,7 @@ class MatrixRun:
     def _requests(self, works: Sequence[_Work]) -> Iterator[Request]:
         for work in works:
             task = work.job.task
-            configs = {cell.label: cell.config for cell in work.job.open_cells}
+            configs = {cell.label: cell.config for cell in work.job.asked_cells}
             if work.pending:
                 samples = sum(len(context) for context in work.pending)
                 work.progress = self._progress.start(task.title, samples)
@@ -113,7 +113,7 @@ class MatrixRun:
         self._errors.write(
             f"{task.title}, samples from {request.samples[0].id} on", result.tracebacks
         )
-        for cell in work.job.open_cells:
+        for cell in work.job.asked_cells:
             cell.add(result.predictions[cell.label], result.costs[cell.label])
         if work.progress is not None:
             work.progress.advance(len(request.samples))

@@ -18,8 +18,8 @@ from huggingface_hub import HfApi
 from transformers import AutoConfig, PretrainedConfig, PreTrainedTokenizerBase
 
 from benchmark.files import file_sha256
-from benchmark.named_models import NAMED_MODELS, named_model
-from sparse_attention.errors import UserError, first_line, nearest
+from benchmark.named_models import is_path, named_model, no_folder, unknown_model
+from sparse_attention.errors import UserError, first_line
 from sparse_attention.hf.architecture import check_configuration
 from sparse_attention.hf.gguf import find_gguf
 from sparse_attention.hf.loading import load_config, load_tokenizer
@@ -99,8 +99,8 @@ def find_model(
     gguf = find_gguf(location, revision)
     path = user_path(location, "model")
     if gguf is None and not path.is_dir():
-        if named or path.is_absolute() or name.startswith((".", "~")) or path.exists():
-            raise UserError(f"model {name!r}: {path} is not a folder with a model.")
+        if named or is_path(name) or path.exists():
+            raise no_folder(name)
         return _find_on_hub(name, revision, trust_remote_code)
     if gguf is None and not (path / "config.json").is_file():
         raise UserError(f"folder {name!r} holds no model: it has no config.json, and no GGUF file.")
@@ -144,12 +144,7 @@ def _find_on_hub(name: str, revision: str | None, trust_remote_code: bool) -> Mo
             local_files_only=offline is not None,
         )
     except (OSError, ValueError, KeyError) as error:
-        raise UserError(
-            f"unknown model {name!r}: it is not a folder here, was not downloaded before, and the "
-            f"hub did not give it ({first_line(offline or error)}).{nearest(name, NAMED_MODELS)} "
-            f"Valid: {', '.join(map(repr, NAMED_MODELS))}, a folder with a model, a GGUF file "
-            "(also as repository:file), or a name on the hub."
-        ) from error
+        raise unknown_model(name, offline or error) from error
     check_configuration(config)
     commit = getattr(config, "_commit_hash", None)
     return ModelSource(name, name, commit or revision or "unknown", trust_remote_code)

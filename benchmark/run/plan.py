@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ from benchmark.suite.registry import get_benchmark
 from sparse_attention.config import AttentionConfig
 from sparse_attention.errors import UserError, unknown_name
 from sparse_attention.hf.facts import model_profile
-from sparse_attention.prompt import PromptSettings, encode_prompt
+from sparse_attention.hf.layers import key_layers
+from sparse_attention.prompt import PromptSettings, check_prompt_settings, encode_prompt
 
 
 def select_samples(samples: Sequence[Sample], limit: int | None, subset: str) -> list[Sample]:
@@ -73,7 +75,7 @@ def plan_jobs(tasks: Sequence[Task], choose: Choice, results: Path) -> list[Job]
     jobs = []
     owners: dict[Path, str] = {}
     for task in tasks:
-        chosen = choose(task.model.name, task.benchmark.name, task.subset)
+        chosen = choose(task)
         _check_methods(task.model, {label: one.config for label, one in chosen.items()})
         folder = task.folder(results)
         cells = [
@@ -103,7 +105,10 @@ def _task(
     everything = benchmark.samples(subset, model.tokenizer)
     samples = select_samples(everything, requests.max_requests, subset)
     _check_samples(benchmark, subset, samples)
+    if settings.max_new_tokens is not None:
+        samples = [replace(one, max_new_tokens=settings.max_new_tokens) for one in samples]
     prompt = settings.prompt_for(benchmark.prompt_settings(subset))
+    _check_prompt(model, prompt)
     max_positions = settings.max_positions or model.max_positions
     _check_lengths(model, samples, prompt, max_positions)
     key = {
@@ -156,7 +161,11 @@ def _shared_key(
             "source": benchmark.provenance(subset, model.tokenizer),
         },
         "protocol": settings.protocol.model_dump(mode="json"),
-        "generation": {"decoding": "greedy", "measure_error": settings.measure_error},
+        "generation": {
+            "decoding": "greedy",
+            "max_new_tokens": settings.max_new_tokens,
+            "measure_error": settings.measure_error,
+        },
         "methods_sha256": method_sources_fingerprint(),
         "libraries": library_versions(),
     }
@@ -172,11 +181,11 @@ def _check_samples(benchmark: Benchmark, subset: str, samples: Sequence[Sample])
 
 
 def _check_layers(model: ModelSource, settings: AdapterConfig) -> None:
-    layers = model.config.get_text_config().num_hidden_layers
+    layers = len(key_layers(model.config))
     if any(layer >= layers for layer in settings.protocol.dense_layers):
         raise UserError(
-            f"dense_layers {list(settings.protocol.dense_layers)}: model {model.name!r} has layers "
-            f"0 to {layers - 1}."
+            f"dense_layers {list(settings.protocol.dense_layers)}: model {model.name!r} has "
+            f"attention layers 0 to {layers - 1}."
         )
 
 
@@ -188,6 +197,13 @@ def _check_methods(model: ModelSource, configs: Mapping[str, AttentionConfig]) -
             config.for_model(profile)
         except UserError as error:
             raise UserError(f"configuration {label!r}: {error}") from error
+
+
+def _check_prompt(model: ModelSource, prompt: PromptSettings) -> None:
+    try:
+        check_prompt_settings(model.tokenizer, prompt)
+    except UserError as error:
+        raise UserError(f"model {model.name!r}: {error}") from error
 
 
 def _check_lengths(

@@ -10,7 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from benchmark.objectives import Candidate, choose, make_objective
+from benchmark.objectives import Candidate, choose, make_objective, saves_little
+from benchmark.results.records import total_read
 from benchmark.run.finish import CellResult
 from benchmark.run.jobs import DENSE
 from benchmark.run.table import Table, estimate_columns
@@ -74,9 +75,18 @@ class MatrixResult(Table):
                 logger.warning("%s %s/%s: no cell keeps what %s asks", *names, objective)
             else:
                 winners.append(group[place][0])
+                for remark in saves_little(*_read(group[place][0])):
+                    logger.warning("%s %s/%s: %s %s", *names, group[place][0].config, remark)
         if not winners:
             raise UserError(f"no complete cell that can be deployed keeps what {objective} asks.")
         return replace(self, cells=tuple(winners))
+
+
+def _read(cell: CellResult) -> tuple[float | None, float | None]:
+    """Density and bytes."""
+    metrics: Mapping[str, Any] = cell.metrics or {}
+    read = total_read(metrics.get("union_density"), metrics.get("selection_share"))
+    return metrics.get("density"), read
 
 
 def _is_oracle(cell: CellResult) -> bool:
@@ -95,6 +105,7 @@ def _row(cell: CellResult) -> dict[str, Any]:
     metrics: Mapping[str, Any] = cell.metrics or {}
     held_out = metrics.get("held_out") or {}
     score = metrics.get("score")
+    density, bytes_read = _read(cell)
     return {
         "model": cell.model,
         "benchmark": cell.benchmark,
@@ -106,7 +117,8 @@ def _row(cell: CellResult) -> dict[str, Any]:
         **estimate_columns("dense_difference", metrics.get("dense_difference")),
         **estimate_columns("held_out_score", held_out.get("score")),
         **estimate_columns("held_out_dense_difference", held_out.get("dense_difference")),
-        "density": metrics.get("density"),
+        "density": density,
+        "bytes_read": bytes_read,
         "attention_error": metrics.get("attention_error"),
         "message": cell.message,
         "folder": str(cell.folder),

@@ -70,6 +70,11 @@ class Benchmark(ABC):
         return False
 
     @property
+    def qualifier(self) -> str:
+        """What every title must say beside the name, as of data that are not those published."""
+        return ""
+
+    @property
     @abstractmethod
     def options(self) -> dict[str, Any]:
         """All options with their defaults filled in, as JSON values; part of a result's key."""

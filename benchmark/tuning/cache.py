@@ -54,6 +54,10 @@ class CachedResult:
         """Whether the winner keeps the constraint of the objective, if that has one."""
         return bool(self.best["feasible"])
 
+    def covers(self, task: str) -> bool:
+        """Whether the search was on a task (``benchmark_subset``) among others."""
+        return self.names.benchmark is None and task in self.document["tasks"]
+
     @property
     def remarks(self) -> tuple[str, ...]:
         """What must be said with the winner."""
@@ -83,6 +87,13 @@ class BestConfigCache:
         found = [result for path in self._paths(names) if (result := _read(path)) is not None]
         own = [result for result in found if result.names == names]
         return sorted(own, key=lambda result: result.document["created"], reverse=True)
+
+    def covering(self, names: Names) -> list[CachedResult]:
+        """Results of a search, else those of searches over several tasks that had its task."""
+        together = names.model_copy(update={"benchmark": None, "subset": None})
+        return self.find(names) or [
+            result for result in self.find(together) if result.covers(names.task)
+        ]
 
     def get(self, names: Names, key: Mapping[str, Any]) -> CachedResult | None:
         """The result with this key; None, and a message that names the difference, without it."""

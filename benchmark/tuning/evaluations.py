@@ -1,9 +1,10 @@
 """What was evaluated: the answers of configurations to the samples of a task, kept on disk.
 
 ``<folder>/<model>/<benchmark>/<subset>/<8 digits of the key>/`` holds ``key.json``, everything that
-an answer depends on but for the configuration, and ``evaluations-<n>.jsonl``, appended as answers
-come; n tells processes apart that work at the same time.  A search that was interrupted, or another
-one with another objective, finds there what needs no model call.
+an answer depends on but for the configuration, ``evaluations-<n>.jsonl``, appended as answers come,
+and ``costs-<n>.jsonl`` with what they cost; n tells processes apart that work at the same time.  A
+search that was interrupted, another one with another objective, and the matrix after it find there
+what needs no model call.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from benchmark.files import fingerprint, json_document, move_aside, try_lock, wr
 from benchmark.objectives import Measured
 from benchmark.results.journal import append_records, read_records
 from benchmark.results.metrics import score_predictions
-from benchmark.results.records import Prediction, Record, Text
+from benchmark.results.records import Cost, Prediction, Record, Text
 from benchmark.run.failures import describe_error
 from benchmark.run.task import Task
 from benchmark.tuning.splits import Context, Split
 from sparse_attention.errors import UserError
-from sparse_attention.reading import read_json
+from sparse_attention.reading import read_json, user_folder
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,18 @@ class Evaluation(Record):
         return f"{self.config}:{self.prediction.id}"
 
 
+class EvaluationCost(Record):
+    """What an evaluation cost; a line of the journal beside, because it differs from run to run."""
+
+    config: Text
+    cost: Cost
+
+    @property
+    def id(self) -> str:
+        """As of the evaluation."""
+        return f"{self.config}:{self.cost.id}"
+
+
 class TuningTask:
     """One model on one subset: its samples in two parts, and the answers to them so far."""
 
@@ -65,9 +78,10 @@ class TuningTask:
         """
         self.task, self.split = task, split
         self._scope = fingerprint(task.key)
-        self._folder = task.folder(folder) / self._scope[:8]
+        self._folder = _folder(task, folder)
         self._locks: list[ExitStack] = []
         self._answers: dict[str, Prediction] = {}
+        self._costs: dict[str, Cost] = {}
         self._open()
 
     @property
@@ -95,11 +109,14 @@ class TuningTask:
             if self._locks and not known:
                 lock.close()
                 return
+            costs = path.with_name(f"costs-{number}.jsonl")
             if not self._locks:
-                self._journal = path
+                self._journal, self._cost_journal = path, costs
             self._locks.append(lock)
             found = read_records(path, Evaluation.from_json, self._scope, repeats=True)
             self._answers.update({key: record.prediction for key, record in found.items()})
+            spent = read_records(costs, EvaluationCost.from_json, self._scope, repeats=True)
+            self._costs.update({key: record.cost for key, record in spent.items()})
 
     def close(self) -> None:
         """Let other processes have the files."""
@@ -115,7 +132,16 @@ class TuningTask:
         """Whether a configuration has answered (or failed on) all samples of a context."""
         return all(self.answer(name, sample.id) is not None for sample in context)
 
-    def add(self, name: str, predictions: Sequence[Prediction]) -> None:
+    def with_costs(self, name: str) -> dict[str, tuple[Prediction, Cost]]:
+        """By sample, what a configuration answered of this task, where its cost is known too."""
+        ids = {f"{name}:{sample}": sample for sample in self.task.ids}
+        return {
+            sample: (self._answers[key], self._costs[key])
+            for key, sample in ids.items()
+            if key in self._answers and key in self._costs
+        }
+
+    def add(self, name: str, predictions: Sequence[Prediction], costs: Sequence[Cost]) -> None:
         """Record answers, on disk first.  Failures are not kept on disk, to be tried again."""
         new = [
             Evaluation(config=name, prediction=prediction)
@@ -124,7 +150,11 @@ class TuningTask:
         ]
         kept = [record for record in new if record.prediction.status != "failed"]
         if kept:
+            names = {record.prediction.id for record in kept}
+            spent = [EvaluationCost(config=name, cost=one) for one in costs if one.id in names]
+            append_records(self._cost_journal, spent, self._scope)
             append_records(self._journal, kept, self._scope)
+            self._costs.update({record.id: record.cost for record in spent})
         self._answers.update({record.id: record.prediction for record in new})
 
     def scored(self, name: str, contexts: Sequence[Context]) -> list[Prediction]:
@@ -157,7 +187,14 @@ class TuningTask:
         )
         if not all(math.isfinite(mean) for mean in (score, density, error)):
             return Failure("not_finite", f"score {score}, density {density}, error {error}")
-        return Measured(score=score, density=density, attention_error=error, samples=len(answered))
+        read = _mean([prediction.bytes_read for prediction in answered])
+        return Measured(
+            score=score,
+            density=density,
+            attention_error=error,
+            bytes_read=read if math.isfinite(read) else None,
+            samples=len(answered),
+        )
 
 
 def _mean(values: Sequence[float | None]) -> float:
@@ -171,3 +208,22 @@ def _holds(path: Path, key: Mapping[str, Any]) -> bool:
         return fingerprint(read_json(path, "key")) == fingerprint(key)
     except UserError:
         return False
+
+
+def kept_answers(task: Task, cache_dir: str | Path) -> TuningTask | None:
+    """The answers to a task that searches have left in a cache, if any; none can be added."""
+    folder = evaluations_folder(cache_dir)
+    if not _folder(task, folder).is_dir():
+        return None
+    everything = TuningTask(task, Split((), ()), folder)
+    everything.close()
+    return everything
+
+
+def _folder(task: Task, evaluations: Path) -> Path:
+    return task.folder(evaluations) / fingerprint(task.key)[:8]
+
+
+def evaluations_folder(cache_dir: str | Path) -> Path:
+    """Where a cache of searches has its evaluations."""
+    return user_folder(cache_dir, "cache folder") / "evaluations"

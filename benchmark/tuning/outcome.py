@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from benchmark.objectives import pareto_front
+from benchmark.objectives import pareto_front, saves_little
 from benchmark.results.metrics import estimate_json
 from benchmark.results.records import Prediction
 from benchmark.results.statistics import mean_interval, paired_difference
@@ -13,9 +13,6 @@ from benchmark.tuning.evaluations import Failure, TuningTask
 from benchmark.tuning.queue import Want
 from benchmark.tuning.records import TrialRecord
 from benchmark.tuning.study import DENSE, DENSE_NAME, Study
-
-_NEARLY_DENSE = 0.5
-"""Share of the keys above which a winner saves so little that it is said."""
 
 
 def held_out_wants(study: Study, winner: TrialRecord) -> list[Want]:
@@ -64,8 +61,7 @@ def remarks(study: Study, winner: TrialRecord) -> Iterator[str]:
             f"infeasible: none of {len(study.complete)} settings {asked} on all tasks; the best "
             f"score is {mean.score:.3f} at density {mean.density:.3f}"
         )
-    if mean.density > _NEARLY_DENSE:
-        yield f"reads {mean.density:.0%} of the keys"
+    yield from saves_little(mean.density, mean.bytes_read)
     if winner.attention.oracle:
         yield "an oracle: it needs all true scores and cannot be deployed"
 
@@ -106,6 +102,7 @@ def held_out(task: TuningTask, name: str) -> dict[str, Any] | None:
         "score": estimate_json(score),
         "dense_difference": estimate_json(difference),
         "density": measured.density,
+        "bytes_read": measured.bytes_read,
         "attention_error": measured.attention_error,
     }
 

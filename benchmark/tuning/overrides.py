@@ -23,12 +23,7 @@ def check_overrides(overrides: Mapping[str, Any], config_types: Sequence[str]) -
             f"{ANY_TYPE!r} alone; searched: {', '.join(config_types) or 'none'}."
         )
     kinds = {kind.name: kind for name in config_types for kind in types_of(name, chosen)}
-    fields = {
-        field
-        for kind in kinds.values()
-        for method in kind.methods
-        for field in type(method).model_fields
-    }
+    fields = {field for kind in kinds.values() for field in kind.settings}
     for name in (name for name in overrides if name != TYPE_PARAMETER):
         owner, _, field = name.rpartition(".")
         if owner and owner in CONFIG_TYPES and owner not in kinds:

@@ -76,4 +76,4 @@ class EvaluationQueue:
             name = task.task.model.name
             raise UserError(f"model {name} cannot be loaded: {result.model_failure.message}")
         for name, predictions in result.predictions.items():
-            task.add(name, predictions)
+            task.add(name, predictions, result.costs[name])

@@ -71,7 +71,7 @@ class Search:
         pool: Pool,
         progress: TuningProgress,
     ) -> None:
-        """Prepare; ``progress`` is told of every trial that ends."""
+        """Prepare; ``progress`` is told of answers and of every trial that ends."""
         self._studies, self._settings, self._pool = studies, settings, pool
         self._progress = progress
         self._queue = EvaluationQueue()
@@ -112,6 +112,7 @@ class Search:
             for request, result in self._pool.run(self._take, poll=_POLL):
                 self._queue.record(request, result)
                 self._advance()
+                self._progress.answered()
             self._reply()
             time.sleep(_POLL)
         # The thread itself ends later: Ray Tune waits some seconds for idle processes to go.  If it

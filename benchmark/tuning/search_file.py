@@ -46,6 +46,7 @@ class Judged(Record):
     score: EstimateRecord | None
     dense_difference: EstimateRecord | None
     density: Share
+    bytes_read: NonNegativeFloat | None = None
     attention_error: NonNegativeFloat
 
 

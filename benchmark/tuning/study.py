@@ -150,6 +150,29 @@ class Study:
             enough = self._exhausted or len(self.trials) >= self.settings.num_samples
             return enough and all(record.status != RUNNING for record in self.trials)
 
+    @property
+    def answers(self) -> tuple[int, int]:
+        """How many answers there are for its trials, and about how many there will be.
+
+        Of trials that have not ended as many are expected as successive halving lets them have.
+        """
+        expected, seen = 0.0, 0
+        for rung in range(self.rungs):
+            size = sum(len(c) for task in self.tasks for c in self.contexts(task, rung))
+            expected += (size - seen) / self.settings.reduction_factor**rung
+            seen = size
+        with self._mutex:
+            running = [record for record in self.trials if record.status == RUNNING]
+            ended = sum(self._had(record) for record in self.trials if record.status != RUNNING)
+            to_come = 0 if self._exhausted else self.settings.num_samples - len(self.trials)
+            had = [self._had(record) for record in running]
+        wanted = sum(max(number, expected) for number in had) + to_come * expected
+        return ended + sum(had), ended + round(wanted)
+
+    def _had(self, record: TrialRecord) -> int:
+        contexts = [(task, c) for task in self.tasks for c in task.split.tuning]
+        return sum(len(c) for task, c in contexts if task.has(record.id, c))
+
     def report(self, record: TrialRecord, rung: int) -> dict[str, Any]:
         """What the trial reports at ``rung``, all of whose evaluations are there."""
         measured: dict[str, Measured] = {}
@@ -242,9 +265,12 @@ class Study:
 
 def _mean(measured: Sequence[Measured]) -> Measured:
     """Plain mean over tasks."""
-    columns: Mapping[str, list[float]] = {
+    columns: Mapping[str, list[float | None]] = {
         name: [getattr(found, name) for found in measured]
-        for name in ("score", "density", "attention_error")
+        for name in ("score", "density", "attention_error", "bytes_read")
     }
-    means = {name: sum(values) / len(values) for name, values in columns.items()}
+    means: dict[str, Any] = {}
+    for name, values in columns.items():
+        known = [value for value in values if value is not None]
+        means[name] = sum(known) / len(known) if len(known) == len(values) else None
     return Measured(**means, samples=sum(found.samples for found in measured))

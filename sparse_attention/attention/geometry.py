@@ -37,22 +37,32 @@ class Geometry:
 
     @classmethod
     def of(
-        cls, start: int, end: int, queries: int, window: int | None, device: torch.device
+        cls,
+        start: int,
+        end: int,
+        queries: int,
+        window: int | None,
+        device: torch.device,
+        chunk: int | None = None,
     ) -> Geometry:
         """For the last ``queries`` tokens before ``end``, over the keys from ``start`` on.
 
-        ``window`` is how many keys a query sees, its own included; None for all.
+        ``window`` is how many keys a query sees, its own included; None for all.  ``chunk`` is the
+        length of the chunks of the sequence that queries see their own one of; None without.
         """
         asking = torch.arange(end - queries, end)
-        counts = (asking + 1 - start).clamp(min=0, max=window)
+        first_seen = torch.full_like(asking, start)
+        if window is not None:
+            first_seen = first_seen.maximum(asking + 1 - window)
+        if chunk is not None:
+            first_seen = first_seen.maximum(asking // chunk * chunk)
+        counts = (asking + 1 - first_seen).clamp(min=0)
         query_positions = torch.arange(end - queries, end, device=device)
         key_positions = torch.arange(start, end, device=device)
         visible = None
-        if queries > 1 or (window is not None and end - start > window):
-            distance = query_positions[:, None] - key_positions
-            visible = distance >= 0
-            if window is not None:
-                visible &= distance < window
+        if queries > 1 or int(counts) < end - start:
+            first_seen = first_seen[:, None].to(device)
+            visible = (key_positions >= first_seen) & (key_positions <= query_positions[:, None])
         return cls(query_positions, key_positions, visible, asking, counts, start)
 
     @cached_property
@@ -75,7 +85,7 @@ class Geometry:
         first_seen = self.asking + 1 - self.visible_counts
         if int(first_seen.max()) > self.start:
             return 0
-        return min(keys, int(self.asking.min()) + 1 - self.start)
+        return max(0, min(keys, int(self.asking.min()) + 1 - self.start))
 
     @cached_property
     def visible_total(self) -> int:
@@ -87,13 +97,14 @@ class Geometries:
     """Those of one step: layers and heads often have the same, which is made once."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[int, int, int, int | None], Geometry] = {}
+        self._known: dict[tuple[int, int, int, int | None, int | None], Geometry] = {}
 
     def of(self, start: int, end: int, queries: Tensor, settings: LayerSettings) -> Geometry:
         """See ``Geometry.of``; of queries (R, H, G, Q, D) in a layer with these settings."""
-        key = start, end, queries.shape[3], settings.sliding_window
+        window, chunk = settings.sliding_window, settings.chunk
+        key = start, end, queries.shape[3], window, chunk
         if key not in self._known:
-            self._known[key] = Geometry.of(*key, queries.device)
+            self._known[key] = Geometry.of(*key[:4], queries.device, chunk)
         return self._known[key]
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
 
+from sparse_attention.cache.pair import both, pair_nbytes
 from sparse_attention.cache.statistics import PrefillStatistics
 
 if TYPE_CHECKING:
@@ -19,6 +20,11 @@ Features = tuple["Tensor", ...]
 """Tensors that a method keeps about keys; see ``AttentionCall.key_features`` for their shapes."""
 
 
+States = Mapping[tuple[int, str, int], "Tensor"]
+"""What a model keeps of its past beside keys and values, such as the states of recurrent layers, by
+layer of the model, kind and number: each (1, ...)."""
+
+
 @dataclass(frozen=True)
 class Segment:
     """Keys and values of neighbouring key-value heads of a layer, in the order of the sequence."""
@@ -26,7 +32,7 @@ class Segment:
     keys: Tensor
     """(H, n, D)."""
     values: Tensor
-    """(H, n, D)."""
+    """(H, n, d); where they are the first channels of the keys, a view of these."""
     first_head: int = 0
     """Which of the layer's key-value heads comes first here."""
     start: int = 0
@@ -57,8 +63,7 @@ class Segment:
     @cached_property
     def bytes_per_key(self) -> int:
         """Bytes of a key and its value in one key-value head."""
-        both = (self.keys, self.values)
-        return sum(tensor.shape[-1] * tensor.element_size() for tensor in both)
+        return pair_nbytes(self.keys[:1, :1], self.values[:1, :1])
 
     @property
     def tensors(self) -> Iterator[Tensor]:
@@ -104,7 +109,7 @@ class ContextLayer:
     @property
     def kv_nbytes(self) -> int:
         """Bytes of keys and values."""
-        return sum(one.keys.nbytes + one.values.nbytes for one in self.segments)
+        return sum(pair_nbytes(one.keys, one.values) for one in self.segments)
 
 
 class DerivedContexts:
@@ -149,6 +154,8 @@ class Context:
     context as it is read in a longer sequence, where the model then reads it in another way."""
     tokens: tuple[int, ...] = field(default=(), repr=False)
     """What was read; nothing in a compressed context."""
+    states: States = field(default_factory=dict, repr=False)
+    """Nothing in a compressed context."""
 
     @property
     def kv_nbytes(self) -> int:
@@ -157,10 +164,11 @@ class Context:
 
     @property
     def tensors(self) -> Iterator[Tensor]:
-        """Keys, values and what is kept about them."""
+        """Keys, values, what is kept about them, and states."""
         for layer in self.layers:
             for segment in layer.segments:
                 yield from segment.tensors
+        yield from self.states.values()
 
     @property
     def nbytes(self) -> int:
@@ -178,7 +186,8 @@ class Context:
 
 def _without_keys(layer: ContextLayer) -> ContextLayer:
     whole = layer.segments[0]
-    empty = Segment(whole.keys[:, :0].clone(), whole.values[:, :0].clone(), start=whole.start)
+    keys, values = both(whole.keys, whole.values, lambda tensor: tensor[:, :0].clone())
+    empty = Segment(keys, values, start=whole.start)
     return ContextLayer((empty,), layer.sliding)
 
 

@@ -182,7 +182,7 @@ class PrefillStatistics:
     def observe(self, layer: int, queries: Tensor, keys: Tensor, facts: LayerFacts) -> None:
         """Add the new tokens of one layer; see ``LayerStatistics.extended``."""
         self.facts[layer] = facts
-        if facts.settings.sliding_window is not None:
+        if facts.settings.is_local:
             return
         if layer not in self.layers:
             heads, group, _, width = queries.shape

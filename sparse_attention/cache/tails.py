@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from sparse_attention.cache.pair import both, is_part, pair_nbytes
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -32,9 +34,9 @@ class Tails:
     @property
     def bytes_per_token(self) -> int:
         """Bytes of the keys and values of one token of one row."""
-        return sum(
-            buffer.shape[1] * buffer.shape[3] * buffer.element_size() for buffer in self.tensors
-        )
+        if self._keys is None or self._values is None:
+            return 0
+        return pair_nbytes(self._keys[:1, :, :1], self._values[:1, :, :1])
 
     def read(self, rows: slice, heads: slice, first: int) -> tuple[Tensor, Tensor]:
         """Keys and values (rows, heads, t, D) of the tokens from number ``first`` on, as views."""
@@ -47,24 +49,36 @@ class Tails:
         """Add new keys and values (rows, H, n, D)."""
         first = self.length - self.released
         end = first + keys.shape[2]
-        if self._keys is None or self._values is None or end > self._keys.shape[2]:
-            self._keys = _with_room(self._keys, keys, first, end)
-            self._values = _with_room(self._values, values, first, end)
+        old_keys, old_values = self._keys, self._values
+        part = is_part(values, keys)
+        if old_keys is not None and old_values is not None:
+            part = is_part(old_values, old_keys)
+        if old_keys is None or end > old_keys.shape[2]:
+            self._keys = _with_room(old_keys, keys, first, end)
+            self._values = (
+                self._keys[..., : values.shape[-1]]
+                if part
+                else _with_room(old_values, values, first, end)
+            )
+        assert self._keys is not None
+        assert self._values is not None
         self._keys[:, :, first:end] = keys
-        self._values[:, :, first:end] = values
+        if not part:
+            self._values[:, :, first:end] = values
         self.length += keys.shape[2]
 
     def release(self, until: int) -> None:
         """Hold the tokens from number ``until`` on only."""
         if until > self.released:
-            keys, values = self.read(slice(None), slice(None), until)
-            self._keys, self._values, self.released = keys.clone(), values.clone(), until
+            kept = self.read(slice(None), slice(None), until)
+            self._keys, self._values = both(*kept, torch.clone)
+            self.released = until
 
     def keep_rows(self, rows: Sequence[int]) -> None:
         """Go on with these rows of the batch; one that is named several times is copied."""
         if self._keys is not None and self._values is not None:
             index = torch.tensor(rows, device=self._keys.device)
-            self._keys, self._values = self._keys[index], self._values[index]
+            self._keys, self._values = both(self._keys, self._values, lambda old: old[index])
 
 
 def _with_room(buffer: Tensor | None, new: Tensor, used: int, end: int) -> Tensor:

@@ -163,6 +163,10 @@ def examples(
         scores = torch.einsum("hgqd,hkd->hgqk", asked, keys.float()).flatten(0, 1).cpu()
         distance = chosen[:, None] + 1 - torch.arange(count + 1)
         visible = (distance >= 0) & (distance < (settings.sliding_window or count + 2))
+        if settings.chunk is not None:
+            visible &= (chosen[:, None] + 1) // settings.chunk == (
+                torch.arange(count + 1) // settings.chunk
+            )
         size = (visible.sum(-1, keepdim=True) * share).long().clamp(min=1)
         heavy = largest(scores.masked_fill(~visible, -torch.inf), size)
         # Copies, because what is made in inference mode cannot be learned from.

@@ -32,7 +32,7 @@ def record(adapter: HuggingFaceAdapter, tokens: Sequence[int], visit: Visit) -> 
     context, rest = adapter.prefill(tokens[:1]), torch.tensor([list(tokens[1:])])
     decoder = Decoder(context, [AttentionConfig()], [""], Protocol(sparse_from="generation"))
     with our_attention(adapter.model), decoder.question(visit):
-        forward(adapter.model, rest.to(adapter.model.device), DecoderCache(decoder))
+        forward(adapter.model, rest.to(adapter.model.device), DecoderCache(adapter.model, decoder))
 
 
 def token_blocks(

@@ -6,9 +6,9 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
+from sparse_attention.cache.context import States
 from sparse_attention.decode.decoder import Decoder, LayerSettings
 
 
@@ -43,6 +43,15 @@ class BatchDecoder:
         """New tokens that each row has in its cache, in the first layer."""
         return self.parts[0].decoder.tails[0].length
 
+    @property
+    def states(self) -> list[States]:
+        """Of the context of each row."""
+        states: list[States] = [{}] * self.rows
+        for part in self.parts:
+            for row in part.rows:
+                states[row] = part.decoder.context.states
+        return states
+
     @contextlib.contextmanager
     def question(self) -> Iterator[None]:
         """Inside, the questions are read; see ``Decoder.question``."""
@@ -71,14 +80,19 @@ class BatchDecoder:
             rows = self._index(part)
             part.decoder.tails[layer].append(keys[rows], values[rows])
 
-    def attend(self, layer: int, queries: Tensor, settings: LayerSettings) -> Tensor:
+    def attend(
+        self, layer: int, queries: Tensor, settings: LayerSettings, *, observed: bool = True
+    ) -> Tensor:
         """Attention of new tokens (R, H, G, Q, D); see ``Decoder.attend``."""
-        output = torch.empty_like(queries, dtype=torch.float32)
+        output: Tensor | None = None
         for part in self.parts:
             rows = self._index(part)
-            result = part.decoder.attend(layer, queries[rows], settings)
+            result = part.decoder.attend(layer, queries[rows], settings, observed=observed)
+            if output is None:
+                output = result.new_empty(queries.shape[0], *result.shape[1:])
             alone = part.decoder.asked_rows < len(part.rows)
             output[part.rows if alone else rows] = result
+        assert output is not None, "a batch without rows"
         return output
 
     def _index(self, part: PromptRows) -> list[int] | slice:
@@ -93,8 +107,6 @@ class BatchDecoder:
 
     def take_rows(self, rows: Sequence[int]) -> None:
         """Go on with a batch made of these rows; a row may be named several times or not at all."""
-        if list(rows) == list(range(self.rows)):
-            return
         parts = []
         for part in self.parts:
             old = {row: place for place, row in enumerate(part.rows)}

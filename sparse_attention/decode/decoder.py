@@ -17,6 +17,7 @@ from torch import Tensor
 
 from sparse_attention.attention.geometry import Geometries, Geometry
 from sparse_attention.cache.context import Context
+from sparse_attention.cache.pair import both
 from sparse_attention.cache.statistics import PrefillStatistics
 from sparse_attention.cache.tails import Tails
 from sparse_attention.cache.view import KeyView
@@ -121,7 +122,7 @@ class Decoder:
             seen = None
             if self.protocol.press_sees_question:
                 tails = [tail.read(slice(0, 1), _ALL, 0) for tail in self.tails]
-                seen = [(keys[0].clone(), values[0].clone()) for keys, values in tails]
+                seen = [both(keys[0], values[0], torch.clone) for keys, values in tails]
             self._compress(seen)
             for tail in self.tails:
                 tail.keep_rows([0] * len(self.rows))
@@ -215,16 +216,20 @@ class Decoder:
         """Bytes that are held for all rows, with what methods and presses keep."""
         return batch_nbytes(self.context, self.rows, self.tails) + self._statistics.nbytes
 
-    def attend(self, layer: int, queries: Tensor, settings: LayerSettings) -> Tensor:
+    def attend(
+        self, layer: int, queries: Tensor, settings: LayerSettings, *, observed: bool = True
+    ) -> Tensor:
         """Attention of new tokens whose keys and values are already in the tails.
 
         Args:
             layer: index of the layer.
             queries: (R, H, G, Q, D).
             settings: of the layer.
+            observed: whether presses rank keys by these queries; not by those of a layer of the
+                model that reads the keys of another one.
 
         Returns:
-            (R, H, G, Q, D) float32.
+            (R, H, G, Q, d) float32, with the width d of values.
         """
         tail, dense_layer = self.tails[layer], layer in self.protocol.dense_layers
         start = self.context.layers[layer].segments[0].start
@@ -232,10 +237,13 @@ class Decoder:
         if self._reads_densely:
             view = self._whole_view(layer, slice(0, 1))
             keys = torch.cat([view.segment.keys, view.tail_keys[0]], 1)
-            self._visit(layer, queries[0], keys, settings)
+            if observed:
+                self._visit(layer, queries[0], keys, settings)
             block = Block(self.context, [], 0)
             return Operation(view, whole, queries, settings, block, dense_layer).dense_output()
-        output, dense = torch.empty_like(queries, dtype=torch.float32), None
+        width = self.context.layers[layer].segments[0].values.shape[-1]
+        output = queries.new_empty(*queries.shape[:-1], width, dtype=torch.float32)
+        dense = None
         has_sinks = settings.sink_logits is not None
         for block in self._blocks:
             of_context = block.context.layers[layer]
@@ -259,7 +267,7 @@ class Decoder:
                 known = operation.dense_output() if measured else None
                 operation.run(output[block.own, segment.heads], known, self._probes, whole)
                 dense = known if measured else dense
-            self._after_block(block, layer, queries, settings, whole, dense)
+            self._after_block(block, layer, queries, settings, whole, dense, observed)
         if dense is not None:
             self._probes.add_errors(output, dense)
         return output
@@ -272,10 +280,12 @@ class Decoder:
         settings: LayerSettings,
         whole: Geometry,
         dense: Tensor | None,
+        observed: bool,
     ) -> None:
         """What presses need of queries to come; dense attention where keys were re-rotated."""
         shift, own = block.context.shift, block.own
-        for place, row in enumerate(block.rows if block.decoding else [], own.start):
+        remembering = block.rows if block.decoding and observed else []
+        for place, row in enumerate(remembering, own.start):
             remember_queries(row, layer, queries[place], self._statistics)
         if dense is not None and shift:
             rotary = rotary_of(self._statistics.facts[layer])

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sparse_attention.cache.context import Context, ContextLayer
+from sparse_attention.cache.pair import joined
 from sparse_attention.cache.statistics import PrefillStatistics
 from sparse_attention.cache.tails import Tails
 from sparse_attention.decode.row import Row
@@ -73,7 +74,8 @@ def _with_tail(
     """A layer with the tail of the row as part of the context."""
     layer, length = row.context.layers[index], row.context.length + tail.length
     segment = layer.segments[0]
-    keys, values = tail.read(slice(place, place + 1), slice(None), layer.taken)
+    new_keys, new_values = tail.read(slice(place, place + 1), slice(None), layer.taken)
+    keys, values = joined((segment.keys, segment.values), (new_keys[0], new_values[0]))
     new = torch.arange(row.context.length + layer.taken, length, device=keys.device)
     known = statistics.layers.get(index)
     if known is not None and index in row.last_queries:
@@ -81,9 +83,9 @@ def _with_tail(
     return PressCall(
         index,
         layers,
-        torch.cat([segment.keys, keys[0]], 1),
-        torch.cat([segment.values, values[0]], 1),
-        torch.cat([segment.places, new.expand(keys.shape[1], -1)], 1),
+        keys,
+        values,
+        torch.cat([segment.places, new.expand(keys.shape[0], -1)], 1),
         length,
         known,
     )

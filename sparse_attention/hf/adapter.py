@@ -251,7 +251,7 @@ class HuggingFaceAdapter:
         max_new_tokens: int,
     ) -> list[list[int]]:
         """Tokens of each row, which go on from ``begun``; rows that have ended leave the batch."""
-        cache = DecoderCache(decoder)
+        cache = DecoderCache(self.model, decoder)
         question = torch.tensor([list(question_ids)], device=self.model.device)
         with decoder.question():
             logits = forward(self.model, question.expand(decoder.asked_rows, -1), cache)
@@ -270,7 +270,7 @@ class HuggingFaceAdapter:
             if not kept or len(generated[running[kept[0]]]) == max_new_tokens:
                 return generated
             if len(kept) < len(running):
-                decoder.keep_rows(kept)
+                cache.keep_rows(kept)
                 running = [running[i] for i in kept]
             following = torch.tensor([[tokens[i]] for i in kept], device=self.model.device)
             logits = forward(self.model, following, cache)

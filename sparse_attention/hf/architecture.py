@@ -3,43 +3,42 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
-from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
 
 from sparse_attention.errors import UserError
+from sparse_attention.hf.layers import key_layers
 from sparse_attention.model_facts import HeadShape
 
 _STATE = "keep a state of fixed size in place of the keys and values of all tokens"
-_LAYER_TYPES = {
-    "full_attention": None,
-    "attention": None,
-    "sliding_attention": None,
-    "chunked_attention": "attend within chunks of the context",
-    "linear_attention": _STATE,
-    "mamba": _STATE,
-    "mamba2": _STATE,
-    "recurrent": _STATE,
-    "conv": _STATE,
-    "hybrid": f"{_STATE}, beside attention",
+_DSA = "choose keys by an indexer of their own that the model was trained with (DSA)"
+_OWN_SELECTION = {
+    "indexed_attention": _DSA,
+    "compressed_sparse_attention": _DSA,
+    "minimax_m3_sparse": "choose blocks of keys by an indexer of their own (MSA)",
+    "heavily_compressed_attention": "read compressed entries in place of keys",
 }
-"""What layers of a type do that our attention cannot; None if it can."""
-_TYPES_OF_LAYERS = ("layer_types", "layers_block_type", "block_types")
-_OF_STATE_SPACES = ("mamba_d_state", "mamba_d_ssm", "ssm_state_size", "state_size", "conv_kernel")
+"""What layers do that have sparse attention already, by what transformers calls their type."""
 
 
 class Unsupported(UserError):
     """A model whose architecture cannot work with our attention."""
 
-
-def unsupported(name: str, reason: str) -> Unsupported:
-    """The error for an architecture, with what it is about it."""
-    return Unsupported(
-        f"{name} cannot be used: {reason}. Supported are decoder-only models whose attention goes "
-        "through transformers' attention interface, with full or sliding-window attention in all "
-        "layers (Llama, Mistral, Qwen2, Qwen3, Phi-3, Gemma, ...)."
-    )
+    def __init__(self, name: str, reason: str) -> None:
+        """For an architecture, with what it is about it."""
+        super().__init__(
+            f"{name} cannot be used: {reason}. Supported are decoder-only models with attention "
+            "layers that go through transformers' attention interface (Llama, Qwen, Mistral, "
+            "Gemma, DeepSeek, Granite, ...; docs/models.md has a list)."
+        )
+        self.reason = reason
 
 
 def check_configuration(
@@ -55,26 +54,28 @@ def check_configuration(
         Unsupported: if it cannot work, with the reason.
     """
     if kind is None and not getattr(config, "auto_map", None):
-        kind = _causal_class(config)
+        kind = model_class(config)
     stated = (getattr(config, "architectures", None) or [config.model_type])[0]
     reason = next(_reasons(config, kind), None)
     if reason is not None:
-        raise unsupported(str(stated) if kind is None else kind.__name__, reason)
+        raise Unsupported(str(stated) if kind is None else kind.__name__, reason)
 
 
-def layer_configs(text: PreTrainedConfig) -> Sequence[PreTrainedConfig]:
-    """The configuration as each layer sees it."""
-    layers = getattr(text, "per_layer_config", None)
-    return [text] * int(text.num_hidden_layers) if layers is None else list(layers)
-
-
-def head_shape(layer: PreTrainedConfig) -> HeadShape:
-    """The heads of a layer, of its configuration.
+def head_shapes(config: PreTrainedConfig) -> list[HeadShape]:
+    """The heads of each layer that keeps keys.
 
     Raises:
-        AttributeError: if it does not say that it has any.
+        AttributeError: if a layer does not say that it has any.
     """
+    text = config.get_text_config()
+    layers = getattr(text, "per_layer_config", None) or [text] * int(text.num_hidden_layers)
+    return [_head_shape(layers[place]) for place in key_layers(config).places]
+
+
+def _head_shape(layer: PreTrainedConfig) -> HeadShape:
     heads = int(layer.num_attention_heads)
+    if getattr(layer, "kv_lora_rank", None):  # all heads read one compressed vector for each token
+        return HeadShape(heads, 1, int(layer.kv_lora_rank + layer.qk_rope_head_dim))
     one = 1 if getattr(layer, "multi_query", False) else heads
     return HeadShape(
         heads,
@@ -83,8 +84,20 @@ def head_shape(layer: PreTrainedConfig) -> HeadShape:
     )
 
 
-def _causal_class(config: PreTrainedConfig) -> type[PreTrainedModel] | None:
-    found: Any = AutoModelForCausalLM._model_mapping.get(type(config), None)
+def auto_class(config: PreTrainedConfig) -> Any:
+    """What of transformers loads the language model of a configuration.
+
+    Where it has none without other parts, such as an encoder of images, one with them, which reads
+    text alone as well.
+    """
+    kinds = (AutoModelForCausalLM, AutoModelForImageTextToText)
+    known = (kind for kind in kinds if type(config) in kind._model_mapping)
+    return next(known, AutoModelForCausalLM)
+
+
+def model_class(config: PreTrainedConfig) -> type[PreTrainedModel] | None:
+    """The class of the model of a configuration; None if transformers has no language model."""
+    found: Any = auto_class(config)._model_mapping.get(type(config), None)
     return found[0] if isinstance(found, tuple) else found
 
 
@@ -93,41 +106,43 @@ def _reasons(config: PreTrainedConfig, kind: type[PreTrainedModel] | None) -> It
     text = config.get_text_config()
     if getattr(config, "is_encoder_decoder", False):
         yield "it has an encoder, and reads the context there"
+    if is_encoder(text):
+        yield "its tokens attend to those after them as well: it is an encoder"
     if kind is None and not getattr(config, "auto_map", None):
         yield f"transformers has no causal language model of the type {config.model_type!r}"
-    yield from _of_layers(text)
+    yield from _of_layers(config)
     if _has_alibi(text):
         yield "it has biases by distance on its attention scores in place of positions (ALiBi)"
-    if getattr(text, "kv_lora_rank", None):
-        yield (
-            "it has multi-head latent attention (MLA), whose keys and values come from one "
-            "compressed vector and are of different width"
-        )
-    if getattr(text, "num_kv_shared_layers", 0):
-        yield (
-            f"its last {text.num_kv_shared_layers} layers keep no keys and values of their own but "
-            "read those of other layers"
-        )
-    if kind is not None and not _uses_the_interface(kind):
+    kinds = [kind, model_class(text)]
+    if kind is not None and not any(map(_uses_the_interface, filter(None, kinds))):
         yield "its attention does not go through transformers' attention interface"
 
 
-def _of_layers(text: PreTrainedConfig) -> Iterator[str]:
-    types = [one for name in _TYPES_OF_LAYERS for one in getattr(text, name, None) or ()]
+def _of_layers(config: PreTrainedConfig) -> Iterator[str]:
+    text = config.get_text_config()
+    types = getattr(text, "layer_types", None) or ()
     for kind in dict.fromkeys(map(str, types)):
-        does = _LAYER_TYPES.get(kind, "are of a type that is not known here")
-        if does is not None:
-            yield f"layers of the type {kind} {does}"
-    # Where types are named, layers without states may be all that there are (Granite 4).
-    if not types and any(isinstance(getattr(text, name, None), int) for name in _OF_STATE_SPACES):
-        yield f"it has state-space layers, which {_STATE}"
+        if kind in _OWN_SELECTION:
+            yield f"its layers {_OWN_SELECTION[kind]}"
     try:
-        shapes = [head_shape(layer) for layer in layer_configs(text)]
+        kept = key_layers(config)
+    except KeyError as error:
+        yield f"transformers has no cache for its layers of the type {error}"
+        return
+    if not kept:
+        yield f"it has no attention layer whose keys could be chosen from: its layers {_STATE}"
+        return
+    try:
+        head_shapes(config)
     except (AttributeError, TypeError, ZeroDivisionError):
         yield f"it has no attention heads: its layers {_STATE}"
-    else:
-        if not shapes:
-            yield "it has no layers"
+
+
+def is_encoder(text: PreTrainedConfig) -> bool:
+    """Whether it is BERT or a relative, which have a language model for those who ask for it."""
+    decodes = getattr(text, "is_decoder", True)
+    parts = ("add_cross_attention", "cross_attention_hidden_size")
+    return not decodes and any(hasattr(text, name) for name in parts)
 
 
 def _has_alibi(text: PreTrainedConfig) -> bool:

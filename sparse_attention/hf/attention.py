@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -19,13 +20,13 @@ from transformers import (
 )
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from sparse_attention.decode.batch import BatchDecoder
-from sparse_attention.decode.decoder import Decoder
 from sparse_attention.errors import UserError
-from sparse_attention.hf.cache import DecoderCache
-from sparse_attention.model_facts import LayerSettings
+from sparse_attention.hf.cache import DecoderCache, RowCache
+from sparse_attention.hf.states import goes_on_at_once
 
 ATTENTION_NAME = "sparse_attention_selection"
+_current: ContextVar[RowCache | None] = ContextVar("current", default=None)
+"""The cache of the forward that runs: not every model hands keywords on to its attention."""
 
 
 @torch.inference_mode()
@@ -35,18 +36,31 @@ def forward(model: PreTrainedModel, tokens: Tensor, cache: DecoderCache) -> Tens
     Returns:
         (rows, vocabulary).
     """
-    decoder, start = cache.decoder, cache.get_seq_length()
+    if tokens.shape[1] > 1 and not goes_on_at_once(model):
+        return [forward(model, token, cache) for token in tokens.split(1, 1)][-1]
+    start = cache.get_seq_length()
     positions = torch.arange(start, start + tokens.shape[1], device=tokens.device)
-    shifts = torch.tensor(decoder.position_shifts, device=tokens.device)
-    output = model(
-        input_ids=tokens,
-        position_ids=positions - shifts[: tokens.shape[0], None],
-        past_key_values=cache,
-        use_cache=True,
-        logits_to_keep=1,
-        sparse_decoder=decoder,
-    )
+    shifts = torch.tensor(cache.decoder.position_shifts, device=tokens.device)
+    cache.spread_states(tokens.shape[0])
+    with reading(cache):
+        output = model(
+            input_ids=tokens,
+            position_ids=positions - shifts[: tokens.shape[0], None],
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
     return output.logits[:, -1].float()
+
+
+@contextlib.contextmanager
+def reading(cache: RowCache) -> Iterator[None]:
+    """Inside, our attention is that of a cache's rows."""
+    before = _current.set(cache)
+    try:
+        yield
+    finally:
+        _current.reset(before)
 
 
 @contextlib.contextmanager
@@ -70,11 +84,10 @@ def _attention_forward(
     key: Tensor,
     value: Tensor,
     attention_mask: Tensor | None,
-    sparse_decoder: Decoder | BatchDecoder | None = None,
     position_bias: Tensor | None = None,
     **given: Any,
 ) -> tuple[Tensor, None]:
-    """Our attention as an attention module calls it; new keys are in the decoder's tails already.
+    """Our attention as an attention module calls it; the cache has the new keys already.
 
     Args:
         module: the attention module.
@@ -82,7 +95,6 @@ def _attention_forward(
         key: new keys (rows, kv_heads, n, head_dim), only looked at for their shape.
         value: not used.
         attention_mask: None, unless the module makes one of its own.
-        sparse_decoder: whose tails hold the new keys and values.
         position_bias: not supported.
         given: ``scaling`` of the products (1 / sqrt(head_dim) if None), ``sliding_window`` (keys
             that a query sees), ``softcap`` of the scores and ``s_aux`` (learned sink logits).
@@ -90,41 +102,15 @@ def _attention_forward(
     Returns:
         (rows, n, heads, head_dim) in the dtype of ``query``, and None for the weights.
     """
-    if sparse_decoder is None:
-        raise UserError("it does not hand keyword arguments on to its attention function")
+    cache = _current.get()
+    assert cache is not None, "our attention is asked for outside of a forward of ours"
     if position_bias is not None:
         raise UserError("it adds a bias by position to its attention scores")
     # One that adds the same to all keys of a query changes nothing.
     if attention_mask is not None and not bool((attention_mask == attention_mask[..., :1]).all()):
         raise UserError("it adds a mask to its attention scores that it computes from what it read")
-    rows, heads, count, width = query.shape
-    kv_heads = key.shape[1]
-    group = heads // kv_heads
-    settings = attention_settings(kv_heads, group, width, **given)
-    layer = module.layer_idx
-    assert isinstance(layer, int)
-    output = sparse_decoder.attend(layer, query.view(rows, kv_heads, group, count, width), settings)
-    output = output.reshape(rows, heads, count, -1).transpose(1, 2).contiguous()
-    return output.to(query.dtype), None
+    output = cache.attend(module, query, key, given)
+    return output.transpose(1, 2).to(query.dtype).contiguous(), None
 
 
 ALL_ATTENTION_FUNCTIONS.register(ATTENTION_NAME, _attention_forward)
-
-
-def attention_settings(
-    kv_heads: int,
-    group: int,
-    width: int,
-    scaling: float | None = None,
-    sliding_window: int | None = None,
-    softcap: float | None = None,
-    s_aux: Tensor | None = None,
-    **_: Any,
-) -> LayerSettings:
-    """From the keywords of an attention function."""
-    return LayerSettings(
-        scaling=width**-0.5 if scaling is None else scaling,
-        sliding_window=sliding_window,
-        softcap=softcap,
-        sink_logits=None if s_aux is None else s_aux.view(kv_heads, group),
-    )

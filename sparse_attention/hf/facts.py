@@ -11,22 +11,22 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from sparse_attention.hf.architecture import head_shape, layer_configs
+from sparse_attention.hf.architecture import head_shapes
+from sparse_attention.hf.layers import key_layers
 from sparse_attention.model_facts import ByLayer, ModelProfile
 from sparse_attention.prompt import end_of_turn, has_template
 
 
 def layer_count(model: PreTrainedModel) -> int:
-    """Layers of the decoder stack."""
-    return int(model.config.get_text_config().num_hidden_layers)
+    """Layers that keep keys."""
+    return len(key_layers(model.config))
 
 
 def model_profile(
     name: str, config: PreTrainedConfig, model: PreTrainedModel | None = None
 ) -> ModelProfile:
     """What methods may need to know of a model that can work; its weights only if it is loaded."""
-    text = config.get_text_config()
-    shapes = [head_shape(layer) for layer in layer_configs(text)]
+    shapes = head_shapes(config)
     weights = None
     if model is not None:
         matrices = [p for _, p in sorted(model.named_parameters()) if p.ndim > 1 and not p.is_meta]

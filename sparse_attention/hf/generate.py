@@ -17,9 +17,12 @@ from transformers.generation import GenerationMode
 
 from sparse_attention.decode.batch import BatchDecoder
 from sparse_attention.errors import UserError
-from sparse_attention.hf.attention import our_attention
+from sparse_attention.hf.attention import our_attention, reading
+from sparse_attention.hf.cache import RowCache
 from sparse_attention.hf.facts import token_set
+from sparse_attention.hf.states import goes_on_at_once
 from sparse_attention.hf.windows import attribute, growing_from, rotated_for, switches_at
+from sparse_attention.model_facts import LayerSettings
 
 _BEAMS = {GenerationMode.BEAM_SEARCH, GenerationMode.BEAM_SAMPLE}
 _MODES = {GenerationMode.GREEDY_SEARCH, GenerationMode.SAMPLE, *_BEAMS}
@@ -38,45 +41,50 @@ _OURS: dict[str, Any] = {
 _replaced: weakref.WeakSet[PreTrainedModel] = weakref.WeakSet()
 
 
-class GenerationCache:
+class GenerationCache(RowCache):
     """Our cache as ``generate`` and the model's forward see one: empty until the first forward."""
 
-    is_compileable = False
-    is_croppable = False
-
-    def __init__(self) -> None:
+    def __init__(self, model: PreTrainedModel) -> None:
+        super().__init__(model)
         self.batch: BatchDecoder | None = None
         self._columns = 0
 
     def begin(self, batch: BatchDecoder, columns: int) -> None:
         """Go on from prompts that were read: ``columns`` of the padded input are in contexts."""
         self.batch, self._columns = batch, columns
+        self.begin_states(batch.states)
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
         """Columns of the padded input that were processed."""
         return 0 if self.batch is None else self._columns + self.batch.tail_length
 
-    def update(
-        self, key_states: Tensor, value_states: Tensor, layer_idx: int, *_: object, **__: object
-    ) -> tuple[Tensor, Tensor]:
-        """Append to the tails of a layer; returns what was given, which is not the whole cache."""
+    def _append(self, layer: int, keys: Tensor, values: Tensor) -> None:
         assert self.batch is not None, "a forward begins with the prompts"
-        self.batch.append(layer_idx, key_states, value_states)
-        return key_states, value_states
+        self.batch.append(layer, keys, values)
+
+    def _attend(
+        self, layer: int, queries: Tensor, settings: LayerSettings, *, observed: bool
+    ) -> Tensor:
+        assert self.batch is not None, "a forward begins with the prompts"
+        return self.batch.attend(layer, queries, settings, observed=observed)
 
     def reorder_cache(self, beam_idx: Tensor) -> None:
         """Go on with the rows that beam search has picked."""
-        self.batch_select_indices(beam_idx)
+        self._take(beam_idx.tolist())
 
     def batch_select_indices(self, indices: Tensor) -> None:
         """Go on with these rows, in this order."""
-        if self.batch is not None:
-            self.batch.take_rows(indices.tolist())
+        self._take(indices.tolist())
 
     def batch_repeat_interleave(self, repeats: int) -> None:
         """Go on with every row ``repeats`` times."""
-        if self.batch is not None:
-            self.batch.take_rows([row for row in range(self.batch.rows) for _ in range(repeats)])
+        rows = 0 if self.batch is None else self.batch.rows
+        self._take([row for row in range(rows) for _ in range(repeats)])
+
+    def _take(self, rows: list[int]) -> None:
+        if self.batch is not None and rows != list(range(self.batch.rows)):
+            self.batch.take_rows(rows)
+            self.take_states(rows)
 
 
 class _Forward:
@@ -89,7 +97,7 @@ class _Forward:
         stop: frozenset[int],
         question_tokens: int,
     ) -> None:
-        self.model, self.cache = model, GenerationCache()
+        self.model, self.cache = model, GenerationCache(model)
         self.own: Callable[..., Any] = model.forward
         functools.update_wrapper(self, self.own, updated=())  # generate looks at its parameters
         self.begin, self.stop, self.question_tokens = begin, stop, question_tokens
@@ -125,14 +133,13 @@ class _Forward:
     def _forward(self, batch: BatchDecoder, kwargs: dict[str, Any]) -> Any:
         changed: dict[str, Any] = {
             "attention_mask": None,
-            "sparse_decoder": batch,
             "past_key_values": self.cache,
         }
         if any(batch.position_shifts):
             positions = kwargs["position_ids"]
             lower = torch.tensor(batch.position_shifts, device=positions.device)
             changed["position_ids"] = positions - lower[:, None]
-        with our_attention(self.model):
+        with our_attention(self.model), reading(self.cache):
             return self.own(**kwargs | changed)
 
     def _step(self, batch: BatchDecoder, kwargs: dict[str, Any]) -> Any:
@@ -160,7 +167,9 @@ class _Forward:
         self.cache.begin(batch, prompt - left)
         with rotated_for(self.model, length):
             with batch.question():
-                output = self._forward(batch, columns(prompt - left, prompt))
+                step = left if goes_on_at_once(self.model) else 1
+                for first in range(prompt - left, prompt, step):
+                    output = self._forward(batch, columns(first, first + step))
             for column in range(prompt, length):
                 self._stop_measuring_ended(batch, tokens[:, : column + 1])
                 output = self._step(batch, columns(column, column + 1))
@@ -216,7 +225,7 @@ def replaced_generate(
         raise UserError(
             f"this {type(model).__name__} is inside sparse_generation already; leave that first"
         )
-    own: Callable[..., Any] = model.generate  # type: ignore[assignment]
+    own: Callable[..., Any] = model.generate
     names, busy = tuple(inspect.signature(own).parameters), threading.Lock()
 
     @functools.wraps(own)

@@ -9,14 +9,15 @@ import torch
 from huggingface_hub import HfApi, try_to_load_from_cache
 from transformers import (
     AutoConfig,
-    AutoModelForCausalLM,
     AutoTokenizer,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.quantizers.auto import AutoHfQuantizer
 
 from sparse_attention.errors import UserError, first_line
+from sparse_attention.hf.architecture import auto_class
 from sparse_attention.hf.check import check_architecture
 from sparse_attention.hf.gguf import find_gguf, opened_gguf
 from sparse_attention.hf.quiet import quiet
@@ -76,7 +77,7 @@ def load_model(
     if dtype == "auto" and torch.device(device).type == "cpu":
         dtype = "float32"  # half precision is slower than float32 on most processors
     common: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
-    gguf = find_gguf(name, revision)
+    gguf, packed = find_gguf(name, revision), False
     model: Any
     try:
         if gguf is not None:
@@ -86,23 +87,41 @@ def load_model(
             _find(name, revision)
             with quiet():
                 tokenizer = load_tokenizer(name, **common)
-                model = AutoModelForCausalLM.from_pretrained(
-                    name, dtype=dtype, use_safetensors=True, **common
+                config = load_config(name, **common)
+                packed = _is_packed(config)
+                model = auto_class(config).from_pretrained(
+                    name,
+                    dtype=dtype,
+                    use_safetensors=True,
+                    device_map={"": device} if packed else None,
+                    **common,
                 )
     except UserError:
         raise
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, ImportError) as error:
         where = "folder" if Path(name).exists() else "name"
         raise UserError(
             f"cannot load a causal language model from the {where} {name!r}: "
             f"{first_line(error)} Give a folder with config.json, safetensors and a tokenizer, a "
             "GGUF file, or a name on the Hugging Face hub (which needs network or an earlier "
-            "download)."
+            "download). If its weights are quantised, their library has to be installed."
         ) from error
-    model = model.to(device).eval()
+    model = (model if packed else model.to(device)).eval()
     model.requires_grad_(False)
     check_architecture(model)
     return model, tokenizer
+
+
+def _is_packed(config: PreTrainedConfig) -> bool:
+    """Whether weights are stored by a quantising library, which cannot always be moved.
+
+    Raises:
+        ValueError: if it is one that transformers does not know, and would not heed.
+    """
+    stated = getattr(config, "quantization_config", None)
+    if isinstance(stated, dict) and not AutoHfQuantizer.supports_quant_method(stated):
+        raise ValueError(f"transformers does not know {stated['quant_method']!r} weights.")
+    return stated is not None
 
 
 def _find(name: str, revision: str | None) -> None:
@@ -126,5 +145,7 @@ def _check_device(device: str) -> None:
     except RuntimeError as error:
         raise UserError(f"unknown device {device!r}. Valid: cpu, cuda, cuda:0, ...") from error
     count = torch.cuda.device_count()
+    if kind.type == "meta":
+        raise UserError("the device 'meta' holds no numbers and computes none. Try 'cpu'.")
     if kind.type == "cuda" and (kind.index or 0) >= count:
         raise UserError(f"there is no device {device!r} here: {count} CUDA devices. Try 'cpu'.")

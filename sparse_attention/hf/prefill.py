@@ -9,26 +9,29 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import (
-    DynamicCache,
-    PreTrainedModel,
-)
+from transformers import Cache, PreTrainedModel
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from sparse_attention.cache.context import Context, ContextLayer, Segment
 from sparse_attention.cache.statistics import NOTHING, PrefillStatistics, StatisticsRequest
 from sparse_attention.errors import NotFinite
-from sparse_attention.hf.architecture import unsupported
-from sparse_attention.hf.attention import attention_settings
+from sparse_attention.hf.architecture import Unsupported
+from sparse_attention.hf.layers import decoder_of, new_cache
 from sparse_attention.hf.projection import output_weight
+from sparse_attention.hf.reads import Reads
 from sparse_attention.hf.rotary import rotary_layers
+from sparse_attention.hf.states import goes_on_at_once, states_of
 from sparse_attention.hf.windows import rotated_for
-from sparse_attention.model_facts import LayerFacts, Rotary
+from sparse_attention.model_facts import LayerFacts
+
+_current: ContextVar[_Observer | None] = ContextVar("current", default=None)
+"""Who looks on at the forward that runs."""
 
 
 @torch.inference_mode()
@@ -49,89 +52,116 @@ def prefill(
         UserError: if the model keeps something else than keys and values of all tokens.
         NotFinite: if some of these are NaN or infinite, whether they would be read or not.
     """
-    cache = DynamicCache(config=model.config.get_text_config())
+    cache = new_cache(model)
     ids = torch.tensor([list(tokens)], device=model.device)
     statistics = PrefillStatistics(request)
+    chunk = chunk if goes_on_at_once(model) else len(tokens)
     whole = rotated_for(model, max(length, len(tokens)))
-    with whole, observing(model, statistics) as keywords:
+    with whole, observing(model, cache, statistics):
         for start in range(0, len(tokens), chunk):
             part = ids[:, start : start + chunk]
             positions = torch.arange(start, start + part.shape[1], device=ids.device)[None]
-            model.get_decoder()(
+            decoder_of(model)(
                 input_ids=part,
                 position_ids=positions,
                 past_key_values=cache,
                 use_cache=True,
-                **keywords,
             )
-    layers: list[ContextLayer] = []
-    for layer in cache.layers:
-        keys, values = getattr(layer, "keys", None), getattr(layer, "values", None)
+    layers, reads = [], Reads(model)
+    for number, place in enumerate(reads.kept.places):
+        layer: Any = cache.layers[place]
+        keys, values = layer.keys, layer.values
         if keys is None or values is None:
-            raise unsupported(type(model).__name__, "some layers cache no keys and values")
+            raise Unsupported(type(model).__name__, "some layers cache no keys and values")
         if not bool(keys.isfinite().all() & values.isfinite().all()):
             raise NotFinite(
-                f"keys or values of layer {len(layers)} are NaN or infinite after {len(tokens)} "
+                f"keys or values of layer {number} are NaN or infinite after {len(tokens)} "
                 "tokens of context"
             )
-        segment = Segment(
-            keys[0].contiguous(), values[0].contiguous(), start=len(tokens) - keys.shape[2]
+        keys, values = reads.held(place, keys.contiguous(), values.contiguous())
+        segment = Segment(keys[0], values[0], start=len(tokens) - keys.shape[2])
+        layers.append(ContextLayer((segment,), reads.kept.is_local(number)))
+    states = states_of(cache)
+    if reads.kept.has_states and not states:
+        raise Unsupported(
+            type(model).__name__,
+            "its recurrent layers keep their states in the model, where contexts are mixed up",
         )
-        sliding = bool(getattr(layer, "is_sliding", False))
-        layers.append(ContextLayer((segment,), sliding))
-    return Context(len(tokens), tuple(layers), statistics=statistics, tokens=tuple(tokens))
+    if not all(bool(state.isfinite().all()) for state in states.values()):
+        raise NotFinite(f"states of layers are NaN or infinite after {len(tokens)} tokens")
+    return Context(
+        len(tokens), tuple(layers), statistics=statistics, tokens=tuple(tokens), states=states
+    )
 
 
 @contextlib.contextmanager
-def observing(model: PreTrainedModel, statistics: PrefillStatistics) -> Iterator[dict[str, Any]]:
-    """Let ``statistics`` see the attention of forwards that get the keywords that this yields.
+def observing(
+    model: PreTrainedModel, cache: Cache, statistics: PrefillStatistics
+) -> Iterator[None]:
+    """Let ``statistics`` see the attention of forwards inside, which fill ``cache``.
 
     The model's own attention function does the work; it is replaced by one that looks on and calls
-    it, for the forwards with these keywords only, until the end of the context.
+    it, for the forwards of this context only.
     """
     if not statistics.request:
-        yield {}
+        yield
         return
     name = model.config.get_text_config()._attn_implementation
-    rotaries = rotary_layers(model) if statistics.request.rotation else []
+    observer = _Observer(model, cache, statistics)
     before = ALL_ATTENTION_FUNCTIONS._local_mapping.get(name)
     registered = before or type(ALL_ATTENTION_FUNCTIONS)._global_mapping.get(name)
 
     def look_on(module: nn.Module, query: Tensor, key: Tensor, *args: Any, **given: Any) -> Any:
-        if given.pop("prefill_statistics", None) is statistics:
-            _observe(statistics, module, query, key, rotaries, given)
+        if _current.get() is observer:
+            observer.observe(module, query, key, given)
         own = registered or sys.modules[type(module).__module__].eager_attention_forward
         return own(module, query, key, *args, **given)
 
     ALL_ATTENTION_FUNCTIONS[name] = look_on
+    outer = _current.set(observer)
     try:
-        yield {"prefill_statistics": statistics}
+        yield
     finally:
+        _current.reset(outer)
         del ALL_ATTENTION_FUNCTIONS[name]
         if before is not None:
             ALL_ATTENTION_FUNCTIONS[name] = before
 
 
-def _observe(
-    statistics: PrefillStatistics,
-    module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    rotaries: Sequence[Rotary | None],
-    given: dict[str, Any],
-) -> None:
-    _, heads, count, width = query.shape
-    kv_heads, layer = key.shape[1], module.layer_idx
-    assert isinstance(layer, int)
-    group = heads // kv_heads
-    find_weight = partial(output_weight, module, kv_heads, group, query.new_empty(0))
-    facts = LayerFacts(
-        attention_settings(kv_heads, group, width, **given),
-        rotaries[layer] if rotaries else None,
-        find_weight if statistics.request.output_weight else _not_asked_for,
-    )
-    grouped = query[0].view(kv_heads, group, count, width)
-    statistics.observe(layer, grouped, key[0], facts)
+class _Observer:
+    """Shows ``statistics`` what attention modules do while a cache is filled."""
+
+    def __init__(self, model: PreTrainedModel, cache: Cache, statistics: PrefillStatistics) -> None:
+        self._reads, self._cache, self._statistics = Reads(model), cache, statistics
+        self._rotaries = rotary_layers(model) if statistics.request.rotation else []
+        self._update = cache.update
+        cache.update = self.update  # type: ignore[method-assign]
+
+    def update(
+        self, keys: Tensor, values: Tensor, layer_idx: int, *args: Any, **given: Any
+    ) -> tuple[Tensor, Tensor]:
+        """The cache's own, whose results are noted."""
+        results = self._update(keys, values, layer_idx, *args, **given)
+        self._reads.note(layer_idx, results[0])
+        self._reads.held(layer_idx, keys, values)
+        return results
+
+    def observe(self, module: nn.Module, query: Tensor, key: Tensor, given: dict[str, Any]) -> None:
+        """A module attends; see ``Reads.read``."""
+        read = self._reads.read(module, query, key, given)
+        if not read.first:
+            return  # a layer that reads the keys of another one
+        if read.latent is not None:
+            layer: Any = self._cache.layers[self._reads.kept.places[read.layer]]
+            key, _ = self._reads.held(module.layer_idx, layer.keys, layer.values)
+        _, heads, group, _, _ = read.queries.shape
+        find_weight = partial(output_weight, module, heads, group, query.new_empty(0), read.latent)
+        facts = LayerFacts(
+            read.settings,
+            self._rotaries[read.layer] if self._rotaries else None,
+            find_weight if self._statistics.request.output_weight else _not_asked_for,
+        )
+        self._statistics.observe(read.layer, read.queries[0], key[0], facts)
 
 
 def _not_asked_for() -> None:

@@ -7,31 +7,41 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sparse_attention.hf.latent import Latent
+
+_NAMES = ("o_proj", "out_proj", "dense", "c_proj", "wo", "attention_output")
+"""What architectures call it."""
 _TOLERANCE = 0.05
 """Relative difference between a projection and its matrix, for half precision and int8."""
 
 
 @torch.inference_mode()
-def output_weight(module: nn.Module, kv_heads: int, group: int, like: Tensor) -> Tensor | None:
-    """What the output projection ``o_proj`` makes of each query head.
+def output_weight(
+    module: nn.Module, kv_heads: int, group: int, like: Tensor, latent: Latent | None = None
+) -> Tensor | None:
+    """What the output projection makes of each query head.
 
     Args:
         module: of the attention.
         kv_heads: of the layer.
         group: query heads for each.
         like: of the dtype and on the device of what the projection gets.
+        latent: what makes values of what is held, if anything does.
 
     Returns:
         (kv_heads, group, head_dim, hidden), a view where the weight is a plain matrix of true
         values; None if there is no such projection or it is not linear.
     """
-    found = getattr(module, "o_proj", None)
-    if not isinstance(found, nn.Module):
+    found = [getattr(module, name, None) for name in _NAMES]
+    projection: Any = next((one for one in found if isinstance(one, nn.Module)), None)
+    if projection is None:
         return None
-    projection: Any = found
     matrix = projection.weight.T if _is_plain(projection) else _by_unit_vectors(projection, like)
     if matrix is None or matrix.shape[0] % (kv_heads * group):
         return None
+    if latent is not None:
+        heads = matrix.unflatten(0, (kv_heads * group, -1))
+        matrix = (latent.values.to(heads) @ heads).flatten(0, 1)
     return matrix.unflatten(0, (kv_heads, group, -1))
 
 

@@ -9,8 +9,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import DynamicCache, PreTrainedModel
+from transformers import PreTrainedModel
 
+from sparse_attention.hf.layers import decoder_of, new_cache
+from sparse_attention.hf.reads import Reads
 from sparse_attention.hf.windows import depends_on_length
 from sparse_attention.model_facts import Rotary
 
@@ -82,17 +84,19 @@ def rotary_layers(model: PreTrainedModel) -> list[Rotary | None]:
     on the position, so that keys at two positions tell what it is.
     """
     config = model.config.get_text_config()
-    kinds = getattr(config, "layer_types", None) or [""] * config.num_hidden_layers
-    embedding: Any = getattr(model.get_decoder(), "rotary_emb", None)
+    reads = Reads(model)
+    kinds = getattr(config, "layer_types", None)
+    embedding: Any = getattr(decoder_of(model), "rotary_emb", None)
     apply = getattr(sys.modules[type(model).__module__], "apply_rotary_pos_emb", None)
     turns = [] if depends_on_length(config) or embedding is None or apply is None else _turns(apply)
     tolerance = 1e-3 if model.dtype == torch.float32 else 0.05
-    first, second = (_keys_at(model, position) for position in (0, _LATER))
+    first, second = (_keys_at(model, reads, position) for position in (0, _LATER))
     layers: list[Rotary | None] = []
-    for kind, at_start, later in zip(kinds, first, second, strict=True):
+    for place, at_start, later in zip(reads.kept.places, first, second, strict=True):
         if torch.equal(at_start, later):
             layers.append(_NoRotation())
             continue
+        kind = kinds[place] if kinds else ""
         found = [_RotaryEmbedding(embedding, turn, kind) for turn in turns]
         layers.append(next((r for r in found if _explains(r, at_start, later, tolerance)), None))
     return layers
@@ -127,15 +131,16 @@ def _explains(rotary: Rotary, at_start: Tensor, later: Tensor, tolerance: float)
     return bool(error < tolerance)
 
 
-def _keys_at(model: PreTrainedModel, position: int) -> list[Tensor]:
-    """Keys (H, 1, D) of each layer for a single token at a position."""
-    cache = DynamicCache(config=model.config.get_text_config())
+def _keys_at(model: PreTrainedModel, reads: Reads, position: int) -> list[Tensor]:
+    """Keys (H, 1, D) of each layer that keeps some, for a single token at a position."""
+    cache = new_cache(model)
     ids = torch.tensor([[7 % model.config.get_text_config().vocab_size]], device=model.device)
-    model.get_decoder()(
+    decoder_of(model)(
         input_ids=ids,
         position_ids=torch.tensor([[position]], device=model.device),
         past_key_values=cache,
         use_cache=True,
     )
-    layers: list[Any] = cache.layers
-    return [layer.keys[0].float() for layer in layers]
+    layers: list[Any] = [cache.layers[place] for place in reads.kept.places]
+    held = zip(reads.kept.places, layers, strict=True)
+    return [reads.held(place, one.keys, one.values)[0][0].float() for place, one in held]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -12,8 +12,15 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from sparse_attention.errors import UserError
+from sparse_attention.hf.layers import decoder_of
 
-_NAMES = ("max_position_embeddings", "max_sequence_length", "max_seq_len", "seq_length")
+_NAMES = (
+    "max_position_embeddings",
+    "max_sequence_length",
+    "max_seq_len",
+    "model_max_length",
+    "seq_length",
+)
 _ORIGINAL = "original_max_position_embeddings"
 
 
@@ -52,7 +59,7 @@ def check_max_positions(model: PreTrainedModel, wanted: int) -> None:
             f"max_positions = {wanted}: above {limit} tokens this model turns each new key by "
             "other angles than the keys before (dynamic NTK), so that a context cannot be shared"
         )
-    for name, module in model.get_decoder().named_modules():
+    for name, module in decoder_of(model).named_modules():
         # Two more rows than positions are OPT's offset.
         learned = isinstance(module, nn.Embedding) and module.num_embeddings in (own, own + 2)
         if learned and module is not model.get_input_embeddings():
@@ -104,13 +111,22 @@ def rotated_for(model: PreTrainedModel, length: int) -> Iterator[None]:
     if switch is None or length <= switch:
         yield
         return
-    embedding = getattr(model.get_decoder(), "rotary_emb", None)
-    if embedding is None:
+    modules = decoder_of(model).named_modules()
+    embeddings = [module for name, module in modules if name.split(".")[-1] == "rotary_emb"]
+    if not embeddings:
         raise UserError(
             f"{type(model).__name__} turns keys in another way in sequences of more than {switch} "
             f"tokens (LongRoPE), and has no module rotary_emb where that could be set; keep "
             f"context, question and answer within {switch} tokens"
         )
+    with contextlib.ExitStack() as undo:
+        for embedding in embeddings:
+            undo.enter_context(attribute(embedding, "forward", _lengthened(embedding, length)))
+        yield
+
+
+def _lengthened(embedding: nn.Module, length: int) -> Callable[..., tuple[Tensor, Tensor]]:
+    """The forward of a rotary embedding in a sequence of at least ``length`` tokens."""
     own = embedding.forward
 
     def forward(x: Tensor, position_ids: Tensor, *more: Any, **named: Any) -> tuple[Tensor, Tensor]:
@@ -119,8 +135,7 @@ def rotated_for(model: PreTrainedModel, length: int) -> Iterator[None]:
         cosines, sines = own(x, torch.cat([position_ids, last], -1), *more, **named)
         return cosines[..., :-1, :], sines[..., :-1, :]
 
-    with attribute(embedding, "forward", forward):
-        yield
+    return forward
 
 
 @contextlib.contextmanager

@@ -67,9 +67,9 @@ class MagicPig(Masker):
 
     Measured on SmolLM2-135M, asked for one of four numbers hidden in 700 tokens, sparse from the
     question on, after sink 4 and local 64: dense attention answers 16 of 18, K = 9 with L = 200
-    answers 15 (density .19), the paper's K = 10 with L = 150, the default, 4 (.12).  Of 11, K = 10
-    with L = 300 answers 7 (.16) and K = 8 with L = 75 answers 4 (.15); with the question and layers
-    0 and 16 dense 7 and 4 as well.
+    answers 15 (density .19), the paper's K = 10 with L = 150, the default here, 4 (.12).  Of 11,
+    K = 10 with L = 300 answers 7 (.16) and K = 8 with L = 75 answers 4 (.15); with the question and
+    layers 0 and 16 dense 7 and 4 as well.  The config type ``magic_pig`` has K = 9 and L = 200.
 
     Cost: L hashes of K bits per key and key-value head (``packing="int64"``: L integers of the
     smallest type that holds K bits) and one comparison per table and key.

@@ -47,8 +47,9 @@ class Quest(HeavyKeys):
     Measured on SmolLM2-135M, asked for one of four numbers hidden in 700 tokens, sparse from the
     question on, after sink 4 and local 64: dense attention answers 16 of 18, pages of 16 with
     heavy_size .2 answer 9 (density .27), pages of 8 with .2 or .3 answer 15 (.28, .38), pages of 4
-    with .2 answer 16 (.29).  The default answers 3 of 11 (.13), and 4 with the question and layers
-    0 and 16 dense: raise heavy_size, or lower page_size, for short contexts.
+    with .2 answer 16 (.29).  The default here answers 3 of 11 (.13), and 4 with the question and
+    layers 0 and 16 dense: raise heavy_size, or lower page_size, for short contexts.  The config
+    type ``quest`` has pages of 4 and .2.
 
     Cost: two vectors of ``label_bits`` per channel for each page (and with fewer than 16 bits their
     extremes in half precision): ``1 / page_size`` of the bytes of the keys and values at full

@@ -10,6 +10,7 @@ import torch
 from pydantic import Field
 
 from sparse_attention.cache.causal import causal_attention
+from sparse_attention.cache.pair import both
 from sparse_attention.cache.statistics import NOTHING, LayerStatistics, StatisticsRequest
 from sparse_attention.errors import UserError
 from sparse_attention.method import Choices, Method
@@ -46,7 +47,7 @@ class PressCall:
     keys: Tensor
     """(H, n, D): those that earlier presses left, in the order of the sequence."""
     values: Tensor
-    """(H, n, D)."""
+    """(H, n, d); see ``Segment``."""
     positions: Tensor
     """(H, n) int64: their positions in the sequence, which are increasing."""
     length: int
@@ -72,14 +73,12 @@ class PressCall:
 
     def only(self, keep: Tensor) -> PressCall:
         """The same with the keys where ``keep`` (H, n) is true, equally many of each head."""
-        heads, width = self.keys.shape[0], self.keys.shape[-1]
-        index = keep.nonzero(as_tuple=True)
-        return replace(
-            self,
-            keys=self.keys[index].view(heads, -1, width),
-            values=self.values[index].view(heads, -1, self.values.shape[-1]),
-            positions=self.positions[index].view(heads, -1),
+        heads, index = self.keys.shape[0], keep.nonzero(as_tuple=True)
+        keys, values = both(
+            self.keys, self.values, lambda old: old[index].view(heads, -1, old.shape[-1])
         )
+        positions = self.positions[index].view(heads, -1)
+        return replace(self, keys=keys, values=values, positions=positions)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from sparse_attention.cache.context import Context, ContextLayer, Segment
+from sparse_attention.cache.pair import joined
 from sparse_attention.cache.statistics import PrefillStatistics
 from sparse_attention.errors import UserError
 from sparse_attention.model_facts import LayerFacts, Rotary
@@ -55,8 +56,7 @@ def compress(
         whole = layer.segments[0]
         keys, values = whole.keys, whole.values
         if tails is not None:
-            keys = torch.cat([keys, tails[index][0]], 1)
-            values = torch.cat([values, tails[index][1]], 1)
+            keys, values = joined((keys, values), tails[index])
         positions = torch.arange(keys.shape[1], device=keys.device).expand(keys.shape[0], -1)
         call = PressCall(
             index,

@@ -68,7 +68,7 @@ class CriticalKV(Adjustment):
         """Mean over the group of |W_h v_i|_1, (H, n) float32."""
         weight = call.facts.output_weight()
         if weight is None:
-            raise missing(self, "its attention has no linear output projection named o_proj")
+            raise missing(self, "its attention has no linear output projection that is known here")
         weight = weight.to(call.values.device)
         heads, group = weight.shape[:2]
         norms = torch.zeros(heads, call.count, device=call.values.device)

@@ -16,6 +16,7 @@ from sparse_attention.prompt.template import (
     seam,
     uses_template,
 )
+from sparse_attention.prompt.thinking import opens_thinking, thinks_first
 from sparse_attention.prompt.tokens import PromptTokens, encode_mistral_chat, encode_rendered
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ class EncodedPrompt:
     context ends with, if that depends on the question."""
     removed_tokens: int
     """Tokens of the context that were cut; 0 where it is whole."""
+    opens_thinking: bool = False
+    """Whether the template ends inside thinking marks: the answer begins with what is thought."""
 
     @property
     def sha256(self) -> str:
@@ -64,7 +67,7 @@ def encode_prompt(
         context: read once and shared by its questions.
         question: what is asked.
         answer_prefix: how the answer begins; with a template after the assistant's header, unless
-            ``settings.answer_prefix_turn`` is ``user``.
+            ``settings.answer_prefix_turn`` is ``user`` or the model thinks before it answers.
         truncation_notice: said before the question if the context is cut.
         settings: template and truncation.
         max_new_tokens: room to leave for the answer.
@@ -91,6 +94,7 @@ def encode_prompt(
         (*tokens.ids[: removed.start], *tokens.ids[removed.stop : tokens.border]),
         tuple(tokens.ids[tokens.border :]),
         len(removed),
+        opens_thinking(tokenizer, settings),
     )
 
 
@@ -112,7 +116,7 @@ def _encode(
         rendered = RenderedPrompt("", context, question, between, answer_prefix)
         tokens = encode_rendered(tokenizer, rendered)
     else:
-        if settings.answer_prefix_turn == "user":
+        if settings.answer_prefix_turn == "user" or thinks_first(tokenizer, settings):
             question, answer_prefix = question + answer_prefix, ""
         if is_mistral_common(tokenizer):
             tokens = encode_mistral_chat(tokenizer, context, question, answer_prefix, settings)

@@ -18,8 +18,11 @@ class PromptSettings(BaseModel):
     chat_template: Literal["auto", "always", "never"] = "auto"
     """Put context and question into one user turn; auto: if the tokenizer has a template.  Those of
     mistral-common always have one, also those of base models."""
-    thinking: bool = False
-    """What chat templates that know ``enable_thinking`` get."""
+    thinking: Literal["auto", "on", "off"] = "auto"
+    """Whether the model is to think before it answers: told to chat templates that know
+    ``enable_thinking`` or ``thinking``; an error for others.  auto: off where the template knows
+    it.  What is thought is not scored.  Where an answer begins with it, the answer prefix ends the
+    question."""
     date: datetime.date = datetime.date(2024, 7, 26)
     """What chat templates are told that today is, so that a prompt is the same on any day.  The
     default is the date that Llama 3's templates print where there is no clock."""

@@ -127,7 +127,9 @@ def _text_of(tokenizer: PreTrainedTokenizerBase, content: str, settings: PromptS
         settings,
         tokenize=False,
         add_generation_prompt=True,
-        enable_thinking=settings.thinking,
+        # Both names that templates have for it.
+        enable_thinking=settings.thinking == "on",
+        thinking=settings.thinking == "on",
     )
     return str(text)
 
@@ -153,7 +155,7 @@ def apply_template(
     """
     try:
         with _fixed_clock(settings.date):
-            return tokenizer.apply_chat_template(list(messages), **arguments)  # type: ignore[arg-type]
+            return tokenizer.apply_chat_template(list(messages), **arguments)
     except Exception as error:  # a template is a program, which can fail in any way
         raise UserError(
             f"{template_name(tokenizer)} fails: {type(error).__name__}: {first_line(error)}; "

@@ -173,7 +173,7 @@ def _check_dense(adapter: HuggingFaceAdapter, case: Case, answer: Answer) -> Non
     decoder = Decoder(case.context, [DENSE], [""], Protocol())
     with torch.inference_mode(), our_attention(model):
         question = torch.tensor([case.prompt.question_ids])
-        logits = forward(model, question, DecoderCache(decoder))
+        logits = forward(model, question, DecoderCache(model, decoder))
     torch.testing.assert_close(logits, own.logits[0], atol=1e-4, rtol=1e-4)
 
 

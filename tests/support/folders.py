@@ -22,6 +22,8 @@ def _content(path: Path) -> object:
         return {**_without_check(metrics), "costs": metrics["costs"]["samples"]}
     if path.name == "costs.jsonl":
         return [json.loads(line)["id"] for line in path.read_bytes().splitlines()]
+    if path.name.startswith("costs-"):
+        return {json.loads(line)["cost"]["id"] for line in path.read_bytes().splitlines()}
     if path.name.startswith("evaluations-"):
         return sorted(path.read_bytes().splitlines())
     if path.suffix == ".json":

@@ -10,6 +10,7 @@ import pytest
 from search_files import KEY, content
 
 from benchmark.console.main import main
+from benchmark.hyperparameter_optimization import get_cached_optimization_config
 from benchmark.scripts import get_cached_config
 from benchmark.tuning.cache import BestConfigCache
 from benchmark.tuning.search_file import Names
@@ -58,6 +59,17 @@ def test_the_table(cache: Path, capsys, arguments: list[str], expected: list[int
     shown = capsys.readouterr().out
     assert sizes(shown) == expected
     assert ("! infeasible: none of 2 settings" in shown) == (5 in expected)
+
+
+def test_a_search_over_all_tasks_answers_for_one_that_it_covered(cache: Path, capsys) -> None:
+    for path in cache.glob("*ruler_vt*.json"):
+        path.unlink()
+    assert main(["best", "--tasks", "ruler_vt"]) == 0
+    assert sizes(capsys.readouterr().out) == [3]
+    found = get_cached_optimization_config("m", KIND, "ruler", "vt", cache)
+    assert found == make_config(KIND, sink_size=3)
+    assert get_cached_optimization_config("m", KIND, "ruler", "niah_single_1", cache) is None
+    assert main(["best", "--tasks", "ruler_niah_single_1"]) == 1
 
 
 def test_the_script_is_the_same_command(cache: Path, capsys) -> None:

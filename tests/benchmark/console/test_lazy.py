@@ -21,6 +21,8 @@ for command in (
     ["run", *model, "rulr"],
     ["run", *model, "ruler", "--subsets", "vvt"],
     ["tune", *model, "ruler", "--configs", "magic_pg"],
+    ["run", "--models", "./nowhere", "--benchmarks", "ruler"],
+    ["run", "--models", "no/such model", "--benchmarks", "ruler"],
 ):
     try:
         code = main(command)
@@ -45,12 +47,14 @@ def test_no_command_of_names_waits_for_them(tmp_path: Path) -> None:
     )
     *lines, parts, used = shown.stderr.splitlines()
     assert [line for line in lines if line.startswith("code")] == [
-        f"code {code}" for code in (0, 1, 0, 2, 2, 2, 2)
+        f"code {code}" for code in (0, 1, 0, 2, 2, 2, 2, 2, 2)
     ]
     assert "lsh_k: default 10, an integer >= 1 and <= 62" in shown.stdout
     assert "niah_single_2" in shown.stdout
     for meant in ("--samples", "ruler", "vt", "magic_pig"):
         assert f"Did you mean {meant!r}" in shown.stderr
+    assert "model './nowhere': nowhere is not a folder" in shown.stderr
+    assert "unknown model 'no/such model'" in shown.stderr
     assert parts == "set()"
     # All of them together take about 1 s of a processor of 2020, torch alone 3 s.
     assert float(used) < 2

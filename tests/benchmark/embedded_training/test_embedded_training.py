@@ -12,7 +12,7 @@ from benchmark.embedded_training.curriculum import LENGTHS, MAX_STEPS, MIN_STEPS
 from benchmark.embedded_training.model_init import structured_init, tiny_llama_config
 from benchmark.embedded_training.muon import Adam, Muon, orthogonalise
 from benchmark.embedded_training.tokenizer import build_tokenizer
-from benchmark.embedded_training.train import Batches, answer_loss, rate_scale
+from benchmark.embedded_training.train import Batches, answer_loss, main, rate_scale
 from benchmark.embedded_training.training_text import LABELS
 
 
@@ -131,14 +131,15 @@ def test_rate_warms_up_and_decays():
 
 
 def test_training_repeats_and_saves_a_loadable_checkpoint(tmp_path):
-    states = []
-    for run in ("first", "second"):
-        command = [sys.executable, "-m", "benchmark.embedded_training.train", "--steps", "3"]
-        command += ["--batch-tokens", "512", "--output", str(tmp_path / run), "--seed", "5"]
-        environment = {**os.environ, "PYTHONHASHSEED": str(len(states))}
-        subprocess.run(command, check=True, env=environment)
-        model = AutoModelForCausalLM.from_pretrained(tmp_path / run, dtype=torch.float32)
-        states.append(model.state_dict())
+    words = ["--steps", "3", "--batch-tokens", "512", "--seed", "5", "--output"]
+    assert main([*words, str(tmp_path / "first")]) == 0
+    command = [sys.executable, "-m", "benchmark.embedded_training.train", *words]
+    environment = {**os.environ, "PYTHONHASHSEED": "1"}
+    subprocess.run([*command, str(tmp_path / "second")], check=True, env=environment)
+    states = [
+        AutoModelForCausalLM.from_pretrained(tmp_path / run, dtype=torch.float32).state_dict()
+        for run in ("first", "second")
+    ]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
     assert states[0]["model.embed_tokens.weight"].shape[0] % 64 == 0
 

@@ -14,31 +14,15 @@ import toy_search
 from file_operations import operations
 from folders import contents
 from local_pool import LocalPool
+from search_without_tune import WithoutTune
 
 import benchmark.hyperparameter_optimization
 import benchmark.tuning.search
 from benchmark.executor import BenchmarkExecutor
 from benchmark.executor_config import BenchmarkConfig
-from benchmark.tuning.trial import REASON, STATUS, STOP
 
 FEW = 4
 SMALL = BenchmarkConfig("toy", ["first", "second"], {"contexts": 2})
-
-
-class WithoutTune(benchmark.tuning.search.Search):
-    """A search whose trials follow each other in this process."""
-
-    def run(self) -> None:
-        for study in self._studies:
-            while (record := study.propose()) is not None:
-                for rung in range(study.rungs):
-                    self.evaluate(study.wants(record, rung))
-                    report = study.report(record, rung)
-                    study.halve(rung, [report])
-                    if report.get(STOP):
-                        break
-                study.finish(record, report[STATUS], report.get(REASON, ""))
-                self._progress.advance(study, record)
 
 
 def matrix(model: str, folder: Path) -> None:

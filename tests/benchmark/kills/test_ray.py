@@ -25,7 +25,7 @@ def test_the_raylet_is_killed(tiny_model: Path, tmp_path: Path) -> None:
     process = start(toy_run.__file__, *arguments(tiny_model, folder, 300), TOY_ON_RAY="1")
     try:
         while process.poll() is None and not lines(folder):
-            time.sleep(0.02)
+            time.sleep(0.1)
         for child in psutil.Process(process.pid).children(recursive=True):
             if child.name() == "raylet":
                 child.kill()

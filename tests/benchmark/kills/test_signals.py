@@ -16,13 +16,23 @@ from local_pool import LocalPool
 from benchmark.console.main import main
 
 
+@pytest.fixture(scope="module")
+def undisturbed(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+    """What a run leaves that nothing disturbs."""
+    folder = tmp_path_factory.mktemp("undisturbed") / "results"
+    assert main(arguments(tiny_model, folder), LocalPool) == 0
+    return contents(folder)
+
+
 @pytest.mark.parametrize(("number", "word"), [(15, "ended by SIGTERM"), (2, "interrupted")])
-def test_a_signal_ends_a_run(tiny_model: Path, tmp_path: Path, number: int, word: str) -> None:
-    folder, whole = tmp_path / "results", tmp_path / "whole"
+def test_a_signal_ends_a_run(
+    tiny_model: Path, tmp_path: Path, undisturbed: dict[str, object], number: int, word: str
+) -> None:
+    folder = tmp_path / "results"
     words = arguments(tiny_model, folder)
     process = start(toy_run.__file__, *words, TOY_PAUSE="0.5")
     while process.poll() is None and not lines(folder):
-        time.sleep(0.01)
+        time.sleep(0.1)
     process.send_signal(number)
     _, shown = process.communicate(timeout=100)
     assert process.returncode == 128 + number
@@ -30,8 +40,7 @@ def test_a_signal_ends_a_run(tiny_model: Path, tmp_path: Path, number: int, word
     assert "Traceback" not in shown
     assert 0 < lines(folder) < 32
     assert main(words, LocalPool) == 0
-    assert main(arguments(tiny_model, whole), LocalPool) == 0
-    assert contents(folder) == contents(whole)
+    assert contents(folder) == undisturbed
 
 
 def test_an_interrupt_while_modules_are_imported() -> None:
@@ -50,12 +59,13 @@ def test_an_interrupt_while_modules_are_imported() -> None:
 def test_a_full_disk(
     tiny_model: Path,
     tmp_path: Path,
+    undisturbed: dict[str, object],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     number: int,
 ) -> None:
     """Half a line is written; the run ends with one line, and goes on when there is room."""
-    folder, whole = tmp_path / "results", tmp_path / "whole"
+    folder = tmp_path / "results"
     written: list[int] = []
     synchronise = os.fsync
 
@@ -73,5 +83,4 @@ def test_a_full_disk(
     assert f"sparse-bench: error: {os.strerror(number)}" in shown
     assert "Traceback" not in shown
     assert main(arguments(tiny_model, folder), LocalPool) == 0
-    assert main(arguments(tiny_model, whole), LocalPool) == 0
-    assert contents(folder) == contents(whole)
+    assert contents(folder) == undisturbed

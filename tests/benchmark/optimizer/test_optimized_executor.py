@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 from local_pool import LocalPool
+from search_without_tune import WithoutTune
 from toy_benchmark import Toy
 from toy_search import BENCHMARK, TYPES, search
 
-from benchmark.hyperparameter_optimization import OptimizationConfig
+from benchmark.executor import BenchmarkExecutor
+from benchmark.hyperparameter_optimization import OptimizationConfig, search_tasks
 from benchmark.optimizer import optimized_executor
 from benchmark.optimizer.optimized_executor import create_optimized_benchmark_executor
 from benchmark.report.groups import read_results
@@ -100,6 +102,57 @@ def test_fixed_and_dense_configurations_are_not_searched(
     )
     key = json.loads((result.cells[0].folder / "key.json").read_text())
     assert key["config"] == make_config("local_masker").to_json()
+
+
+def test_the_matrix_takes_what_the_search_has_asked(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Winner and dense attention are not asked again; what is taken is what would be asked."""
+    monkeypatch.setattr("benchmark.tuning.search.Search", WithoutTune)
+    monkeypatch.setattr("benchmark.hyperparameter_optimization.start_ray", lambda: None)
+    asked: list[int] = []
+
+    def search_and_note(*arguments: object, **options: object) -> object:
+        found = search_tasks(*arguments, **options)
+        asked.append(LocalPool.requests)
+        return found
+
+    monkeypatch.setattr(optimized_executor, "search_tasks", search_and_note)
+    settings = OptimizationConfig(
+        num_samples=3,
+        optimization_metric="density_at_score",
+        tolerance=1.0,
+        cache_dir=str(tmp_path / "cache"),
+        search_space={"window_size": [2, 4, 8], "sink_size": 2},
+    )
+    executor = create_optimized_benchmark_executor(
+        [], settings, results_dir=tmp_path / "a", num_workers=1, quiet=True, pool=LocalPool
+    )
+    matrix = [str(tiny_model)], [("dense", None), ("sink_local", None)], [BENCHMARK]
+    result = executor.run_benchmark_matrix(*matrix)
+    assert result.exit_code == 0
+    assert asked == [LocalPool.requests]
+    winners = {cell.config: cell.attention for cell in result.cells}
+    plain = BenchmarkExecutor([], tmp_path / "b", quiet=True, pool=LocalPool)
+    for there in plain.run_benchmark_matrix(matrix[0], winners, matrix[2]).cells:
+        (here,) = (c for c in result.cells if (c.config, c.subset) == (there.config, there.subset))
+        assert here.metrics["counts"] == there.metrics["counts"]
+        assert here.metrics["costs"]["samples"] == there.metrics["costs"]["samples"] == 24
+        texts = [
+            [(p["id"], p["predicted_answer"], p["density"]) for p in map(json.loads, lines)]
+            for cell in (here, there)
+            if (lines := (cell.folder / "predictions.jsonl").read_text().splitlines())
+        ]
+        assert texts[0] == texts[1]
+    # A configuration that the search has not asked is asked; the others stay as they are.
+    more = [*matrix[1], ("other", make_config("sink_local", window_size=3))]
+    executor = create_optimized_benchmark_executor(
+        [], settings, results_dir=tmp_path / "c", num_workers=1, quiet=True, pool=LocalPool
+    )
+    executor.run_benchmark_matrix(matrix[0], more, matrix[2])
+    assert LocalPool.requests - asked[-1] == 24, "each context once, for one configuration"
+    costs = next((tmp_path / "c").glob("*/toy/first/other-*/costs.jsonl")).read_text()
+    assert {json.loads(line)["rows"] for line in costs.splitlines()} == {1}
 
 
 def test_what_cannot_run_is_refused_before_a_search(

@@ -79,6 +79,23 @@ def test_contexts_with_the_same_mean_leave_doubt() -> None:
     assert estimate.high - estimate.low > 0.3
 
 
+def test_intervals_of_few_contexts_agree() -> None:
+    """A score that is next to another has an interval next to its, binary or not."""
+    for right in (1.0, 0.999):
+        estimate = mean_interval([right] * 7 + [0.0, 0.0], names(9))
+        assert estimate is not None
+        assert estimate.method == "wilson"
+        assert (estimate.low, estimate.high) == pytest.approx((0.4526, 0.9368), abs=2e-3)
+        difference = paired_difference([right] * 7 + [0.0, 0.0], [0.0] * 9, names(9))
+        assert difference is not None
+        assert difference.method == "bonett-price"
+        assert (difference.low, difference.high) == pytest.approx((0.2565, 1.0), abs=2e-3)
+    for few in range(1, 13):
+        estimate = mean_interval(np.linspace(0.2, 0.8, few).tolist(), names(few))
+        assert estimate is not None
+        assert (estimate.method == "bootstrap") == (few >= 10)
+
+
 def test_dependent_samples_widen_the_interval() -> None:
     values = [0.0] * 50 + [1.0] * 50
     independent = mean_interval(values, names(100))

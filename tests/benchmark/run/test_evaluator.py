@@ -104,6 +104,37 @@ def test_a_record_has_the_hash_of_what_the_model_read(
         assert found == prompt.sha256
 
 
+class Thinker(LimitedAdapter):
+    """Its model thinks before it answers, and one configuration never ends."""
+
+    def __init__(self, adapter: HuggingFaceAdapter) -> None:
+        super().__init__(adapter)
+        self.tokenizer = copy.deepcopy(adapter.tokenizer)
+        self.tokenizer.add_tokens(["<think>", "</think>"])
+
+    def answer(self, context: Context, question_ids: Any, configs: Any, **_: Any) -> list[Answer]:
+        texts = ["<think> 7 8 </think> 8", "<think> 7", "8"]
+        encoded = [self.tokenizer.encode(text, add_special_tokens=False) for text in texts]
+        answers = super().answer(context, question_ids, configs, max_new_tokens=1)
+        return [
+            replace(answer, text=text, token_ids=tuple(tokens))
+            for answer, text, tokens in zip(answers, texts, encoded, strict=True)
+        ]
+
+
+def test_what_a_model_thinks_is_recorded_and_not_scored(
+    adapter: HuggingFaceAdapter, samples: list[Sample]
+) -> None:
+    thinker = Thinker(adapter)
+    configs = {name: CONFIGS[name] for name in ("dense", "edges", "oracle")}
+    result = Evaluator(thinker, AdapterConfig()).evaluate(samples[:1], configs, PROMPT)
+    found = [result.predictions[name][0] for name in configs]
+    assert [one.predicted_answer for one in found] == ["8", "", "8"]
+    assert [one.thought and one.thought.split() for one in found] == [["7", "8"], ["7"], None]
+    assert [one.thought_tokens for one in found] == [2, 1, 0]
+    assert [one.answer_tokens for one in found] == [5, 2, 1], "marks and all"
+
+
 def test_a_prefill_without_what_presses_need_is_computed_again(
     adapter: HuggingFaceAdapter, samples: list[Sample]
 ) -> None:

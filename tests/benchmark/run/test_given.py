@@ -68,6 +68,8 @@ RULER = BenchmarkConfig("ruler", ["vt"])
         ([("ruler", ["vt"], {"length": 9})], [BenchmarkConfig("ruler", ["vt"], {"length": 9})]),
         ({"benchmark_name": "ruler", "subsets": ["vt"]}, [RULER]),
         (RULER, [RULER]),
+        (("ruler", ["vt"]), [RULER]),
+        (("ruler", None, {"length": 9}), [BenchmarkConfig("ruler", None, {"length": 9})]),
     ],
 )
 def test_benchmarks(given, expected):

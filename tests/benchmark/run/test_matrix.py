@@ -80,6 +80,7 @@ def test_a_selection_is_not_the_head() -> None:
         ({"settings": AdapterConfig(prompt=PromptSettings(truncation="left"))}, "prompt"),
         ({"settings": AdapterConfig(dtype="float32")}, "model"),
         ({"settings": AdapterConfig(max_positions=100)}, "max_positions"),
+        ({"settings": AdapterConfig(max_new_tokens=7)}, "generation"),
         ({"benchmark": BenchmarkConfig("toy", ["first"], {"words": 41})}, "benchmark"),
         ({"requests": RequestConfig(max_requests=3)}, "benchmark"),
         ({"configs": {"dense": make_config("sink_masker")}}, "config"),
@@ -95,6 +96,14 @@ def test_every_setting_is_in_the_key(
     assert old.scope != new.scope
     assert old.key[field] != new.key[field]
     assert plan(tiny_model, tmp_path)[0].cells[0].files.key == old.key
+
+
+def test_longer_answers_and_no_switch_for_thinking(tiny_model: Path) -> None:
+    (task,) = tasks(tiny_model, settings=AdapterConfig(max_new_tokens=7))
+    assert {sample.max_new_tokens for sample in task.samples} == {7}
+    switched = AdapterConfig(prompt=PromptSettings(thinking="on"))
+    with pytest.raises(UserError, match=r"model .*tiny.*thinking 'on', but prompts have no chat"):
+        tasks(tiny_model, settings=switched)
 
 
 def test_rows_and_memory_are_not_in_the_key(tiny_model: Path, tmp_path: Path) -> None:

@@ -156,6 +156,7 @@ def test_the_best_of_each_subset(caplog: pytest.LogCaptureFixture) -> None:
         ("vt", "half"),
         ("cwe", "dense"),
     ]
+    assert "m ruler/cwe: dense reads 100% of the keys" in caplog.text
     assert "m ruler/qa_1: no cell keeps what density_at_score asks" in caplog.text
 
 

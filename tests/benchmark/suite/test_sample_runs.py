@@ -14,10 +14,13 @@ from benchmark.testing import tokenizer
 from benchmark.zero_scrolls import ZeroScrolls
 from sparse_attention.prompt import encode_prompt
 
+SHORT = ["--samples", "1", "--max-prompt-tokens", "600"]
+
 
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_every_task_runs_and_is_marked(name, sample_run):
-    results = sample_run(name, "--samples", "1")
+    short = ["--option", "ruler.length=500"] if name == "ruler" else []
+    results = sample_run(name, *SHORT, *short)
     (group,) = read_results(results).groups
     assert sorted(group.subsets) == sorted(benchmark_class(name).subsets)
     assert "sample data" in group.title
@@ -36,9 +39,9 @@ def test_every_task_runs_and_is_marked(name, sample_run):
 
 
 def test_remarks_stand_in_the_report(sample_run):
-    (group,) = read_results(sample_run("longbench", "--samples", "1")).groups
+    (group,) = read_results(sample_run("longbench", *SHORT)).groups
     assert "lcc: edit similarity by difflib." in list(notes(group))
-    (group,) = read_results(sample_run("zero_scrolls", "--samples", "1")).groups
+    (group,) = read_results(sample_run("zero_scrolls", *SHORT)).groups
     assert any(note.startswith("qmsum: 2 validation samples;") for note in notes(group))
 
 
@@ -86,13 +89,3 @@ def test_a_cut_document_is_followed_by_the_notice_of_the_dataset(sample_run):
         text = tokenizer().decode(tokens, skip_special_tokens=True)
         assert text.endswith(sample.truncation_notice + sample.question + sample.answer_prefix)
         assert sample.context.startswith(text[:300])
-
-
-def test_the_test_split_is_answered_and_not_scored(sample_run):
-    results = sample_run("zero_scrolls", "--option", "zero_scrolls.split=test")
-    for path in results.glob("*/*/*/*/metrics.json"):
-        metrics = json.loads(path.read_bytes())
-        assert metrics["status"] == "complete"
-        assert metrics["score"] is None
-        assert metrics["density"] is not None
-        assert metrics["counts"]["without_reference"] == metrics["counts"]["samples"] == 2

@@ -123,7 +123,7 @@ def _store(folder: str, number: int) -> None:
 
 
 def test_processes_do_not_lose_each_others_results(tmp_path: Path):
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("fork")
     writers = [context.Process(target=_store, args=(str(tmp_path), n)) for n in range(1, 6)]
     for writer in writers:
         writer.start()

@@ -17,9 +17,9 @@ from benchmark.hyperparameter_optimization import (
     get_cached_optimization_config,
 )
 from benchmark.optimizer.optimized_executor import create_optimized_benchmark_executor
+from benchmark.report.search_table import print_results
 from benchmark.run.ray_session import hold_ray
 from benchmark.scripts import get_cached_config
-from benchmark.tuning.cache_table import print_results
 from benchmark.tuning.overrides import check_overrides
 from sparse_attention.errors import UserError
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from benchmark.zero_scrolls.submission import (
 )
 from sparse_attention.errors import UserError
 
+TEST_SPLIT = ["--option", "zero_scrolls.split=test", "--max-prompt-tokens", "600"]
 IDS = expected_ids("samples")
 ODD = ['a, "b"\r\nc\n', "", "nan", "NA", "=1+1", " x ", "文"]
 
@@ -72,8 +74,7 @@ def test_bad_files_are_explained(tmp_path, capsys):
 
 
 def test_a_submission_from_a_run(sample_run, tmp_path, capsys):
-    options = ["--option", "zero_scrolls.split=test"]
-    results = sample_run("zero_scrolls", *options)
+    results = sample_run("zero_scrolls", *TEST_SPLIT)
     path = tmp_path / "submission.csv"
     folder = str(results / "embedded" / "zero_scrolls")
     assert main(["create", folder, "dense", str(path), "--source", "samples"]) == 0
@@ -87,8 +88,18 @@ def test_a_submission_from_a_run(sample_run, tmp_path, capsys):
     assert "split=test" in capsys.readouterr().err
 
 
+def test_the_test_split_is_answered_and_not_scored(sample_run):
+    results = sample_run("zero_scrolls", *TEST_SPLIT)
+    for path in results.glob("*/*/*/*/metrics.json"):
+        metrics = json.loads(path.read_bytes())
+        assert metrics["status"] == "complete"
+        assert metrics["score"] is None
+        assert metrics["density"] is not None
+        assert metrics["counts"]["without_reference"] == metrics["counts"]["samples"] == 2
+
+
 def test_a_submission_needs_the_test_split(sample_run, tmp_path, capsys):
-    results = sample_run("zero_scrolls")
+    results = sample_run("zero_scrolls", "--subsets", "qasper", "--max-prompt-tokens", "600")
     arguments = ["create", str(results / "embedded" / "zero_scrolls"), "dense"]
     assert main([*arguments, str(tmp_path / "s.csv"), "--source", "samples"]) == 2
     assert "is of the split validation" in capsys.readouterr().err

@@ -11,8 +11,6 @@ from models import ARCHITECTURES, random_model, tokens, word_tokenizer
 from transformers import (
     DynamicCache,
     GenerationConfig,
-    JambaConfig,
-    JambaForCausalLM,
     LogitsProcessorList,
     TextIteratorStreamer,
     TextStreamer,
@@ -37,6 +35,7 @@ from sparse_attention.presses import (
     SnapKV,
     StreamingLLM,
 )
+from sparse_attention.testing.architectures.small import small_model
 
 DENSE = AttentionConfig()
 LSH = make_config("magic_pig", sink_size=3, window_size=7, lsh_k=4, lsh_l=20)
@@ -60,7 +59,7 @@ PROTOCOLS = {
     "generation": Protocol(sparse_from="generation"),
     "aware": Protocol(sparse_from="generation", press_sees_question=True),
 }
-NEW = 9
+NEW = 6
 PAD = 96
 GREEDY = {"max_new_tokens": NEW, "do_sample": False, "pad_token_id": PAD}
 
@@ -250,30 +249,26 @@ def test_presses_give_what_they_give_in_the_adapter(name, question, protocol):
             )[0]
             for prompt in prompts
         ]
-        for measure in (False, True):
-            with sparse_generation(
-                model,
-                config,
-                protocol=protocol,
-                question_tokens=question,
-                measure_error=measure,
-            ) as sparse:
-                both = generated(model, *prompts, eos_token_id=stop)
-                reports = sparse.reports
-                if not measure:
-                    alone = [generated(model, prompt, eos_token_id=stop)[0] for prompt in prompts]
-            for answer, row, single, report in zip(answers, both, alone, reports, strict=True):
-                assert single == list(answer.token_ids)
-                assert row[: len(single)] == single
-                assert report.density == pytest.approx(answer.density, abs=1e-4)
-                assert report.kept_share == pytest.approx(answer.kept_share)
-                assert report.kept_share < 1
-                if measure:
-                    assert report.attention_error == pytest.approx(answer.attention_error, rel=1e-3)
+        options = {"protocol": protocol, "question_tokens": question}
+        with sparse_generation(model, config, measure_error=True, **options) as sparse:
+            both = generated(model, *prompts, eos_token_id=stop)
+            reports = sparse.reports
+        with sparse_generation(model, config, measure_error=False, **options) as sparse:
+            alone = [(generated(model, p, eos_token_id=stop)[0], sparse.reports) for p in prompts]
+        for answer, row, report, (single, its) in zip(answers, both, reports, alone, strict=True):
+            assert single == list(answer.token_ids)
+            assert row[: len(single)] == single
+            for one in (report, *its):
+                assert one.density == pytest.approx(answer.density, abs=1e-4)
+                assert one.kept_share == pytest.approx(answer.kept_share)
+            assert report.kept_share < 1
+            assert report.attention_error == pytest.approx(answer.attention_error, rel=1e-3)
 
 
-def test_presses_free_the_memory_of_what_they_remove(model):
+def test_presses_free_the_memory_of_what_they_remove(model, request):
     """All tensors that are alive while answers are generated, counted apart from our numbers."""
+    gc.freeze()  # what was there before is not walked through each time
+    request.addfinalizer(gc.unfreeze)
     prompt, alive = tokens(500, 1), []
 
     def look(sequence: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
@@ -538,27 +533,10 @@ def test_a_name_or_a_document_is_a_configuration(model):
 
 
 def test_what_is_not_a_usable_model_or_setting_is_one_clear_error(model):
-    jamba = JambaForCausalLM(
-        JambaConfig(
-            vocab_size=97,
-            hidden_size=32,
-            intermediate_size=32,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            num_key_value_heads=2,
-            attn_layer_period=2,
-            attn_layer_offset=1,
-            num_experts=1,
-            use_mamba_kernels=False,
-            mamba_d_state=4,
-            mamba_dt_rank=4,
-            pad_token_id=0,
-        )
-    )
     for arguments, options, message in (
         ((torch.nn.Linear(2, 2), DENSE), {}, "Linear"),
         ((random_model("llama").train(), DENSE), {}, "eval"),
-        ((jamba.eval(), DENSE), {}, "cannot be used"),
+        ((small_model("mamba"), DENSE), {}, "no attention layer"),
         ((model, DENSE), {"question_tokens": 0}, "question_tokens"),
         ((model, DENSE), {"question_tokens": True}, "question_tokens"),
         ((model, DENSE), {"question_tokens": "5"}, "question_tokens"),
@@ -571,3 +549,16 @@ def test_what_is_not_a_usable_model_or_setting_is_one_clear_error(model):
         with pytest.raises(UserError, match=message), sparse_generation(*arguments, **options):
             pass
     generated(model, tokens(5, 1))
+
+
+@pytest.mark.parametrize("name", ["jamba", "gemma3n_text", "deepseek_v3"])
+def test_states_latents_and_shared_keys_go_with_the_rows_of_a_batch(name):
+    small = small_model(name)
+    small.generation_config.eos_token_id = None
+    prompts = [tokens(40, 1), tokens(29, 2), tokens(40, 1)]
+    expected = [generated(small, prompt)[0] for prompt in prompts]
+    beams = {"num_beams": 3, "num_return_sequences": 2, "max_new_tokens": 5}
+    expected_beams = generated(small, prompts[0], **beams)
+    with sparse_generation(small, DENSE, question_tokens=3):
+        assert generated(small, *prompts) == expected
+        assert generated(small, prompts[0], **beams) == expected_beams

@@ -1,0 +1,89 @@
+"""Which layers of a model keep keys, and what else transformers' caches say about layers.
+
+The library counts the layers that keep keys of their own, from 0; a model may have others between
+them: recurrent ones, ones without a past, and ones that read the keys of an earlier layer.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from torch import nn
+from transformers import Cache, DynamicCache, PreTrainedConfig, PreTrainedModel
+from transformers.cache_utils import CacheLayerMixin, LinearAttentionCacheLayerMixin
+
+from sparse_attention.model_facts import LayerSettings
+
+
+@dataclass(frozen=True)
+class KeyLayers:
+    """The layers of a model that keep keys of their own."""
+
+    places: tuple[int, ...]
+    """Their numbers among all layers of the model's cache."""
+    windows: tuple[int | None, ...]
+    """Of each, how many of the newest keys a query sees; None for all."""
+    chunks: tuple[int | None, ...]
+    """Of each, the length of the chunks that attention stays within; None without."""
+    has_states: bool
+    """Whether layers of the model have other states of their past, too."""
+
+    @cached_property
+    def numbers(self) -> dict[int, int]:
+        """By the number among all layers of the model's cache, that among these."""
+        return {place: number for number, place in enumerate(self.places)}
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def is_local(self, number: int) -> bool:
+        """Whether a layer holds the keys of a window or a chunk only."""
+        return self.windows[number] is not None or self.chunks[number] is not None
+
+    def limited(self, number: int, settings: LayerSettings) -> LayerSettings:
+        """Settings of a layer with its window or chunks, which modules need not tell."""
+        window = settings.sliding_window or self.windows[number]
+        return replace(settings, sliding_window=window, chunk=self.chunks[number])
+
+
+def decoder_of(model: PreTrainedModel) -> nn.Module:
+    """The stack of layers, without the head that makes logits."""
+    found: nn.Module = model.get_decoder()
+    return getattr(model, "model", model) if found is model else found
+
+
+def own_cache(model: PreTrainedModel) -> type[Any] | None:
+    """The class of cache that a model has for itself alone and asks for; None for most."""
+    beside = vars(sys.modules[type(decoder_of(model)).__module__])
+    caches = (one for one in beside.values() if isinstance(one, type) and issubclass(one, Cache))
+    return next((one for one in caches if one.__module__ == beside["__name__"]), None)
+
+
+def new_cache(model: PreTrainedModel) -> Cache:
+    """An empty cache of transformers for a model."""
+    own = own_cache(model)
+    return DynamicCache(config=model.config.get_text_config()) if own is None else own()
+
+
+def key_layers(config: PreTrainedConfig) -> KeyLayers:
+    """The layers of a model that keep keys, by its configuration.
+
+    Raises:
+        KeyError: if it has layers of a type that transformers has no cache for.
+    """
+    text = config.get_text_config()
+    layers = DynamicCache(config=text).layers
+    places = [place for place, layer in enumerate(layers) if isinstance(layer, CacheLayerMixin)]
+    types = getattr(text, "layer_types", None) or [""] * len(layers)
+    windows: list[int | None] = []
+    chunks: list[int | None] = []
+    for place in places:
+        width = getattr(layers[place], "sliding_window", None)
+        chunked = types[place] == "chunked_attention"
+        windows.append(None if chunked else width)
+        chunks.append(width if chunked else None)
+    has_states = any(isinstance(layer, LinearAttentionCacheLayerMixin) for layer in layers)
+    return KeyLayers(tuple(places), tuple(windows), tuple(chunks), has_states)
