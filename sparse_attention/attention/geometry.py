@@ -51,20 +51,18 @@ class Geometry:
         length of the chunks of the sequence that queries see their own one of; None without.
         """
         asking = torch.arange(end - queries, end)
-        first = torch.full_like(asking, start)
+        first_seen = torch.full_like(asking, start)
+        if window is not None:
+            first_seen = first_seen.maximum(asking + 1 - window)
         if chunk is not None:
-            first = first.maximum(asking // chunk * chunk)
-        counts = (asking + 1 - first).clamp(min=0, max=window)
+            first_seen = first_seen.maximum(asking // chunk * chunk)
+        counts = (asking + 1 - first_seen).clamp(min=0)
         query_positions = torch.arange(end - queries, end, device=device)
         key_positions = torch.arange(start, end, device=device)
         visible = None
-        if queries > 1 or int(counts[0]) < end - start:
-            distance = query_positions[:, None] - key_positions
-            visible = distance >= 0
-            if window is not None:
-                visible &= distance < window
-            if chunk is not None:
-                visible &= query_positions[:, None] // chunk == key_positions // chunk
+        if queries > 1 or int(counts) < end - start:
+            first_seen = first_seen[:, None].to(device)
+            visible = (key_positions >= first_seen) & (key_positions <= query_positions[:, None])
         return cls(query_positions, key_positions, visible, asking, counts, start)
 
     @cached_property
@@ -87,7 +85,7 @@ class Geometry:
         first_seen = self.asking + 1 - self.visible_counts
         if int(first_seen.max()) > self.start:
             return 0
-        return min(keys, int(self.asking.min()) + 1 - self.start)
+        return max(0, min(keys, int(self.asking.min()) + 1 - self.start))
 
     @cached_property
     def visible_total(self) -> int:

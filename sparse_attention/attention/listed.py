@@ -145,7 +145,9 @@ def collect(tensor: Tensor, lines: Tensor) -> Tensor:
 def _weigh(values: Tensor, lines: Tensor, weights: Tensor) -> Tensor:
     """``weights`` (lines, m, n) times the values of the keys ``lines``: float32 (lines, m, Dv)."""
     count, asking, listed = weights.shape
-    if asking == 1 and values.dtype == torch.float32 and not values.is_cuda and listed:
+    # Weighs while it collects; of a view it would copy everything first.
+    fused = values.dtype == torch.float32 and not values.is_cuda and _flat(values).is_contiguous()
+    if fused and asking == 1 and listed:
         starts = torch.arange(0, count * listed, listed)
         return torch.nn.functional.embedding_bag(
             _places(values, lines),

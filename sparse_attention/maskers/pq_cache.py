@@ -33,10 +33,11 @@ class PQCache(TopK):
     the same centroids, which do not change any more.
 
     Clusters come from k-means++ and ``kmeans_iter`` iterations of Lloyd's algorithm, drawn by
-    ``seed`` and layer.  With ``metric = "ip"`` keys get one more channel, ``sqrt(phi - |k_j|^2)``
-    with phi the largest squared norm of the part, so that near keys have like inner products (Shen
-    et al., 2015); the ranking does not use it.  A context of no more than ``init_offset`` keys is
-    clustered whole, and keys no more than the centroids are kept exactly.
+    ``seed`` and layer; of long contexts they see ``max(2048, 32 * 2^pq_bits)`` keys, evenly spaced.
+    With ``metric = "ip"`` keys get one more channel, ``sqrt(phi - |k_j|^2)`` with phi the largest
+    squared norm of the part, so that near keys have like inner products (Shen et al., 2015); the
+    ranking does not use it.  A context of no more than ``init_offset`` keys is clustered whole, and
+    keys no more than the centroids are kept exactly.
 
     Cost: ``subspaces * pq_bits`` bits per key and key-value head, and the centroids once.
 

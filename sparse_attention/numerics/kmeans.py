@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 if TYPE_CHECKING:
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
 
 _BLOCK = 4096
 """Vectors whose distances to all centroids are held at a time."""
+_SAMPLE, _PER_CENTROID = 2048, 32
+"""Vectors that centroids are found from at least, and for each centroid, where there are more."""
 
 
 def cluster(vectors: Tensor, count: int, iterations: int, generator: torch.Generator) -> Tensor:
@@ -19,7 +22,8 @@ def cluster(vectors: Tensor, count: int, iterations: int, generator: torch.Gener
     k-means++ (Arthur and Vassilvitskii, 2007): each first centroid is a vector, drawn with a
     probability in proportion to its squared distance to those drawn before, so that no two are
     equal while there are other vectors.  Then Lloyd's iterations; a centroid to which no vector is
-    nearest stays.
+    nearest stays.  All of that sees ``max(2048, 32 * count)`` of the vectors, evenly spaced, where
+    there are more.
 
     Args:
         vectors: float32 (n, m, d), n sets of m vectors, at least one.
@@ -30,36 +34,53 @@ def cluster(vectors: Tensor, count: int, iterations: int, generator: torch.Gener
     Returns:
         float32 (n, count, d).
     """
+    length = vectors.shape[1]
+    sample = max(_SAMPLE, _PER_CENTROID * count)
+    if length > sample:
+        places = torch.arange(sample, device=vectors.device) * length // sample
+        vectors = vectors.index_select(1, places)
     centroids = _first_centroids(vectors, count, generator)
-    sets, _, width = vectors.shape
-    numbers = torch.arange(count, device=vectors.device)
     for _ in range(iterations):
-        sums = torch.zeros_like(centroids)
-        sizes = vectors.new_zeros(sets, count)
-        for block in vectors.split(_BLOCK, dim=1):
-            codes = nearest(block, centroids)
-            if block.is_cuda:  # additions by scattering come in another order at every run there
-                member = (codes[..., None] == numbers).to(block.dtype)
-                sums.baddbmm_(member.mT, block)
-                sizes.add_(member.sum(1))
-            else:
-                sums.scatter_add_(1, codes[..., None].expand(-1, -1, width), block)
-                sizes.scatter_add_(1, codes, torch.ones_like(codes, dtype=sizes.dtype))
-        means = sums / sizes[..., None].clamp(min=1)
-        centroids = torch.where(sizes[..., None] > 0, means, centroids)
+        codes = nearest(vectors, centroids)
+        sums, sizes = _by_cluster(vectors, codes, count)
+        centroids = torch.where(sizes > 0, sums / sizes.clamp(min=1), centroids)
     return centroids
+
+
+def _by_cluster(vectors: Tensor, codes: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Sums (n, count, d) and numbers (n, count, 1) of the vectors of each cluster."""
+    sets, _, width = vectors.shape
+    if vectors.is_cuda:  # additions by index come in another order at every run there
+        member = (codes[..., None] == torch.arange(count, device=vectors.device)).to(vectors.dtype)
+        return member.mT @ vectors, member.sum(1)[..., None]
+    starts = torch.arange(0, sets * count, count)[:, None]
+    codes = (codes + starts).flatten()
+    sums = vectors.new_zeros(sets * count, width)
+    sums.index_add_(0, codes, vectors.reshape(-1, width))
+    sizes = torch.bincount(codes, minlength=sets * count)
+    return sums.view(sets, count, width), sizes.view(sets, count, 1)
 
 
 def nearest(vectors: Tensor, centroids: Tensor) -> Tensor:
     """Index of the centroid (n, c, d) nearest to each vector (n, m, d): int64 (n, m)."""
-    parts = []
-    for block in vectors.split(_BLOCK, dim=1):
-        # |x - c|^2 without |x|^2, which is the same for all centroids.
-        distances = torch.baddbmm(
-            centroids.square().sum(-1)[:, None], block, centroids.mT, alpha=-2
-        )
-        parts.append(distances.argmin(-1))
-    return torch.cat(parts, 1)
+    # |x - c|^2 without |x|^2, which is the same for all centroids.
+    lengths = centroids.square().sum(-1)
+    if vectors.is_cuda:
+        parts = [
+            torch.baddbmm(lengths[:, None], block, centroids.mT, alpha=-2).argmin(-1)
+            for block in vectors.split(_BLOCK, dim=1)
+        ]
+        return torch.cat(parts, 1)
+    codes = np.empty(vectors.shape[:2], dtype=np.int64)
+    room = vectors.new_empty(_BLOCK, centroids.shape[1])
+    for number, (own, theirs) in enumerate(zip(vectors, centroids, strict=True)):
+        for first in range(0, own.shape[0], _BLOCK):
+            block = own[first : first + _BLOCK]
+            distances = room[: block.shape[0]]
+            torch.addmm(lengths[number], block, theirs.mT, alpha=-2, out=distances)
+            # NumPy finds the least of a short line several times faster than torch.
+            codes[number, first : first + _BLOCK] = distances.numpy().argmin(-1)
+    return torch.from_numpy(codes)
 
 
 def _first_centroids(vectors: Tensor, count: int, generator: torch.Generator) -> Tensor:
@@ -69,8 +90,10 @@ def _first_centroids(vectors: Tensor, count: int, generator: torch.Generator) ->
     lines = torch.arange(sets, device=vectors.device)
     chosen = [vectors[lines, (draws[0, :, 0] * length).long().clamp(max=length - 1)]]
     distances = torch.full(vectors.shape[:2], torch.inf, device=vectors.device)
+    room = torch.empty_like(vectors)
     for draw in draws[1:]:
-        step = (vectors - chosen[-1][:, None]).square().sum(-1)
+        torch.sub(vectors, chosen[-1][:, None], out=room)
+        step = room.square_().sum(-1)
         distances = torch.minimum(distances, step)
         shares = distances.cumsum(-1, dtype=torch.float64)
         # The first vector whose cumulated distance is above the draw has a distance above 0.

@@ -52,7 +52,11 @@ def encode(vectors: Tensor, planes: Tensor, packing: Packing) -> Tensor:
     bits, tables, width = planes.shape
     count, heads, length, _ = vectors.shape
     flat = vectors.reshape(count * heads * length, width)
-    signs = (planes.flatten(0, 1) @ flat.T >= 0).view(bits, tables, count, heads, length)
+    products = planes.flatten(0, 1) @ flat.T
+    if packing == "int64" and not vectors.is_cuda:
+        codes = torch.from_numpy(_pack_numpy(products.view(bits, tables, -1).numpy()))
+        return codes.view(tables, count, heads, length).permute(1, 2, 0, 3).contiguous()
+    signs = (products >= 0).view(bits, tables, count, heads, length)
     if packing == "float32":
         return signs.permute(2, 3, 1, 0, 4).float() * 2 - 1
     kind = _integer(bits)
@@ -60,6 +64,16 @@ def encode(vectors: Tensor, planes: Tensor, packing: Packing) -> Tensor:
     for bit in range(1, bits):
         codes.add_(signs[bit].to(kind), alpha=1 << bit)
     return codes.permute(1, 2, 0, 3).contiguous()
+
+
+def _pack_numpy(products: np.ndarray) -> np.ndarray:
+    """Codes (L, n) of products (K, L, n), by vector instructions that torch does not use."""
+    signs = np.greater_equal(products, 0).view(np.uint8)
+    codes = signs[-1].astype(str(_integer(len(signs))).removeprefix("torch."))
+    for bit in signs[-2::-1]:
+        np.add(codes, codes, out=codes)
+        np.add(codes, bit, out=codes)
+    return codes
 
 
 def narrow(codes: Tensor, bits: int, tables: int, packing: Packing) -> Tensor:

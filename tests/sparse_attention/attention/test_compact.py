@@ -1,0 +1,181 @@
+"""Selections that are as small as what they select, against one entry for each key."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sparse_attention import Selection
+from sparse_attention.attention.compact import Compact, merged
+from sparse_attention.attention.indices import Indices
+from sparse_attention.attention.paths import (
+    add_selection,
+    gathered_attention,
+    reference_attention,
+)
+from sparse_attention.cache.context import Segment
+from sparse_attention.maskers import Local, OracleTopK, Quest, Sink
+from sparse_attention.numerics import heaviest as choosing
+from sparse_attention.numerics.tensors import largest
+from sparse_attention.testing.calls import make_operation
+
+CPU = torch.device("cpu")
+KEYS = 60
+
+
+def random_compact(
+    generator: torch.Generator,
+    lines: tuple[int, int, int],
+    spans: tuple[tuple[int, int], ...],
+    ragged: bool,
+    weighted: bool,
+) -> Compact:
+    """Spans and up to nine random keys outside of them for each line."""
+    spans = merged(spans)
+    ranks = torch.rand(*lines, 1, KEYS, generator=generator)
+    for start, end in spans:
+        ranks[..., start:end] = -1
+    keys = ranks.topk(9, dim=-1).indices
+    counts = torch.randint(1, 10, (*lines, 1, 1), generator=generator) if ragged else None
+    weights = torch.rand(keys.shape, generator=generator) if weighted else None
+    return Compact(KEYS, CPU, spans, Indices(keys, counts, weights))
+
+
+def plain(selection: Selection) -> Selection:
+    """The same with an entry for each key."""
+    return Selection(selection.reads, selection.weights)
+
+
+SPANS = st.lists(
+    st.tuples(st.integers(0, KEYS), st.integers(0, KEYS)).map(lambda two: (min(two), max(two))),
+    max_size=4,
+)
+
+
+@given(spans=SPANS)
+def test_merged_spans_hold_the_same_keys_and_lie_apart(spans):
+    compact = Compact(KEYS, CPU, merged(tuple(spans)))
+    expected = {key for start, end in spans for key in range(start, end)}
+    assert set(compact.scattered().flatten().nonzero().flatten().tolist()) == expected
+    assert compact.size == len(expected) == int(compact.counts)
+    gaps = {key for start, end in compact.gaps for key in range(start, end)}
+    assert gaps == set(range(KEYS)) - expected
+    assert all(one[1] < two[0] for one, two in zip(compact.spans, compact.spans[1:], strict=False))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    shared=st.tuples(st.booleans(), st.booleans(), st.booleans()),
+    spans=st.sampled_from([(), ((0, 3),), ((0, 3), (38, 45)), ((0, 3), (35, 60)), ((44, 60),)]),
+    ragged=st.booleans(),
+    weighted=st.booleans(),
+    scored=st.booleans(),
+)
+def test_attention_and_counts_are_those_of_the_mask(seed, shared, spans, ragged, weighted, scored):
+    generator = torch.Generator().manual_seed(seed)
+    operation = make_operation(heads=(2, 3), rows=2, prefix=40, tail=20, seed=seed)
+    call = operation.call
+    full = call.shape[:3]
+    lines = tuple(1 if same else size for same, size in zip(shared, full, strict=True))
+    selection = Selection(random_compact(generator, lines, spans, ragged, weighted))
+    mask = plain(selection)
+    assert torch.equal(selection.counts, mask.counts)
+    assert torch.equal(
+        selection.united_counts.expand(*full[:2], 1, 1, 1),
+        mask.united_counts.expand(*full[:2], 1, 1, 1),
+    )
+    values = torch.rand(call.shape, generator=generator)
+    barred = selection.compact.barred(values)
+    assert torch.equal(barred, values + mask.bar)
+    if scored:
+        assert call.scores.isfinite().all()
+    exact = reference_attention(
+        call.queries.double(),
+        operation.keys.double(),
+        operation.values.double(),
+        mask.log_weights.double(),
+        call.scaling,
+    )
+    got = gathered_attention(call, selection, None)
+    torch.testing.assert_close(got.double(), exact, atol=1e-5, rtol=1e-5)
+    masked, expected = torch.empty(call.shape), torch.empty(call.shape)
+    add_selection(values, selection, out=masked)
+    add_selection(values, mask, out=expected)
+    assert torch.equal(masked.softmax(-1), expected.softmax(-1))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    ragged=st.tuples(st.booleans(), st.booleans()),
+    weighted=st.booleans(),
+)
+def test_unions_are_those_of_the_masks(seed, ragged, weighted):
+    generator = torch.Generator().manual_seed(seed)
+    one = random_compact(generator, (1, 2, 3), ((0, 4),), ragged[0], False)
+    ranks = torch.rand(2, 2, 3, 1, KEYS, generator=generator)
+    start, left = one.open(ranks)
+    keys, _ = choosing.heaviest(left, [7])
+    counts = torch.randint(0, 8, (2, 2, 3, 1, 1), generator=generator) if ragged[1] else None
+    weights = torch.rand(keys.shape, generator=generator) if weighted else None
+    other = Compact(KEYS, CPU, (), Indices(keys + start, counts, weights), one)
+    united = Selection(one).union(Selection(other))
+    assert united.compact is not None
+    expected = plain(Selection(one)).union(plain(Selection(other)))
+    assert torch.equal(united.log_weights, expected.log_weights)
+    # Without the promise that they are apart, what both read is looked up.
+    unsure = Selection(one).union(Selection(replace(other, beyond=None)))
+    assert unsure.compact is None
+    assert torch.equal(unsure.log_weights, expected.log_weights)
+
+
+def test_keys_may_lie_at_any_distance_in_memory_and_values_be_narrower():
+    operation = make_operation(OracleTopK(heavy_size=6), heads=(2, 2), prefix=50, tail=3)
+    call, selection = operation.call, operation.select()
+    room = torch.zeros(2, 70, 16)
+    room[:, :50] = call.view.segment.keys
+    narrow = operation.values[..., :10]
+    call.view = replace(
+        call.view,
+        segment=Segment(room[:, :50], call.view.segment.values[..., :10]),
+        tail_values=call.view.tail_values[..., :10],
+    )
+    assert not call.view.segment.keys.is_contiguous()
+    got = gathered_attention(call, selection, None)
+    log_weights = selection.log_weights
+    expected = reference_attention(call.queries, operation.keys, narrow, log_weights, call.scaling)
+    torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
+
+
+VALUES = st.one_of(
+    st.floats(-5, 5, width=32), st.just(-torch.inf), st.sampled_from([0.0, -0.0, 1.0])
+)
+
+
+@pytest.mark.parametrize("choose", [choosing.heaviest, choosing._by_sorting])
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.lists(st.lists(VALUES, min_size=6, max_size=6), min_size=1, max_size=4),
+    counts=st.lists(st.integers(0, 6), min_size=4, max_size=4),
+    same=st.booleans(),
+)
+def test_heaviest_places_are_those_of_the_mask(choose, rows, counts, same):
+    values = torch.tensor(rows)[:, None]
+    counts = counts[:1] if same else counts[: len(rows)]
+    places, found = choose(values, counts)
+    expected = largest(values, torch.tensor(counts)[:, None, None])
+    marked = Indices(places[:, :, None, None], None if found is None else found[:, :, None, None])
+    assert torch.equal(marked.scattered(6)[:, :, 0, 0], expected)
+
+
+def test_methods_stay_compact_and_compute_no_scores():
+    for method in (Local(window_size=7), Quest(heavy_size=16, page_size=8)):
+        operation = make_operation(Sink(sink_size=5), method, heads=(2, 2))
+        selection = operation.select()
+        assert selection.compact is not None
+        assert operation.call.known_scores is None
