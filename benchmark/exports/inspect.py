@@ -81,8 +81,8 @@ def _sample(cell: ExportedCell, one: dict[str, Any]) -> dict[str, Any]:
         "metadata": {name: one[name] for name in (*_ABOUT, *_MEASURED)},
     }
     if answer is None:
-        message = f"{one['status']}: {one['detail']}"
-        return {**sample, "error": {"message": message, "traceback": "", "traceback_ansi": ""}}
+        why = f"{one['status']}: {one['detail']}"
+        return {**sample, "error": {"message": why, "traceback": "", "traceback_ansi": ""}}
     message = {"role": "assistant", "content": answer}
     reason = {"stop": "stop", "length": "max_tokens"}.get(one["finish_reason"], "unknown")
     sample["output"]["choices"] = [{"message": message, "stop_reason": reason}]

@@ -99,7 +99,7 @@ def test_the_prefix_stays_bit_identical_and_serves_several_questions(adapter, pr
     again = [adapter.answer(prefix, tokens(5, s), CONFIGS, max_new_tokens=5) for s in (6, 5, 4)]
     assert first == again[::-1]
     assert digest(prefix) == before
-    fresh = adapter.prefill(tokens(120, 1), CONFIGS)
+    fresh = adapter.prefill(tokens(120, 3), CONFIGS)
     assert digest(fresh) == before
     assert adapter.answer(fresh, tokens(5, 4), CONFIGS, max_new_tokens=5) == first[0]
 
