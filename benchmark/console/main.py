@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -81,29 +82,53 @@ def _command(options: argparse.Namespace, program: str, pool: PoolFactory | None
             selection = select_run(options)
             if _is_checked(options):
                 return 0
-            return _commands(program).run(options, selection, pool)
+            with _study_beside_results(options):
+                return _commands(program).run(options, selection, pool)
         case "tune":
             with leaving_at_once(program):
                 from benchmark.console.selection import select_tune
             selection, search = select_tune(options)
             if _is_checked(options):
                 return 0
-            return _commands(program).tune(options, selection, search, pool)
+            with _study_beside_results(options):
+                return _commands(program).tune(options, selection, search, pool)
         case _:
             return getattr(_reports(program), options.command)(options)
 
 
 def _is_checked(options: argparse.Namespace) -> bool:
-    """Whether only the check was asked for; else the study is written beside the results."""
-    if vars(options).get("only_check"):
+    """Whether only the check was asked for."""
+    checked = bool(vars(options).get("only_check"))
+    if checked:
         print("valid")
-        return True
+    return checked
+
+
+@contextmanager
+def _study_beside_results(options: argparse.Namespace) -> Iterator[None]:
+    """Write what was asked for beside what came of it, also of what was interrupted."""
+    from sparse_attention.errors import UserError
+
+    try:
+        yield
+    except UserError:
+        raise
+    except BaseException:
+        _write_study(options)
+        raise
+    else:
+        _write_study(options)
+
+
+def _write_study(options: argparse.Namespace) -> None:
+    from pathlib import Path
+
     from benchmark.console.parser import build_parser
     from benchmark.console.study import write_study
-    from benchmark.results.cells import open_results
 
-    write_study(open_results(options.results_dir), build_parser(), options)
-    return False
+    folder = Path(options.results_dir)
+    if folder.is_dir() and not vars(options).get("dry_run"):
+        write_study(folder, build_parser(), options)
 
 
 def _commands(program: str) -> ModuleType:

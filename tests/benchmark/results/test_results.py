@@ -191,7 +191,13 @@ def test_a_line_of_something_else_is_no_evaluation(change: dict, field: str) -> 
         Evaluation.from_json({**EVALUATION, **change})
 
 
-MEASURED = {"score": 0.5, "density": 0.25, "attention_error": 0.125, "samples": 4}
+MEASURED = {
+    "score": 0.5,
+    "density": 0.25,
+    "attention_error": 0.125,
+    "bytes_read": 0.5,
+    "samples": 4,
+}
 RUNG = {
     "losses": [0.625],
     "mean": MEASURED,
