@@ -147,7 +147,7 @@ def make_operation(
     view = KeyView(layer, segment, *own, count, [{} for _ in range(rows)])
     states = normal(rows, count, group, queries, width) * scale
     geometry = Geometry.of(0, prefix + tail, queries, window, states.device)
-    settings = LayerSettings(width**-0.5, window, softcap)
+    settings = LayerSettings(width**-0.5, window, softcap=softcap)
     call = AttentionCall(
         states,
         view,
