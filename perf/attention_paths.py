@@ -22,7 +22,9 @@ from rich.console import Console
 from rich.table import Table
 
 from sparse_attention.attention.call import AttentionCall
+from sparse_attention.attention.compact import Compact
 from sparse_attention.attention.geometry import Geometry
+from sparse_attention.attention.indices import Indices
 from sparse_attention.attention.paths import (
     add_selection,
     gathered_attention,
@@ -41,12 +43,20 @@ SHARES = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4)
 class Step:
     """One decode step of ``rows`` rows over random keys."""
 
-    def __init__(self, keys: int, heads: int, group: int, width: int, rows: int) -> None:
-        segment = Segment(torch.randn(heads, keys, width), torch.randn(heads, keys, width))
-        tails = torch.randn(rows, heads, 1, width), torch.randn(rows, heads, 1, width)
+    def __init__(
+        self,
+        keys: int,
+        heads: int,
+        group: int,
+        width: int,
+        rows: int,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        segment = Segment(*torch.randn(2, heads, keys, width).to(dtype))
+        tails = torch.randn(2, rows, heads, 1, width).to(dtype)
         self.view = KeyView(0, segment, *tails, heads)
         self.settings = LayerSettings(0.1)
-        self.queries = torch.randn(rows, heads, group, 1, width)
+        self.queries = torch.randn(rows, heads, group, 1, width).to(dtype)
         self.geometry = Geometry.of(0, keys + 1, 1, None, self.queries.device)
         self.keys, self.rows = keys, rows
 
@@ -69,11 +79,11 @@ class Step:
         )
 
     def selection(self, share: float) -> Selection:
-        """A random share of the keys, chosen for each key-value head."""
-        _, heads, group, _, _ = self.queries.shape
-        reads = torch.rand(1, heads, 1, 1, self.keys + 1) < share
-        reads[..., -1] = True
-        return Selection(reads.expand(1, heads, group, 1, -1).contiguous())
+        """A random share of the keys, chosen for each key-value head, and the newest."""
+        heads, count = self.queries.shape[1], max(1, round(share * self.keys))
+        keys = torch.rand(1, heads, 1, 1, self.keys).topk(count, dim=-1).indices.sort(-1).values
+        newest = ((self.keys, self.keys + 1),)
+        return Selection(Compact(self.keys + 1, keys.device, newest, Indices(keys)))
 
     def masked(self, selection: Selection) -> None:
         """All rows, with the whole segment."""

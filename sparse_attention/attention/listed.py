@@ -13,6 +13,9 @@ from sparse_attention.numerics.tensors import product, soft_cap
 if TYPE_CHECKING:
     from torch import Tensor
 
+_LONG = 1 << 15
+"""Numbers of a line's vectors from which on a processor collects lines one after the other."""
+
 
 def listed_attention(call: AttentionCall, compact: Compact, sink_logits: Tensor | None) -> Tensor:
     """Attention over a compact selection; of the context it touches only what is read.
@@ -37,9 +40,9 @@ def listed_attention(call: AttentionCall, compact: Compact, sink_logits: Tensor 
     lines = shape.expanded(numbers)
     scores = call.known_scores
     if scores is None:
-        chosen = collect(keys, lines).view(shape.count, -1, keys.shape[-1])
-        asked = shape.split(call.queries).to(chosen.dtype)
-        logits = soft_cap(product(asked, chosen.mT).mul_(call.scaling), call.softcap)
+        asked = shape.split(call.queries).to(keys.dtype)
+        dots = _multiply(asked, keys, lines, transposed=True).mul_(call.scaling)
+        logits = soft_cap(dots, call.softcap)
         own = soft_cap(_tail_dots(call), call.softcap)
     else:
         logits = shape.split(scores.gather(-1, numbers.expand(*call.shape[:4], -1)))
@@ -156,5 +159,22 @@ def _weigh(values: Tensor, lines: Tensor, weights: Tensor) -> Tensor:
             mode="sum",
             per_sample_weights=weights.reshape(-1),
         )[:, None]
-    chosen = collect(values, lines).view(count, listed, values.shape[-1])
-    return product(weights.to(chosen.dtype) if values.is_cuda else weights, chosen)
+    return _multiply(weights.to(values.dtype) if values.is_cuda else weights, values, lines)
+
+
+def _multiply(left: Tensor, tensor: Tensor, lines: Tensor, transposed: bool = False) -> Tensor:
+    """``left`` (lines, m, ...) times the vectors ``lines``, or their transpose: float32."""
+    count, listed = left.shape[0], lines.shape[-1]
+    if tensor.is_cuda or not listed * tensor.shape[-1] >= _LONG:
+        chosen = collect(tensor, lines).view(count, listed, tensor.shape[-1])
+        return product(left, chosen.mT if transposed else chosen)
+    # One line after the other, whose vectors stay in the processor's cache until they are used.
+    room, flat = tensor.new_empty(listed, tensor.shape[-1]), _flat(tensor)
+    places = _places(tensor, lines).view(count, listed)
+    left = left.float()
+    result = left.new_empty(count, left.shape[1], listed if transposed else tensor.shape[-1])
+    for line in range(count):
+        torch.index_select(flat, 0, places[line], out=room)
+        vectors = room.float()
+        torch.mm(left[line], vectors.T if transposed else vectors, out=result[line])
+    return result

@@ -126,29 +126,26 @@ class Quest(HeavyKeys):
 
     def _bounds(self, call: AttentionCall) -> Tensor:
         """Bounds of the scores on each page, float32 (R, H, G, Q, pages)."""
-        _, context, tail = call.key_features(
+        _, (context,), (tail,) = call.key_features(
             (self.name, self.page_size, self.label_bits),
             lambda keys: (),
             self._extremes,
             block=self.page_size,
         )
         queries = call.queries.float().flatten(2, 3)
-        highest = segmented_product(queries.relu(), context[1], tail[1])
-        lowest = segmented_product((-queries).relu(), context[0], tail[0])
-        bounds = (highest - lowest).unflatten(2, call.queries.shape[2:4])
+        signed = torch.cat([(-queries).relu_().neg_(), queries.relu()], -1)
+        bounds = segmented_product(signed, context, tail).unflatten(2, call.queries.shape[2:4])
         return soft_cap(bounds * call.scaling, call.softcap)
 
     def _extremes(self, fitted: Features, keys: Tensor) -> Features:
-        """Least and greatest values of each channel, two float32 (n, H, D, pages)."""
+        """Least and then greatest values of each channel, float32 (n, H, 2 D, pages)."""
         size = self.page_size
         if missing := -keys.shape[2] % size:
             keys = torch.cat([keys, keys[:, :, -1:].expand(-1, -1, missing, -1)], 2)
         low, high = keys.float().unflatten(2, (-1, size)).mT.aminmax(dim=-1)
         low, high = low.mT, high.mT
-        return (
-            round_to_levels(low, self.label_bits, 2, torch.floor),
-            round_to_levels(high, self.label_bits, 2, torch.ceil),
-        )
+        low = round_to_levels(low, self.label_bits, 2, torch.floor)
+        return (torch.cat([low, round_to_levels(high, self.label_bits, 2, torch.ceil)], 2),)
 
     def _whole_pages(self, keys: Tensor) -> Tensor:
         """Pages of which all keys are marked: bool (..., K) to (..., pages)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from unittest import mock
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparse_attention import Selection
+from sparse_attention.attention import listed
 from sparse_attention.attention.compact import Compact, merged
 from sparse_attention.attention.indices import Indices
 from sparse_attention.attention.paths import (
@@ -75,8 +77,11 @@ def test_merged_spans_hold_the_same_keys_and_lie_apart(spans):
     ragged=st.booleans(),
     weighted=st.booleans(),
     scored=st.booleans(),
+    long=st.sampled_from([0, 1 << 15]),
 )
-def test_attention_and_counts_are_those_of_the_mask(seed, shared, spans, ragged, weighted, scored):
+def test_attention_and_counts_are_those_of_the_mask(
+    seed, shared, spans, ragged, weighted, scored, long
+):
     generator = torch.Generator().manual_seed(seed)
     operation = make_operation(heads=(2, 3), rows=2, prefix=40, tail=20, seed=seed)
     call = operation.call
@@ -101,7 +106,8 @@ def test_attention_and_counts_are_those_of_the_mask(seed, shared, spans, ragged,
         mask.log_weights.double(),
         call.scaling,
     )
-    got = gathered_attention(call, selection, None)
+    with mock.patch.object(listed, "_LONG", long):
+        got = gathered_attention(call, selection, None)
     torch.testing.assert_close(got.double(), exact, atol=1e-5, rtol=1e-5)
     masked, expected = torch.empty(call.shape), torch.empty(call.shape)
     add_selection(values, selection, out=masked)
