@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 
 def is_part(values: Tensor, keys: Tensor) -> bool:
-    """Whether values are a view of the first channels of keys."""
+    """Whether values are a view of the first channels of keys; not if there are none."""
     return (
-        values.data_ptr() == keys.data_ptr()
+        keys.numel() > 0  # all empty tensors have the same address
+        and values.data_ptr() == keys.data_ptr()
         and values.shape[:-1] == keys.shape[:-1]
         and values.stride() == keys.stride()
         and values.dtype == keys.dtype

@@ -51,7 +51,7 @@ class Tails:
         end = first + keys.shape[2]
         old_keys, old_values = self._keys, self._values
         part = is_part(values, keys)
-        if old_keys is not None and old_values is not None:
+        if old_keys is not None and old_values is not None and old_keys.numel():
             part = is_part(old_values, old_keys)
         if old_keys is None or end > old_keys.shape[2]:
             self._keys = _with_room(old_keys, keys, first, end)

@@ -32,7 +32,8 @@ class Task:
     def has(self, name: str, context: Any) -> bool:
         return (name, context[0].id) in self.done
 
-    def add(self, name: str, predictions: Any) -> None:
+    def add(self, name: str, predictions: Any, costs: Any) -> None:
+        assert len(costs) == len(predictions)
         self.done |= {(name, one) for one in predictions}
 
 
@@ -43,7 +44,8 @@ def wants(task: Any, *names: str) -> list[Want]:
 def answered(queue: EvaluationQueue, request: Request | None) -> None:
     assert request is not None
     ids: Any = [sample.id for sample in request.samples]
-    queue.record(request, ContextResult(dict.fromkeys(request.configs, ids)))
+    each = dict.fromkeys(request.configs, ids)
+    queue.record(request, ContextResult(each, costs=each))
 
 
 def first(request: Request | None) -> str | None:

@@ -102,7 +102,7 @@ def journaled(cache: Path) -> set[tuple[str, str]]:
     """Configurations and samples whose answers are on disk; samples of all tasks differ."""
     lines = [
         json.loads(line)
-        for path in (cache / "evaluations").rglob("*.jsonl")
+        for path in (cache / "evaluations").rglob("evaluations-*.jsonl")
         for line in path.read_text().splitlines()
     ]
     pairs = {(line["config"], line["prediction"]["id"]) for line in lines}
