@@ -8,11 +8,14 @@ from typing import Any
 
 
 def contents(folder: Path) -> dict[str, object]:
-    """What must not depend on interruptions: all files but locks, all values but times."""
+    """What must not depend on interruptions: all files but locks, all values but times.
+
+    A study names the folder that it is in.
+    """
     return {
         str(path.relative_to(folder)): _content(path)
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and not path.name.endswith(".lock")
+        if path.is_file() and not path.name.endswith(".lock") and path.name != "study.yaml"
     }
 
 

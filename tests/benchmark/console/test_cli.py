@@ -40,7 +40,7 @@ def test_run_and_report(
     arguments += ["--config-file", "mine.json", "--option", "toy.words=90", "--samples", "4"]
     assert run(tiny_model, *arguments) == 0
     shown = capsys.readouterr().out
-    assert "mean of 2 subsets, 8 samples" in shown
+    assert "mean of 2 subsets, 8 samples" in " ".join(shown.split())
     for label in ("dense", "sink_local", "mine"):
         assert label in shown
     folder = next(Path("results").glob("*/toy"))
