@@ -85,10 +85,9 @@ class BenchmarkExecutor:
         ``RequestConfig``.  Failures are recorded and do not stop the rest.  Raises ``UserError``
         for bad input, before anything is computed or written.
         """
-        configs = given.named_configs(sparse_attention_configs)
-        chosen = {label: Chosen(config) for label, config in configs.items()}
+        choose = _the_same_everywhere(sparse_attention_configs)
         return self.run_chosen(
-            model_names, lambda *_: chosen, benchmark_configs, adapter_config, request_kwargs
+            model_names, choose, benchmark_configs, adapter_config, request_kwargs
         )
 
     @hold_ray()
@@ -143,11 +142,9 @@ class BenchmarkExecutor:
         request_kwargs: Mapping[str, Any] | None = None,
     ) -> Forecast:
         """What ``run_benchmark_matrix`` would do and cost; nothing is written."""
-        configs = given.named_configs(sparse_attention_configs)
-        chosen = {label: Chosen(config) for label, config in configs.items()}
+        choose = _the_same_everywhere(sparse_attention_configs)
         planned = self.plan(model_names, benchmark_configs, adapter_config, request_kwargs)
-        jobs = planned.jobs(lambda *_: chosen)
-        return forecast(jobs, planned.devices, planned.settings)
+        return forecast(planned.jobs(choose), planned.devices, planned.settings)
 
     def run_planned(self, planned: PlannedMatrix, choose: Choice) -> MatrixResult:
         """Answer all samples of a plan under the configurations that ``choose`` gives."""
@@ -160,3 +157,8 @@ class BenchmarkExecutor:
             self._pool,
             self._quiet,
         ).execute()
+
+
+def _the_same_everywhere(configs: ConfigsLike) -> Choice:
+    chosen = {label: Chosen(config) for label, config in given.named_configs(configs).items()}
+    return lambda *_: chosen

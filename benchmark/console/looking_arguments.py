@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from benchmark.console.arguments import add_command, add_verbosity
+from benchmark.exports import FORMS
 from sparse_attention.program import number_between
 
 _COMPARE_EPILOG = """\
@@ -20,7 +21,7 @@ A difference is significant if its 95% interval leaves 0 out.
 def add_plot(commands: argparse._SubParsersAction) -> None:
     """Add ``plot``."""
     plot = add_command(commands, "plot", "draw the main figures of results for a paper")
-    plot.add_argument("results_dir", metavar="RESULTS", help="what --results-dir named")
+    add_results(plot)
     plot.add_argument(
         "-o",
         "--output",
@@ -59,7 +60,7 @@ def add_watch(commands: argparse._SubParsersAction) -> None:
     """Add ``watch``."""
     what = "show how far a matrix or a search in a folder is, until interrupted"
     watch = add_command(commands, "watch", what)
-    watch.add_argument("results_dir", metavar="RESULTS", help="what --results-dir named")
+    add_results(watch)
     watch.add_argument("--once", action="store_true", help="show it once")
     watch.add_argument(
         "--interval",
@@ -75,9 +76,8 @@ def add_watch(commands: argparse._SubParsersAction) -> None:
 def add_export(commands: argparse._SubParsersAction) -> None:
     """Add ``export``."""
     export = add_command(commands, "export", "write results in the form of another tool")
-    export.add_argument("results_dir", metavar="RESULTS", help="what --results-dir named")
-    forms = ("inspect", "every-eval-ever", "skylight", "kvpress")
-    export.add_argument("--to", required=True, choices=forms, help="the form")
+    add_results(export)
+    export.add_argument("--to", required=True, choices=FORMS, help="the form")
     export.add_argument(
         "-o",
         "--output",
@@ -86,6 +86,11 @@ def add_export(commands: argparse._SubParsersAction) -> None:
         help="folder of the files (default: RESULTS-exports/FORM beside the results)",
     )
     add_verbosity(export)
+
+
+def add_results(command: argparse.ArgumentParser) -> None:
+    """Add which results."""
+    command.add_argument("results_dir", metavar="RESULTS", help="what --results-dir named")
 
 
 def add_cache_dir(command: argparse.ArgumentParser) -> None:

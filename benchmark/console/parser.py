@@ -19,6 +19,7 @@ from benchmark.console.looking_arguments import (
     add_compare,
     add_export,
     add_plot,
+    add_results,
     add_watch,
 )
 from benchmark.tuning.settings import DEFAULT_CACHE
@@ -219,7 +220,7 @@ def _add_best(commands: argparse._SubParsersAction) -> None:
 def _add_report(commands: argparse._SubParsersAction) -> None:
     what = "show the results in a folder: tables, report.md and pictures beside them, and a page"
     report = add_command(commands, "report", what)
-    report.add_argument("results_dir", metavar="RESULTS", help="what --results-dir named")
+    add_results(report)
     report.add_argument(
         "-o",
         "--output",

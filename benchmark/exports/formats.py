@@ -1,22 +1,15 @@
-"""The formats, by name, and the export of a folder."""
+"""The export of a folder."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 
-from benchmark.exports import every_eval_ever, inspect, kvpress, skylight
+from benchmark.exports import FORMS
 from benchmark.exports.cell import ExportedCell
 from benchmark.report.frames.scan import LeftOut, scan_results
 from sparse_attention.errors import UserError, unknown_name
 from sparse_attention.reading import user_folder
-
-FORMATS: Mapping[str, Callable[[Sequence[ExportedCell], Path], list[Path]]] = {
-    "inspect": inspect.export,
-    "every-eval-ever": every_eval_ever.export,
-    "skylight": skylight.export,
-    "kvpress": kvpress.export,
-}
 
 
 def export_results(
@@ -26,11 +19,11 @@ def export_results(
 
     Args:
         results: a results folder, or a folder within one.
-        form: of ``FORMATS``.
+        form: of ``FORMS``.
         output: a folder; beside the results folder, ``RESULTS-exports/FORM``, if None.
     """
-    if form not in FORMATS:
-        raise unknown_name("format", form, FORMATS)
+    if form not in FORMS:
+        raise unknown_name("format", form, FORMS)
     scan = scan_results(results)
     left_out = list(scan.left_out)
     read = [ExportedCell.read(cell, left_out) for cell in scan.cells]
@@ -40,4 +33,5 @@ def export_results(
         raise UserError(f"no finished results in {results} to export ({reasons or 'empty'}).")
     beside = scan.root.with_name(f"{scan.root.name}-exports") / form
     folder = user_folder(beside if output is None else output, "output")
-    return FORMATS[form](cells, folder), left_out
+    export = import_module(f"benchmark.exports.{form.replace('-', '_')}").export
+    return export(cells, folder), left_out

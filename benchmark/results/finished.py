@@ -6,57 +6,43 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import ConfigDict
-
 from benchmark.files import fingerprint
 from benchmark.results.key import FORMAT
 from benchmark.results.metrics_file import Metrics
-from benchmark.results.records import Record
+from benchmark.results.records import PartOfRecord
 from benchmark.results.seal import unseal
 from sparse_attention.reading import read_json
 
 METRICS = "metrics.json"
 
 
-class _Protocol(Record):
-    model_config = ConfigDict(extra="allow")
-
+class _Protocol(PartOfRecord):
     sparse_from: str
     dense_layers: list[int]
     press_sees_question: bool
 
 
-class _BenchmarkKey(Record):
-    model_config = ConfigDict(extra="allow")
-
+class _BenchmarkKey(PartOfRecord):
     name: str
     subset: str
     sample_data: bool
     options: dict[str, Any]
 
 
-class _ModelKey(Record):
-    model_config = ConfigDict(extra="allow")
-
+class _ModelKey(PartOfRecord):
     dtype: str
 
 
-class _MethodKey(Record):
-    model_config = ConfigDict(extra="allow")
-
+class _MethodKey(PartOfRecord):
     name: str
 
 
-class _ConfigKey(Record):
-    model_config = ConfigDict(extra="allow")
-
+class _ConfigKey(PartOfRecord):
     methods: list[_MethodKey]
 
 
-class _Key(Record):
+class _Key(PartOfRecord):
     """The part of a key that is read by name; the whole is only compared."""
-
-    model_config = ConfigDict(extra="allow")
 
     protocol: _Protocol
     benchmark: _BenchmarkKey

@@ -52,6 +52,12 @@ class Record(BaseModel):
             raise ValueError(f"{field} = {problem['input']!r:.80}: {problem['msg']}") from None
 
 
+class PartOfRecord(Record):
+    """The fields of a longer document that are read by name; what else it has is not looked at."""
+
+    model_config = ConfigDict(extra="allow")
+
+
 def total_read(united: float | None, choosing: float | None) -> float | None:
     """What is read of keys and values, and to choose them; None if either is not known."""
     return None if united is None or choosing is None else united + choosing

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Final, Literal, Self
 
-from pydantic import ConfigDict, NonNegativeFloat, NonNegativeInt, model_validator
+from pydantic import NonNegativeFloat, NonNegativeInt, model_validator
 
 from benchmark.files import safe_name
 from benchmark.objectives import Measured
 from benchmark.results.metrics_file import EstimateRecord
-from benchmark.results.records import Record, Share, Text
+from benchmark.results.records import PartOfRecord, Record, Share, Text
 from benchmark.tuning.records import Losses, OnTask, Point, TrialRecord
 
 FORMAT: Final = 2
@@ -87,23 +87,17 @@ class OnOneTask(Record):
     held_out: HeldOut
 
 
-class _Objective(Record):
-    model_config = ConfigDict(extra="allow")
-
+class _Objective(PartOfRecord):
     name: Text
 
 
-class _TaskKey(Record):
-    model_config = ConfigDict(extra="allow")
-
+class _TaskKey(PartOfRecord):
     format: int
     tuning_ids: list[Text]
 
 
-class _Key(Record):
+class _Key(PartOfRecord):
     """The part of a key that is read by name; the whole is only compared."""
-
-    model_config = ConfigDict(extra="allow")
 
     objective: _Objective
     tasks: dict[str, _TaskKey]

@@ -8,6 +8,7 @@ import torch
 
 from sparse_attention.attention.call import AttentionCall
 from sparse_attention.attention.compact import Compact
+from sparse_attention.attention.scores import sink_share
 from sparse_attention.numerics.tensors import product, soft_cap
 
 if TYPE_CHECKING:
@@ -56,10 +57,7 @@ def listed_attention(call: AttentionCall, compact: Compact, sink_logits: Tensor 
     tail = call.view.tail_values
     own_weights = shape.join(weights[..., lines.shape[-1] :]).flatten(0, 1)[:, :, 0]
     output += product(own_weights, tail.flatten(0, 1)).view_as(output)
-    if sink_logits is None:
-        return output
-    total = shape.join(logits.logsumexp(-1, keepdim=True))
-    return output * torch.sigmoid(total - sink_logits.float()[None, :, :, None, None])
+    return output if sink_logits is None else output * sink_share(shape.join(logits), sink_logits)
 
 
 class _Lines:

@@ -14,6 +14,7 @@ import torch
 
 from sparse_attention.attention.call import AttentionCall
 from sparse_attention.attention.listed import collect, in_steps, listed_attention
+from sparse_attention.attention.scores import sink_share
 from sparse_attention.attention.selection import Selection
 from sparse_attention.numerics.tensors import product, soft_cap
 
@@ -89,16 +90,6 @@ def weigh_values(weights: Tensor, context_values: Tensor, tail_values: Tensor) -
     own = weights[..., context:].reshape(rows * heads, group * queries, keys - context)
     own = product(own, tail_values.reshape(rows * heads, keys - context, width))
     return shared + own.view(rows, heads, group, queries, width)
-
-
-def sink_share(logits: Tensor, sink_logits: Tensor) -> Tensor:
-    """What is left for the keys where learned sinks take part in the softmax (gpt-oss).
-
-    With the log-sum-exp l of the logits (R, H, G, Q, K) and the sink s (H, G), the share of the
-    keys is ``exp(l) / (exp(l) + exp(s))``: (R, H, G, Q, 1).
-    """
-    total = logits.logsumexp(-1, keepdim=True)
-    return torch.sigmoid(total - sink_logits.float()[None, :, :, None, None])
 
 
 def add_selection(scores: Tensor, selection: Selection, out: Tensor) -> None:

@@ -85,3 +85,13 @@ class SharedScores:
         if len(rows) == len(part):
             self._probabilities[part] = probabilities
         return probabilities
+
+
+def sink_share(logits: Tensor, sink_logits: Tensor) -> Tensor:
+    """What is left for the keys where learned sinks take part in the softmax (gpt-oss).
+
+    With the log-sum-exp l of the logits (R, H, G, Q, K) and the sink s (H, G), the share of the
+    keys is ``exp(l) / (exp(l) + exp(s))``: (R, H, G, Q, 1).
+    """
+    total = logits.logsumexp(-1, keepdim=True)
+    return torch.sigmoid(total - sink_logits.float()[None, :, :, None, None])

@@ -13,10 +13,9 @@ from sparse_attention.attention.paths import (
     add_selection,
     gathered_attention,
     gathering_pays,
-    sink_share,
     weigh_values,
 )
-from sparse_attention.attention.scores import SharedScores
+from sparse_attention.attention.scores import SharedScores, sink_share
 from sparse_attention.attention.selection import Selection
 from sparse_attention.cache.context import Context
 from sparse_attention.cache.view import KeyView, TailFeatures

@@ -10,8 +10,9 @@ import pytest
 import yaml
 
 from benchmark.console.main import main
+from benchmark.exports import FORMS
 from benchmark.exports.cell import plain
-from benchmark.exports.formats import FORMATS, export_results
+from benchmark.exports.formats import export_results
 from benchmark.report import load_results
 from perf.made_results import make_results
 from sparse_attention.config import AttentionConfig
@@ -81,6 +82,6 @@ def test_command(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "leaderboard.jsonl" in capsys.readouterr().out
     with pytest.raises(UserError, match=r"unknown format 'kvpres'\. Did you mean 'kvpress'"):
         export_results(made, "kvpres")
-    for form in FORMATS:
+    for form in FORMS:
         with pytest.raises(SystemExit):
             main(["export", "--to", form])

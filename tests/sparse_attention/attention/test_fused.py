@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sparse_attention.attention.paths import reference_attention, sink_share
+from sparse_attention.attention.paths import reference_attention
+from sparse_attention.attention.scores import sink_share
 from sparse_attention.maskers import Local, MagicPig, OracleTopK, RandomSampling, Sink
 from sparse_attention.testing.calls import make_operation
 from sparse_attention.testing.device import DEVICE
