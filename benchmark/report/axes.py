@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from benchmark.files import write_atomic
 from benchmark.report.escapes import picture_text
@@ -51,7 +51,19 @@ def density_axis(axis: Axes) -> None:
     axis.set_xlabel("density (share of keys read)", fontsize=9)
     axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.xaxis.set_minor_locator(NullLocator())
+
+
+def share_labels(axes: Sequence[Axes]) -> None:
+    """Leave out what the first panel of a line or the last of a column says for all of it."""
+    for place, axis in enumerate(axes):
+        columns = axis.get_gridspec().ncols
+        if place % columns:
+            axis.set_ylabel("")
+            axis.tick_params(labelleft=False)
+        if place + columns < len(axes):
+            axis.set_xlabel("")
+            axis.tick_params(labelbottom=False)
 
 
 def marker(look: Look, variant: int = 0) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 
 from benchmark.report.apart import side_by_side
-from benchmark.report.axes import SCORES, density_axis, legend, marker, panels, save
+from benchmark.report.axes import SCORES, density_axis, legend, marker, panels, save, share_labels
 from benchmark.report.escapes import picture_text
 from benchmark.report.frames.methods import family
 from benchmark.report.groups import Group, Row
@@ -40,6 +40,7 @@ def write_picture(group: Group, path: Path) -> None:
         axis.set_ylabel("score", fontsize=9)
         axis.set_title(picture_text(title), fontsize=9)
         _draw(axis, subsets, rows, looks)
+    share_labels(axes)
     legend(figure, axes)
     save(figure, path)
 

@@ -227,37 +227,3 @@ def test_a_registered_method_is_used_by_name():
 
 def test_tables_of_the_project_hold_its_own_alone(strides):
     assert set(METHODS) == {*MASKERS, *PRESSES, "every_nth"}
-
-
-SCRIPT = """
-import sys
-from sparse_attention import make_config, register_method
-{source}
-
-register_method(EveryNth)
-
-if __name__ == "__main__":
-    from benchmark.executor import BenchmarkExecutor
-    from benchmark.executor_config import BenchmarkConfig
-
-    benchmark = BenchmarkConfig("ruler", ["niah_single_2"], {{"samples": 1, "length": 300}})
-    result = BenchmarkExecutor([], sys.argv[1], quiet=True).run_benchmark_matrix(
-        ["embedded"], [("mine", make_config("every_nth", step=2))], [benchmark]
-    )
-    assert [cell.status for cell in result.cells] == ["complete"], result.cells
-"""
-
-
-def test_workers_of_ray_know_a_class_of_a_script(tmp_path):
-    """Its code is sent to them with the configuration."""
-    source = toy_source().replace("from __future__ import annotations\n", "")
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT.format(source=source), encoding="utf-8")
-    subprocess.run(
-        [sys.executable, str(script), str(tmp_path / "results")],
-        env={"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"},
-        check=True,
-        timeout=240,
-    )
-    (metrics,) = (tmp_path / "results").rglob("metrics.json")
-    assert '"status": "complete"' in metrics.read_text()

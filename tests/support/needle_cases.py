@@ -12,7 +12,7 @@ from benchmark.suite.base import Sample
 from sparse_attention import Context, HuggingFaceAdapter, make_config
 from sparse_attention.prompt import EncodedPrompt, PromptSettings, encode_prompt
 
-LENGTHS = (256, 1024, 1024, 1536)
+LENGTHS = (256, 1024, 1024)
 PRESSES = {
     name: make_config(name, compression_ratio=0.5)
     for name in ("snapkv", "keydiff", "knorm", "expected_attention")

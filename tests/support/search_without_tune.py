@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
 from benchmark.tuning.search import Search
 from benchmark.tuning.trial import REASON, STATUS, STOP
 
@@ -20,3 +25,12 @@ class WithoutTune(Search):
                         break
                 study.finish(record, report[STATUS], report.get(REASON, ""))
                 self._progress.advance(study, record)
+
+
+@contextmanager
+def without_tune() -> Iterator[None]:
+    """Searches inside need no Ray."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("benchmark.tuning.search.Search", WithoutTune)
+        patch.setattr("benchmark.hyperparameter_optimization.start_ray", lambda: None)
+        yield

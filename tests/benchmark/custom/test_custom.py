@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from local_pool import LocalPool
 
 from benchmark.console.main import main
 from benchmark.custom.calculate_metrics import score
@@ -62,7 +63,8 @@ def test_from_a_file_to_a_table(tmp_path, capsys):
     command = (
         f"run --models embedded --benchmarks custom --option custom.file={file} --configs dense"
     )
-    assert main([*command.split(), "--results-dir", str(tmp_path / "results"), "--quiet"]) == 0
+    arguments = [*command.split(), "--results-dir", str(tmp_path / "results"), "--quiet"]
+    assert main(arguments, LocalPool) == 0
     assert "custom" in capsys.readouterr().out
     (metrics,) = (tmp_path / "results").rglob("metrics.json")
     assert '"contains"' in metrics.read_text()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from local_pool import LocalPool
-from search_without_tune import WithoutTune
+from search_without_tune import without_tune
 from toy_benchmark import Toy
 from toy_search import BENCHMARK, TYPES, search
 
@@ -22,6 +23,13 @@ from sparse_attention.hf.adapter import HuggingFaceAdapter
 from sparse_attention.prompt import PromptSettings, encode_prompt
 
 
+@pytest.fixture
+def one_process() -> Iterator[None]:
+    with without_tune():
+        yield
+
+
+@pytest.mark.usefixtures("one_process")
 def test_tuned_settings_reach_the_attention(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -104,12 +112,11 @@ def test_fixed_and_dense_configurations_are_not_searched(
     assert key["config"] == make_config("local_masker").to_json()
 
 
+@pytest.mark.usefixtures("one_process")
 def test_the_matrix_takes_what_the_search_has_asked(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Winner and dense attention are not asked again; what is taken is what would be asked."""
-    monkeypatch.setattr("benchmark.tuning.search.Search", WithoutTune)
-    monkeypatch.setattr("benchmark.hyperparameter_optimization.start_ray", lambda: None)
     asked: list[int] = []
 
     def search_and_note(*arguments: object, **options: object) -> object:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import importlib.util
 import json
 import logging
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import psutil
 import pytest
 import ray
+from contributing import toy_source
 from local_pool import LocalPool
 
 from benchmark.executor import BenchmarkExecutor
@@ -25,6 +28,7 @@ from sparse_attention.config import AttentionConfig
 from sparse_attention.config_types import make_config
 from sparse_attention.errors import UserError
 from sparse_attention.protocol import Protocol
+from sparse_attention.registry import METHODS, register_method
 
 EDGES = make_config("sink_local", sink_size=2, window_size=4)
 CONFIGS: list[tuple[str, AttentionConfig | None]] = [("dense", None), ("edges", EDGES)]
@@ -262,8 +266,32 @@ def test_bad_input_touches_nothing(run, tmp_path: Path) -> None:
     assert not (tmp_path / "results").exists()
 
 
-def test_on_ray(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two real workers; one is killed while it works, and its samples are answered all the same."""
+@pytest.fixture
+def of_a_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AttentionConfig:
+    """A method whose class is defined in the program that runs, as in a notebook."""
+    script = tmp_path / "script.py"
+    script.write_text(toy_source().replace("from __future__ import annotations\n", ""))
+    spec = importlib.util.spec_from_file_location("__main__", script)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "__main__", module)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(METHODS, "_registered", dict(METHODS._registered))
+    register_method(module.EveryNth)
+    return make_config("every_nth", step=2)
+
+
+def test_on_ray(
+    tiny_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    of_a_script: AttentionConfig,
+) -> None:
+    """Two real workers; one is killed while it works, and its samples are answered all the same.
+
+    The code of a method that no worker can import is sent with its configuration.
+    """
     killed: list[int] = []
 
     class KillsOne(WorkerPool):
@@ -282,7 +310,8 @@ def test_on_ray(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     # A folder from which the packages cannot be imported by accident.
     monkeypatch.chdir(tmp_path)
     benchmark = BenchmarkConfig("toy", ["first", "second"], {"contexts": 12})
-    arguments = [str(tiny_model)], CONFIGS, [benchmark]
+    configs = [*CONFIGS, ("mine", of_a_script)]
+    arguments = [str(tiny_model)], configs, [benchmark]
     on_ray = BenchmarkExecutor([], tmp_path / "ray", 2, quiet=True, pool=KillsOne)
     result = on_ray.run_benchmark_matrix(*arguments)
     assert killed

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import toy_benchmark  # noqa: F401 - registers the benchmark
 from local_pool import LocalPool
+from search_without_tune import without_tune
 
 from benchmark.console.main import main as sparse_bench
 from benchmark.console.selection import named_files
@@ -23,7 +24,8 @@ def test_the_scripts(tiny_model: Path, tmp_path: Path, monkeypatch, capsys):
         *("--max-requests", "12", "--gpu-ids", "--num-workers", "1", "--quiet"),
         *("--search-space", "window_size=[2,4,8]"),
     ]
-    assert run_optimized_benchmarks.main(arguments, LocalPool) == 0
+    with without_tune():
+        assert run_optimized_benchmarks.main(arguments, LocalPool) == 0
     assert "local_masker, global" in capsys.readouterr().out
     stored = list(Path("results/hyperparameter_cache").glob("*.json"))
     assert [path.name.rpartition("_")[2] for path in stored] == ["global.json"]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from local_pool import LocalPool
 from rich.console import Console
+from search_without_tune import without_tune
 from toy_search import search
 
 from benchmark.executor_config import BenchmarkConfig
@@ -18,7 +19,6 @@ from benchmark.hyperparameter_optimization import (
 )
 from benchmark.optimizer.optimized_executor import create_optimized_benchmark_executor
 from benchmark.report.search_table import print_results
-from benchmark.run.ray_session import hold_ray
 from benchmark.scripts import get_cached_config
 from benchmark.tuning.overrides import check_overrides
 from sparse_attention.errors import UserError
@@ -34,7 +34,7 @@ SETTINGS = {
 @pytest.fixture(scope="module")
 def impossible(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory):
     cache = tmp_path_factory.mktemp("impossible")
-    with hold_ray():
+    with without_tune():
         found = search(
             str(tiny_model), str(cache), types=("sink_local",), pool=LocalPool, **SETTINGS
         )

@@ -19,7 +19,8 @@ from benchmark.zero_scrolls.submission import (
 )
 from sparse_attention.errors import UserError
 
-TEST_SPLIT = ["--option", "zero_scrolls.split=test", "--max-prompt-tokens", "600"]
+SHORT = ["--max-prompt-tokens", "300", "--max-new-tokens", "8"]
+TEST_SPLIT = ["--option", "zero_scrolls.split=test", *SHORT]
 IDS = expected_ids("samples")
 ODD = ['a, "b"\r\nc\n', "", "nan", "NA", "=1+1", " x ", "文"]
 
@@ -99,7 +100,7 @@ def test_the_test_split_is_answered_and_not_scored(sample_run):
 
 
 def test_a_submission_needs_the_test_split(sample_run, tmp_path, capsys):
-    results = sample_run("zero_scrolls", "--max-prompt-tokens", "300")
+    results = sample_run("zero_scrolls", *SHORT)
     arguments = ["create", str(results / "embedded" / "zero_scrolls"), "dense"]
     assert main([*arguments, str(tmp_path / "s.csv"), "--source", "samples"]) == 2
     assert "is of the split validation" in capsys.readouterr().err

@@ -70,7 +70,7 @@ def digest(prefix) -> str:
 @pytest.mark.parametrize("sparse_from", ["question", "generation"])
 def test_a_row_alone_equals_the_row_in_a_batch(adapter, prefix, sparse_from):
     protocol = Protocol(sparse_from=sparse_from)
-    options = {"max_new_tokens": 8, "protocol": protocol, "sample_key": "s"}
+    options = {"max_new_tokens": 5, "protocol": protocol, "sample_key": "s"}
     together = adapter.answer(prefix, tokens(6, 2), CONFIGS, **options)
     for config, expected in zip(CONFIGS, together, strict=True):
         (alone,) = adapter.answer(prefix, tokens(6, 2), [config], **options)

@@ -168,7 +168,7 @@ def test_ragged_answers_are_those_of_attention_that_leaves_out_the_other_keys(ad
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_a_row_alone_equals_the_row_in_a_batch(adapter, prefix, protocol):
-    options = {"max_new_tokens": 9, "protocol": PROTOCOLS[protocol], "sample_key": "s"}
+    options = {"max_new_tokens": 5, "protocol": PROTOCOLS[protocol], "sample_key": "s"}
     configs = list(CONFIGS.values())
     together = adapter.answer(prefix, QUESTION, configs, **options)
     differing = 0
