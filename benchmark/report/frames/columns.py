@@ -41,6 +41,8 @@ CELL: Mapping[str, str] = {
     "selection_share": "bytes read to choose keys / bytes of all keys and values",
     "bytes_read": "union_density + selection_share",
     "kept_share": "bytes of keys and values held at the end / those that dense attention holds",
+    "layer_density": "list: the density in each layer that keeps keys",
+    "layer_error": "list: the attention error in each of these layers",
     "prefill_seconds": "of all samples together",
     "decode_seconds": "of all samples together; equal shares of the batch where rows is above 1",
     "seconds_per_sample": "decode_seconds / samples with a cost",
@@ -79,6 +81,8 @@ PREDICTION: Mapping[str, str] = {
     "union_density": CELL["union_density"],
     "selection_share": CELL["selection_share"],
     "kept_share": CELL["kept_share"],
+    "layer_density": CELL["layer_density"],
+    "layer_error": CELL["layer_error"],
     "prompt_tokens": "of the whole prompt",
     "removed_tokens": "of the context, that did not fit",
     "prompt_sha256": "hash of the prompt's tokens",
@@ -108,7 +112,15 @@ TEXTS = frozenset(
             "predicted_answer",
             "thought",
         ),
-        *("finish_reason", "thought", "prompt_sha256", "prompt", "excerpt", "device"),
+        *(
+            "layer_density",
+            "layer_error",
+            "finish_reason",
+            "prompt_sha256",
+            "prompt",
+            "excerpt",
+            "device",
+        ),
     )
 )
 """Columns that hold objects, not numbers: a model may have written half a character, which no
