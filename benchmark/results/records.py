@@ -114,7 +114,8 @@ class Prediction(Record):
     prompt: Text | None
     """What the model read, as text with its special tokens; None but for the first samples."""
     depth: Share | None = None
-    """Where in the context the first reference stands, 0 at its beginning; None if in no place."""
+    """Where in the context the first reference stands, 0 at its beginning; None if in no place, or
+    in several."""
     excerpt: Text = ""
     """Of the context, what stands around that place, else its beginning."""
     score: Share | None

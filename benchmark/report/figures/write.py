@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from benchmark.files import safe_name, write_atomic
+from benchmark.picture_formats import FORMATS
 from benchmark.report.facts.groups import GroupFacts, group_facts
 from benchmark.report.figures.costs import compression_figure, cost_figure
 from benchmark.report.figures.heat import heat_figure
@@ -20,17 +20,10 @@ from benchmark.report.search_picture import search_figure
 from benchmark.tuning.cache import BestConfigCache
 from sparse_attention.errors import UserError
 
-FORMATS = ("png", "svg", "pdf")
 _FIGURES: dict[str, Callable[[GroupFacts], Figure | None]] = {
     "costs": cost_figure,
     "compression": compression_figure,
     "differences": heat_figure,
-}
-# Without dates and random names a file depends on the numbers alone.
-_METADATA: dict[str, dict[str, Any]] = {
-    "png": {"Software": None},
-    "svg": {"Date": None},
-    "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
 }
 
 
@@ -74,6 +67,6 @@ def write_figures(
 def _write(figure: Figure, path: Path, kind: str) -> Path:
     buffer = io.BytesIO()
     with rc_context({"svg.hashsalt": path.stem, "pdf.fonttype": 42}):
-        figure.savefig(buffer, format=kind, dpi=200, metadata=_METADATA[kind])
+        figure.savefig(buffer, format=kind, dpi=200, metadata=dict(FORMATS[kind]))
     write_atomic(path, buffer.getvalue())
     return path

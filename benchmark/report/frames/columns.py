@@ -86,7 +86,7 @@ PREDICTION: Mapping[str, str] = {
     "prompt_tokens": "of the whole prompt",
     "removed_tokens": "of the context, that did not fit",
     "prompt_sha256": "hash of the prompt's tokens",
-    "depth": "where in the context the first reference stands, 0 to 1; missing if nowhere",
+    "depth": "where in the context the first reference stands, 0 to 1; missing if not in one place",
     "excerpt": "of the context, what stands around that place, else its beginning",
     "prompt": "what the model read, as text; only of the first samples of a subset",
     "prefill_seconds": "of the context, on the sample for which it was computed",

@@ -309,6 +309,8 @@ def test_configurations_without_samples(adapter: HuggingFaceAdapter) -> None:
         (("none", "4711"), 0.5, "x" * 120 + "4711" + "y" * 120),
         (("absent",), None, "x" * 240),
         (("xx",), None, "x" * 240),
+        (("xxxy",), None, "x" * 240),
+        (("xxx",), None, "x" * 123),
     ],
 )
 def test_where_the_reference_stands(answers, depth, excerpt) -> None:
