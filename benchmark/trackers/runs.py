@@ -47,8 +47,8 @@ def tracked_runs(scan: Scan, cache: Path) -> list[TrackedRun]:
     cells = [cell for cell in scan.cells if cell.metrics is not None]
     frame = cell_frame(Scan(scan.root, cells))
     runs = [_cell_run(row) for row in frame.to_dict("records")]
-    tuned = [cell.metrics["tuning"] for cell in cells if (cell.metrics or {}).get("tuning")]
-    searches = {one["search"] for one in tuned}
+    tuned = [(cell.metrics or {}).get("tuning") for cell in cells]
+    searches = {one["search"] for one in tuned if one}
     models = {cell.names["model"] for cell in cells}
     for result in BestConfigCache(cache).read_all() if searches else ():
         own = {name: value for name, value in result.key.items() if name != "tasks"}

@@ -50,6 +50,8 @@ def _facts(model: str, benchmark: str, frame: pd.DataFrame) -> dict[str, Any]:
         own = [int(length), int(part), number(cell["mean"]), int(cell["size"])]
         by_config.setdefault(name(label), []).append(own)
     return {
+        "model": name(model),
+        "benchmark": name(benchmark),
         "title": f"{name(model)} on {name(benchmark)}",
         "tasks": [name(subset) for subset in sorted(frame["subset"].unique())],
         "lengths": sorted(int(length) for length in frame["length"].unique()),

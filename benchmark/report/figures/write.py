@@ -12,9 +12,11 @@ from matplotlib.figure import Figure
 from benchmark.files import safe_name, write_atomic
 from benchmark.picture_formats import FORMATS
 from benchmark.report.facts.groups import GroupFacts, group_facts
+from benchmark.report.facts.needles import needle_facts
 from benchmark.report.figures.costs import compression_figure, cost_figure
 from benchmark.report.figures.heat import heat_figure
-from benchmark.report.frames.load import cell_frame
+from benchmark.report.figures.needles import needle_figure
+from benchmark.report.frames.load import cell_frame, prediction_frame
 from benchmark.report.frames.scan import Scan
 from benchmark.report.search_picture import search_figure
 from benchmark.tuning.cache import BestConfigCache
@@ -57,6 +59,10 @@ def write_figures(
                 if figure is not None:
                     for kind in formats:
                         yield _write(figure, folder / f"{stem}-{name}.{kind}", kind)
+        for needles in needle_facts(prediction_frame(scan, costs=False)):
+            stem = f"{safe_name(needles['model'])}-{safe_name(needles['benchmark'])}-needles"
+            for kind in formats:
+                yield _write(needle_figure(needles), folder / f"{stem}.{kind}", kind)
     except OSError as error:
         raise UserError(f"figures: cannot write {folder}: {error.strerror}.") from error
     searches = [result for cache in caches for result in BestConfigCache(cache).read_all()]
