@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
 """What file systems without locks say, such as NFS without lockd, Lustre and some of FUSE."""
 
+_CANONICAL = json.JSONEncoder(allow_nan=False, sort_keys=True, separators=(",", ":"))
+
 
 def write_atomic(path: Path, content: bytes) -> None:
     """Write ``content`` so that ``path`` is, at any moment, absent, as it was, or complete.
@@ -103,8 +105,7 @@ def json_document(value: Any) -> bytes:
 
 def fingerprint(value: Any) -> str:
     """Hex SHA-256 of a JSON value, independent of the order of its keys."""
-    text = json.dumps(value, allow_nan=False, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(_CANONICAL.encode(value).encode()).hexdigest()
 
 
 def safe_name(name: str) -> str:

@@ -16,6 +16,7 @@ from benchmark.suite.base import Sample
 from sparse_attention.config import AttentionConfig
 
 MODEL, BENCHMARK = "made-up", "ruler"
+LAYERS = 32
 
 
 def make_results(
@@ -140,6 +141,8 @@ def prediction(sample: Sample, right: bool, density: float, text: str = "") -> P
         union_density=density,
         selection_share=density / 2,
         kept_share=1.0,
+        layer_density=[_by_layer(density, layer) for layer in range(LAYERS)],
+        layer_error=[_by_layer((1 - density) / 10, layer) for layer in range(LAYERS)],
         prompt_tokens=1000,
         removed_tokens=0,
         prompt_sha256=hashlib.sha256(sample.id.encode()).hexdigest(),
@@ -148,6 +151,11 @@ def prediction(sample: Sample, right: bool, density: float, text: str = "") -> P
         excerpt=sample.context,
         score=float(right),
     )
+
+
+def _by_layer(mean: float, layer: int) -> float:
+    """Less and less with depth, around a mean."""
+    return float(f"{min(1.0, mean * (1.5 - layer / (LAYERS - 1))):.3g}")
 
 
 def _cost(sample: Sample) -> Cost:

@@ -18,6 +18,8 @@ def terminal_text(text: str) -> str:
     These are control characters with line ends, marks of direction, invisible characters and
     halves of characters.  Other spaces become plain ones.
     """
+    if text.isprintable():
+        return text
     return "".join(char if char.isprintable() else _escaped(char) for char in text)
 
 

@@ -7,11 +7,11 @@ code; whatever is not is refused with a message that names the place.
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 import stat
 from collections.abc import Iterator, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -147,7 +147,7 @@ def parse_json(text: str, where: str, *, any_text: bool = False) -> Any:
         UserError: if it is none, has a key twice in one object, or what ``check_json`` refuses.
     """
     try:
-        value = json.loads(text, object_pairs_hook=_without_repetition)
+        value = _DECODER.decode(text)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
     except RecursionError:
@@ -208,6 +208,9 @@ def _without_repetition(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+_DECODER = json.JSONDecoder(object_pairs_hook=_without_repetition)
+
+
 def _is_plain(root: Any, any_text: bool) -> bool:
     """Whether ``_values`` has no problem, found without the names of places: files of records have
     millions of values.
@@ -217,15 +220,15 @@ def _is_plain(root: Any, any_text: bool) -> bool:
         inner: list[Any] = []
         for value in level:
             kind = type(value)
+            if value is None or kind is bool or (any_text and kind is str):
+                continue
             if kind is dict:
                 inner += value.values()
                 if not any_text:
                     inner += value
             elif kind is list:
                 inner += value
-            elif kind is str and any_text:
-                continue
-            elif _problem(value):
+            elif not isfinite(value) if kind is float else _problem(value):
                 return False
         level, depth = inner, depth + 1
     return not level
@@ -255,7 +258,7 @@ def _problem(value: Any) -> str | None:
         if _SURROGATE.search(value):
             return "holds half a character (a lone surrogate), which no tokenizer reads."
     elif isinstance(value, float):
-        if not math.isfinite(value):
+        if not isfinite(value):
             return f"is {value}, which is not a number of JSON."
     elif isinstance(value, int) and abs(value) > MAX_INTEGER:
         return "is an integer of more than 64 bits."

@@ -8,6 +8,7 @@ from functools import partial
 from benchmark.console.fields import add_field
 from benchmark.executor_config import AdapterConfig, RequestConfig
 from benchmark.objectives import ObjectiveName
+from benchmark.trackers import TRACKERS
 from benchmark.tuning.settings import OptimizationConfig
 from sparse_attention.prompt import PromptSettings
 from sparse_attention.protocol import Protocol
@@ -159,6 +160,13 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     where = parser.add_argument_group("where and with what")
     where.add_argument(
         "--results-dir", "--output-path", default="results", metavar="DIR", help="results folder"
+    )
+    where.add_argument(
+        "--track",
+        choices=TRACKERS,
+        default=argparse.SUPPRESS,
+        help="also write the results, and the trials of searches, for an experiment tracker, into "
+        "the results folder and nowhere else (wandb: offline)",
     )
     where.add_argument(
         "--gpu-ids",

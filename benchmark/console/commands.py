@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from benchmark.console.logs import is_quiet
 from benchmark.console.reports import show_groups
 from benchmark.console.selection import MatrixSelection
 from benchmark.executor import BenchmarkExecutor
 from benchmark.optimizer.optimized_executor import create_optimized_benchmark_executor
+from benchmark.report.facts.searches import CACHE
 from benchmark.report.groups import read_results
 from benchmark.run.forecast import Forecast
 from benchmark.run.requests import PoolFactory
 from benchmark.run.result import MatrixResult
 from benchmark.tuning.settings import OptimizationConfig
+from sparse_attention.printable import terminal_text
 from sparse_attention.program import complain
 
 
@@ -35,7 +38,10 @@ def run(
     )
     if options.dry_run:
         return _show_forecast(executor.forecast(*what))
-    return show_result(executor.run_benchmark_matrix(*what))
+    result = executor.run_benchmark_matrix(*what)
+    code = show_result(result)
+    _track(options, result, result.results_dir / CACHE)
+    return code
 
 
 def _show_forecast(forecast: Forecast) -> int:
@@ -66,7 +72,19 @@ def tune(
         selection.adapter,
         selection.requests,
     )
-    return show_result(result)
+    code = show_result(result)
+    _track(options, result, Path(search.cache_dir))
+    return code
+
+
+def _track(options: argparse.Namespace, result: MatrixResult, cache: Path) -> None:
+    """Tell a tracker, where one was asked for."""
+    if "track" in options:
+        from benchmark.trackers.track import track_results
+
+        cells = [cell.folder for cell in result.cells]
+        folder = track_results(result.results_dir, cells, cache, options.track)
+        print(terminal_text(f"{options.track}: {folder}"))
 
 
 def show_result(result: MatrixResult) -> int:

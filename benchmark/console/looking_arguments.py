@@ -6,6 +6,7 @@ import argparse
 
 from benchmark.console.arguments import add_command, add_verbosity
 from benchmark.exports import FORMS
+from benchmark.picture_formats import FORMATS
 from sparse_attention.program import number_between
 
 _COMPARE_EPILOG = """\
@@ -29,7 +30,7 @@ def add_plot(commands: argparse._SubParsersAction) -> None:
         default=argparse.SUPPRESS,
         help="folder of the files (default: figures in the results folder)",
     )
-    plot.add_argument("--format", nargs="+", choices=("png", "svg", "pdf"), default=["png"])
+    plot.add_argument("--format", nargs="+", choices=tuple(FORMATS), default=["png"])
     add_cache_dir(plot)
     add_verbosity(plot)
 

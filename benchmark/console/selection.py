@@ -17,6 +17,7 @@ from benchmark.generic_config_optimizer import types_of
 from benchmark.named_models import check_model_name
 from benchmark.suite.options import option_value
 from benchmark.suite.registry import benchmark_class, get_benchmark
+from benchmark.trackers.installed import check_tracker
 from benchmark.tuning.settings import OptimizationConfig
 from sparse_attention.config import AttentionConfig, load_configs
 from sparse_attention.config_types import make_config
@@ -58,6 +59,8 @@ def _select(
     options: argparse.Namespace, configs: list[tuple[str, AttentionConfig | None]]
 ) -> MatrixSelection:
     given = vars(options)
+    if "track" in given:
+        check_tracker(options.track)
     requests = given_fields(RequestConfig, options)
     RequestConfig(**requests)
     selection = MatrixSelection(

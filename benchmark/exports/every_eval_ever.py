@@ -1,4 +1,4 @@
-"""Records of Every Eval Ever, schema 0.2.1: one of each cell, and one of each of its samples."""
+"""Records of Every Eval Ever, schema 0.3.0: one of each cell, and one of each of its samples."""
 
 from __future__ import annotations
 
@@ -8,17 +8,21 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from benchmark.exports.cell import ExportedCell, write_json, write_lines
 from benchmark.files import safe_name
 
-SCHEMA = "0.2.1"
+SCHEMA = "0.3.0"
 SAMPLE_SCHEMA = f"instance_level_eval_{SCHEMA}"
 _MEASURED = ("density", "attention_error", "union_density", "selection_share", "kept_share")
 
 
 def export(cells: Sequence[ExportedCell], output: Path) -> list[Path]:
-    """Write two files for each cell that has a score, in folders of benchmarks and models."""
+    """Write two files for each cell that has a score, where their validator wants them.
+
+    These are ``data/BENCHMARK/DEVELOPER/MODEL/UUID.json`` and ``UUID_samples.jsonl`` in ``output``.
+    """
     return [
         path for cell in cells if cell.metrics["score"] is not None for path in _files(cell, output)
     ]
@@ -26,26 +30,31 @@ def export(cells: Sequence[ExportedCell], output: Path) -> list[Path]:
 
 def _files(cell: ExportedCell, output: Path) -> list[Path]:
     names = cell.names
-    developer, _, model = names["model"].rpartition("/")
-    folder = output / safe_name(names["benchmark"]) / safe_name(developer or "local")
-    folder /= safe_name(model)
-    samples = folder / f"{cell.name}_samples.jsonl"
+    owner, model = _developer(cell), names["model"].rpartition("/")[2]
+    place = Path("data", *map(safe_name, (names["benchmark"], owner, model)))
+    # Of version 4, as the schema has it, and yet the same for the same cell.
+    uuid = UUID(bytes=hashlib.sha256(cell.name.encode()).digest()[:16], version=4)
+    samples = output / place / f"{uuid}_samples.jsonl"
     scored = [one for one in cell.predictions if one["score"] is not None]
     write_lines(samples, [_sample(cell, one) for one in scored])
     details = {
         "format": "jsonl",
-        "file_path": samples.name,
+        "file_path": (place / samples.name).as_posix(),
         "hash_algorithm": "sha256",
         "checksum": hashlib.sha256(samples.read_bytes()).hexdigest(),
         "total_rows": len(scored),
     }
     record = {**_record(cell), "detailed_evaluation_results": details}
-    return [write_json(folder / f"{cell.name}.json", record), samples]
+    return [write_json(output / place / f"{uuid}.json", record), samples]
 
 
 def _identity(cell: ExportedCell) -> dict[str, str]:
     stamp = str(int(cell.finished.timestamp()))
     return {"evaluation_id": f"{cell.name}/{stamp}", "retrieved_timestamp": stamp}
+
+
+def _developer(cell: ExportedCell) -> str:
+    return cell.names["model"].rpartition("/")[0] or "local"
 
 
 def _task(cell: ExportedCell) -> str:
@@ -68,7 +77,10 @@ def _record(cell: ExportedCell) -> dict[str, Any]:
         "model_info": {
             "name": model,
             "id": model,
+            "developer": _developer(cell),
             "additional_details": {
+                "deployment_type": "self_deployed",
+                "model_availability": "unknown",
                 "configuration": cell.names["config"],
                 "methods": json.dumps(cell.key.get("config")),
                 "protocol": json.dumps(cell.key["protocol"]),

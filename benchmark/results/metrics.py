@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from benchmark.results.metrics_file import Metrics
-from benchmark.results.records import STATUSES, Cost, Prediction
+from benchmark.results.records import STATUSES, Cost, Prediction, three_digits
 from benchmark.results.statistics import LEVEL, Estimate, mean_interval, paired_difference
 from benchmark.suite.base import Benchmark, Sample, frame_of
 
@@ -82,6 +82,8 @@ def metrics_document(
         "union_density": _mean([p.union_density for p in answered]),
         "selection_share": _mean([p.selection_share for p in answered]),
         "kept_share": _mean([p.kept_share for p in answered]),
+        "layer_density": _layer_means([p.layer_density for p in answered]),
+        "layer_error": _layer_means([p.layer_error for p in answered]),
         "official": dict(official),
         "counts": {
             "samples": len(samples),
@@ -154,6 +156,14 @@ def _contexts(predictions: Sequence[Prediction]) -> list[str]:
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return float(f"{math.fsum(known) / len(known):.6g}") if known else None
+
+
+def _layer_means(values: Sequence[list[float] | None]) -> list[float] | None:
+    """Of each layer over the samples; all of a cell are of one model."""
+    known = [layers for layers in values if layers is not None]
+    if not known:
+        return None
+    return three_digits([math.fsum(layer) / len(known) for layer in zip(*known, strict=True)])
 
 
 def _json_values(value: Any) -> Any:

@@ -13,7 +13,15 @@ from pydantic import (
     model_validator,
 )
 
-from benchmark.results.records import Reason, Record, Share, Text, total_read
+from benchmark.results.records import (
+    LayerErrors,
+    LayerShares,
+    Reason,
+    Record,
+    Share,
+    Text,
+    total_read,
+)
 from benchmark.results.statistics import IntervalMethod
 
 _Mean = Annotated[float, Field(ge=-1, le=1)]
@@ -107,6 +115,9 @@ class Metrics(Estimates):
     union_density: Share | None
     selection_share: NonNegativeFloat | None
     kept_share: NonNegativeFloat | None
+    layer_density: LayerShares | None = None
+    """By layer, the mean over samples; None in files of before."""
+    layer_error: LayerErrors | None = None
     official: dict[str, JsonValue]
     counts: Counts
     failures: dict[Reason, PositiveInt]

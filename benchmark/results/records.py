@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -26,6 +27,10 @@ ANSWERED: tuple[Status, ...] = ("ok", "truncated")
 Text = InstanceOf[str]
 """Any string: ``str`` itself refuses the lone surrogates that a model may write."""
 Share = Annotated[float, Field(ge=0, le=1)]
+_MOST_LAYERS = 512
+"""The deepest model that was published has 126."""
+LayerShares = Annotated[list[Share], Field(min_length=1, max_length=_MOST_LAYERS)]
+LayerErrors = Annotated[list[NonNegativeFloat], Field(min_length=1, max_length=_MOST_LAYERS)]
 
 
 class Record(BaseModel):
@@ -98,6 +103,10 @@ class Prediction(Record):
     kept_share: NonNegativeFloat | None
     """Bytes of keys and values held at the end / those that dense attention holds, 6 significant
     digits."""
+    layer_density: LayerShares | None = None
+    """The density in each layer that keeps keys, 3 significant digits; None in files of before."""
+    layer_error: LayerErrors | None = None
+    """The attention error in each of them, likewise."""
     prompt_tokens: NonNegativeInt
     removed_tokens: NonNegativeInt
     prompt_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None
@@ -105,7 +114,8 @@ class Prediction(Record):
     prompt: Text | None
     """What the model read, as text with its special tokens; None but for the first samples."""
     depth: Share | None = None
-    """Where in the context the first reference stands, 0 at its beginning; None if in no place."""
+    """Where in the context the first reference stands, 0 at its beginning; None if in no place, or
+    in several."""
     excerpt: Text = ""
     """Of the context, what stands around that place, else its beginning."""
     score: Share | None
@@ -203,3 +213,8 @@ class Cost(Record):
 def six_digits(value: float | None) -> float | None:
     """``value`` to 6 significant digits, so that rounding noise of a device is not recorded."""
     return None if value is None else float(f"{value:.6g}")
+
+
+def three_digits(values: Sequence[float] | None) -> list[float] | None:
+    """Values by layer to 3 significant digits: each sample has as many as there are layers."""
+    return None if values is None else [float(f"{value:.3g}") for value in values]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from benchmark.results.records import Prediction, Reason, six_digits
+from benchmark.results.records import Prediction, Reason, six_digits, three_digits
 from sparse_attention.hf.adapter import Answer
 from sparse_attention.prompt import Reply, read_reply
 
@@ -78,5 +78,7 @@ def prediction_of(
         answer_tokens=len(answer.token_ids),
         finish_reason=answer.finish_reason,
         **measured,
+        layer_density=three_digits(answer.layer_densities),
+        layer_error=three_digits(answer.layer_errors),
         score=None,
     )

@@ -76,7 +76,10 @@ def _place(sample: Sample) -> dict[str, Any]:
         at = sample.context.find(answer) if len(answer) >= _SHORTEST else -1
         if at >= 0:
             excerpt = sample.context[max(0, at - _AROUND) : at + len(answer[:_AROUND]) + _AROUND]
-            return {"depth": six_digits(at / len(sample.context)), "excerpt": excerpt}
+            # What is said again, as a variable is that others are set to, has no one depth.
+            is_single = sample.context.find(answer, at + 1) < 0
+            depth = six_digits(at / len(sample.context)) if is_single else None
+            return {"depth": depth, "excerpt": excerpt}
     return {"depth": None, "excerpt": sample.context[: 2 * _AROUND]}
 
 

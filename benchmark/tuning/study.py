@@ -14,6 +14,7 @@ from benchmark.generic_config_optimizer import GenericConfigOptimizer
 from benchmark.objectives import Measured
 from benchmark.results.journal import append_records, read_records
 from benchmark.tuning.evaluations import Failure, TuningTask
+from benchmark.tuning.optuna_journal import SUFFIX, OptunaJournal
 from benchmark.tuning.proposals import Proposals
 from benchmark.tuning.queue import Want
 from benchmark.tuning.records import (
@@ -84,6 +85,8 @@ class Study:
         if self._lock is None:
             raise UserError(f"another process is searching {name}; wait for it.")
         self._replay()
+        copy = journal.with_name(f"{journal.stem}{SUFFIX}")
+        self._copy = OptunaJournal(copy, space, self._objective.dimensions, self.trials)
 
     def close(self) -> None:
         """Let other processes have the journal."""
@@ -229,6 +232,7 @@ class Study:
             self._proposals.tell(self._numbers.pop(record.number), record.losses)
             if ending != STOPPED:
                 append_records(self._journal, [record], self._journal.name)
+                self._copy.add(record)
 
     @property
     def complete(self) -> list[TrialRecord]:

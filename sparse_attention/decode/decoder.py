@@ -75,7 +75,8 @@ class Decoder:
         self.context, self.protocol, self.measure_error = context, protocol, measure_error
         self._context_nbytes = context.kv_nbytes  # also when it is not held any more
         self.tails = [Tails() for _ in context.layers]
-        self._probes = Probes(len(configs), context.layers[0].segments[0].keys.device)
+        device = context.layers[0].segments[0].keys.device
+        self._probes = Probes(len(configs), len(context.layers), device)
         rows = zip(configs, sample_keys, self._probes.probes[:-1], strict=True)
         self.rows = [Row(config, key, probe, context) for config, key, probe in rows]
         self._statistics, self._frees = context.statistics, frees and not measure_error
@@ -265,7 +266,7 @@ class Decoder:
                 dense = known if measured else dense
             self._after_block(block, layer, queries, settings, whole, dense, observed)
         if dense is not None:
-            self._probes.add_errors(output, dense)
+            self._probes.add_errors(layer, output, dense)
         return output
 
     def _after_block(

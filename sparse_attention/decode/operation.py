@@ -198,6 +198,7 @@ class Operation:
             ]
         first = self.block.own.start
         probes.add_reads(
+            self.view.layer,
             range(first + rows.start, first + rows.stop),
             selection,
             (heads, group, queries),

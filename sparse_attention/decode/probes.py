@@ -22,18 +22,21 @@ class Probe:
     place: int
     """Among the running sums of all probes."""
     _keys: Tensor
-    """(2,) int64: keys that were read, by query head and by key-value head."""
-    _error: Tensor
-    _visible: int = 0
+    """(2, layers) int64: keys that were read, by query head and by key-value head."""
+    _errors: Tensor
+    """(layers,)"""
+    _visible: list[int]
+    """By layer."""
+    _outputs: list[int]
+    """By layer."""
     _selecting: float = 0.0
-    _outputs: int = 0
     kept_share: float = 1.0
     """Bytes of keys and values that the row held last / those that dense attention holds."""
 
     @property
     def density(self) -> float:
         """Keys read / keys that dense attention would read, over layers, heads and queries."""
-        return int(self._keys[0]) / self._visible if self._visible else 1.0
+        return self._read(0)
 
     @property
     def union_density(self) -> float:
@@ -42,12 +45,17 @@ class Probe:
         A key-value head must load the union of what its query heads read, so that this is the share
         of the bytes of keys and values that is read.
         """
-        return int(self._keys[1]) / self._visible if self._visible else 1.0
+        return self._read(1)
+
+    def _read(self, counted: int) -> float:
+        visible = sum(self._visible)
+        return int(self._keys[counted].sum()) / visible if visible else 1.0
 
     @property
     def selection_share(self) -> float:
         """Bytes read to choose keys / bytes of keys and values that dense attention would read."""
-        return self._selecting / self._visible if self._visible else 0.0
+        visible = sum(self._visible)
+        return self._selecting / visible if visible else 0.0
 
     @property
     def attention_error(self) -> float | None:
@@ -55,7 +63,22 @@ class Probe:
 
         None where it was not measured.
         """
-        return float(self._error) / self._outputs if self._outputs else None
+        outputs = sum(self._outputs)
+        return float(self._errors.sum()) / outputs if outputs else None
+
+    @property
+    def layer_densities(self) -> tuple[float, ...]:
+        """The density in each layer."""
+        read = zip(self._keys[0].tolist(), self._visible, strict=True)
+        return tuple(keys / visible if visible else 1.0 for keys, visible in read)
+
+    @property
+    def layer_errors(self) -> tuple[float, ...] | None:
+        """The attention error in each layer; None where it was not measured."""
+        if not any(self._outputs):
+            return None
+        found = zip(self._errors.tolist(), self._outputs, strict=True)
+        return tuple(error / outputs if outputs else 0.0 for error, outputs in found)
 
 
 class Probes:
@@ -65,12 +88,14 @@ class Probes:
     grows with the number of operations, and nothing waits for the device until a probe is asked.
     """
 
-    def __init__(self, rows: int, device: torch.device) -> None:
+    def __init__(self, rows: int, layers: int, device: torch.device) -> None:
         # One more than there are rows: it takes what is not to be counted.
-        self._keys = torch.zeros(2, rows + 1, dtype=torch.int64, device=device)
-        self._errors = torch.zeros(rows + 1, dtype=torch.float64, device=device)
-        sums = zip(self._keys.T, self._errors, strict=True)
-        self.probes = [Probe(place, keys, error) for place, (keys, error) in enumerate(sums)]
+        self._keys = torch.zeros(2, layers, rows + 1, dtype=torch.int64, device=device)
+        self._errors = torch.zeros(layers, rows + 1, dtype=torch.float64, device=device)
+        self.probes = [
+            Probe(row, self._keys[:, :, row], self._errors[:, row], [0] * layers, [0] * layers)
+            for row in range(rows + 1)
+        ]
         self._rows: list[Probe] = []
         self._index = torch.zeros(0, dtype=torch.int64, device=device)
 
@@ -86,6 +111,7 @@ class Probes:
 
     def add_reads(
         self,
+        layer: int,
         rows: range,
         selection: Selection,
         shape: tuple[int, int, int],
@@ -97,6 +123,7 @@ class Probes:
         """Count what rows read in one attention operation, over all its heads and queries.
 
         Args:
+            layer: of the operation.
             rows: their places in the batch; the first dimension of the selection.
             selection: what they read.
             shape: key-value heads, query heads for each of them, queries.
@@ -113,19 +140,19 @@ class Probes:
             united = selection.united_counts.expand(full).sum((1, 2, 3, 4))
         index = self._index[rows.start : rows.stop]
         # Layers of a model that is spread over devices are elsewhere.
-        self._keys[0].index_add_(0, index, read.to(index.device))
-        self._keys[1].index_add_(0, index, united.to(index.device))
+        self._keys[0, layer].index_add_(0, index, read.to(index.device))
+        self._keys[1, layer].index_add_(0, index, united.to(index.device))
         total = shape[0] * shape[1] * visible
         for row, size in zip(rows, selecting, strict=True):
             probe = self._rows[row]
-            probe._visible += total
+            probe._visible[layer] += total
             probe._selecting += size * geometry.visible_total * shape[0] * shape[1]
 
-    def add_errors(self, output: Tensor, dense: Tensor) -> None:
+    def add_errors(self, layer: int, output: Tensor, dense: Tensor) -> None:
         """Compare outputs (rows, heads, group, queries, head_dim) of one attention operation."""
         difference = (output - dense).square().sum(-1)
         errors = difference / (dense.square().sum(-1) + ERROR_EPSILON)
         sums = errors.sum((1, 2, 3)).double()
-        self._errors.index_add_(0, self._index, sums.to(self._index.device))
+        self._errors[layer].index_add_(0, self._index, sums.to(self._index.device))
         for probe in self._rows:
-            probe._outputs += errors[0].numel()
+            probe._outputs[layer] += errors[0].numel()

@@ -51,6 +51,10 @@ class Answer:
     kept_share: float
     """Bytes of keys and values held at the end / those that dense attention holds, both with
     question and answer; 1 without a press."""
+    layer_densities: tuple[float, ...]
+    """The density in each layer that keeps keys."""
+    layer_errors: tuple[float, ...] | None
+    """The attention error in each of them; None if not measured."""
 
 
 class HuggingFaceAdapter:
@@ -292,4 +296,6 @@ class HuggingFaceAdapter:
             union_density=probe.union_density,
             selection_share=probe.selection_share,
             kept_share=probe.kept_share,
+            layer_densities=probe.layer_densities,
+            layer_errors=probe.layer_errors,
         )

@@ -6,16 +6,20 @@ import json
 from pathlib import Path
 from typing import Any
 
+from benchmark.tuning.optuna_journal import SUFFIX
+
 
 def contents(folder: Path) -> dict[str, object]:
     """What must not depend on interruptions: all files but locks, all values but times.
 
-    A study names the folder that it is in.
+    A study names the folder that it is in; Optuna's journals have times in every line.
     """
     return {
         str(path.relative_to(folder)): _content(path)
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and not path.name.endswith(".lock") and path.name != "study.yaml"
+        if path.is_file()
+        and not path.name.endswith((".lock", SUFFIX))
+        and path.name != "study.yaml"
     }
 
 

@@ -24,6 +24,7 @@ COSTS: Mapping[str, str] = {
 """Columns of a frame of cells that scores are drawn against, with their titles."""
 _ESTIMATES = ("score", "dense_difference", "held_out_score", "held_out_dense_difference")
 _MEANS = (*COSTS, "attention_error", "union_density", "selection_share")
+BY_LAYER = ("layer_density", "layer_error")
 _STATUSES = ("complete", "incomplete", "unfinished")
 _DIFFERING = 3
 """Fields that a title names."""
@@ -215,6 +216,7 @@ def _cell(row: Mapping[str, Any]) -> dict[str, Any]:
         "status": row["status"],
         **{column: interval(row, column) for column in _ESTIMATES},
         **{column: number(row[column]) for column in _MEANS},
+        **{column: row[column] for column in BY_LAYER},
         **{column: int(row[column]) for column in _COUNTS},
     }
 
@@ -229,4 +231,14 @@ def _mean(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     for column in _MEANS:
         values = [cell[column] for cell in cells if cell[column] is not None]
         mean[column] = number(sum(values) / len(values)) if len(values) == len(cells) else None
+    for column in BY_LAYER:
+        mean[column] = _layer_means([cell[column] for cell in cells])
     return mean | {column: sum(cell[column] for cell in cells) for column in _COUNTS}
+
+
+def _layer_means(values: Sequence[list[float] | None]) -> list[float | None] | None:
+    """By layer; None where a task lacks it, or has another model's number of layers."""
+    known = [layers for layers in values if layers]
+    if len(known) < len(values) or len({len(layers) for layers in known}) > 1:
+        return None
+    return [number(sum(layer) / len(known)) for layer in zip(*known, strict=True)]

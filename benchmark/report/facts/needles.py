@@ -17,14 +17,14 @@ DEPTHS = 5
 def needle_facts(predictions: pd.DataFrame) -> list[dict[str, Any]]:
     """For each model and benchmark the mean scores by configuration, length and depth.
 
-    Of the tasks in whose contexts the reference of every sample stands; groups of other lengths are
-    put together.  A length is the power of two that is nearest to the tokens of the prompt.
+    Of the tasks whose samples have one reference each that stands in one place of the context;
+    groups of other lengths are put together.  A length is the power of two that is nearest to the
+    tokens of the prompt.
     """
     scored = predictions[predictions["score"].notna()]
-    is_needle = scored.groupby(["model", "benchmark", "subset"])["depth"].transform(
-        lambda depths: depths.notna().all()
-    )
-    found = scored[is_needle.astype(bool)]
+    is_placed = scored["depth"].notna() & (scored["references"].map(len) == 1)
+    tasks = [scored[name] for name in ("model", "benchmark", "subset")]
+    found = scored[is_placed.groupby(tasks).transform("all")]
     if found.empty:
         return []
     found = found.assign(
@@ -50,6 +50,8 @@ def _facts(model: str, benchmark: str, frame: pd.DataFrame) -> dict[str, Any]:
         own = [int(length), int(part), number(cell["mean"]), int(cell["size"])]
         by_config.setdefault(name(label), []).append(own)
     return {
+        "model": name(model),
+        "benchmark": name(benchmark),
         "title": f"{name(model)} on {name(benchmark)}",
         "tasks": [name(subset) for subset in sorted(frame["subset"].unique())],
         "lengths": sorted(int(length) for length in frame["length"].unique()),

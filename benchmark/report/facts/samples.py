@@ -48,9 +48,11 @@ def _subset(
 ) -> tuple[dict[str, Any], int]:
     samples: list[dict[str, Any]] = []
     used = 0
-    by_sample = list(frame[_COLUMNS].groupby("id", sort=False))
-    for id, rows in by_sample:
-        fact = _sample(str(id), rows.to_dict("records"), places)
+    by_sample: dict[str, list[Mapping[str, Any]]] = {}
+    for row in frame[_COLUMNS].to_dict("records"):
+        by_sample.setdefault(row["id"], []).append(row)
+    for id, rows in by_sample.items():
+        fact = _sample(id, rows, places)
         size = len(fact["question"]) + sum(len(text) + 30 for text in fact["texts"])
         size += 12 * len(fact["answers"]) + len(fact["excerpt"]) + len(fact["prompt"])
         if used + size > budget:

@@ -5,32 +5,27 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from benchmark.files import safe_name, write_atomic
+from benchmark.picture_formats import FORMATS
 from benchmark.report.facts.groups import GroupFacts, group_facts
+from benchmark.report.facts.needles import needle_facts
 from benchmark.report.figures.costs import compression_figure, cost_figure
 from benchmark.report.figures.heat import heat_figure
-from benchmark.report.frames.load import cell_frame
+from benchmark.report.figures.needles import needle_figure
+from benchmark.report.frames.load import cell_frame, prediction_frame
 from benchmark.report.frames.scan import Scan
 from benchmark.report.search_picture import search_figure
 from benchmark.tuning.cache import BestConfigCache
 from sparse_attention.errors import UserError
 
-FORMATS = ("png", "svg", "pdf")
 _FIGURES: dict[str, Callable[[GroupFacts], Figure | None]] = {
     "costs": cost_figure,
     "compression": compression_figure,
     "differences": heat_figure,
-}
-# Without dates and random names a file depends on the numbers alone.
-_METADATA: dict[str, dict[str, Any]] = {
-    "png": {"Software": None},
-    "svg": {"Date": None},
-    "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
 }
 
 
@@ -64,6 +59,10 @@ def write_figures(
                 if figure is not None:
                     for kind in formats:
                         yield _write(figure, folder / f"{stem}-{name}.{kind}", kind)
+        for needles in needle_facts(prediction_frame(scan, costs=False)):
+            stem = f"{safe_name(needles['model'])}-{safe_name(needles['benchmark'])}-needles"
+            for kind in formats:
+                yield _write(needle_figure(needles), folder / f"{stem}.{kind}", kind)
     except OSError as error:
         raise UserError(f"figures: cannot write {folder}: {error.strerror}.") from error
     searches = [result for cache in caches for result in BestConfigCache(cache).read_all()]
@@ -74,6 +73,6 @@ def write_figures(
 def _write(figure: Figure, path: Path, kind: str) -> Path:
     buffer = io.BytesIO()
     with rc_context({"svg.hashsalt": path.stem, "pdf.fonttype": 42}):
-        figure.savefig(buffer, format=kind, dpi=200, metadata=_METADATA[kind])
+        figure.savefig(buffer, format=kind, dpi=200, metadata=dict(FORMATS[kind]))
     write_atomic(path, buffer.getvalue())
     return path

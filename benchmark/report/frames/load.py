@@ -171,6 +171,7 @@ def _finished(metrics: Mapping[str, Any]) -> dict[str, Any]:
         "answered": counts["ok"] + counts["truncated"],
         **{name: counts[name] for name in _COUNTS},
         **{name: _number(metrics.get(name)) for name in _MEANS},
+        **{name: metrics.get(name) for name in _BY_LAYER},
         **{name: costs[name] for name in _COSTS},
         "seconds_per_sample": (
             costs["decode_seconds"] / costs["samples"] if costs["samples"] else math.nan
@@ -182,6 +183,7 @@ def _finished(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 _COUNTS = ("samples", "contexts", "truncated", "skipped", "failed", "missing")
 _MEANS = ("density", "attention_error", "union_density", "selection_share", "kept_share")
+_BY_LAYER = ("layer_density", "layer_error")
 _COSTS = ("prefill_seconds", "decode_seconds", "peak_memory_bytes", "rows")
 
 
@@ -203,6 +205,7 @@ def _half_done(cell: CellFolder, left_out: list[LeftOut]) -> dict[str, Any]:
         **{name: status.count(name) for name in ("truncated", "skipped", "failed")},
         "missing": max(0, samples - len(found)),
         **{name: _mean([one.get(name) for one in answered]) for name in _MEANS},
+        **dict.fromkeys(_BY_LAYER),
         "prefill_seconds": sum(cost["prefill_seconds"] for cost in costs),
         "decode_seconds": seconds,
         "seconds_per_sample": seconds / len(costs) if costs else math.nan,

@@ -40,6 +40,7 @@ _SCRIPTS = (
     "looks.js",
     "tables.js",
     "charts.js",
+    "layers.js",
     "searches.js",
     "needles.js",
     "samples.js",

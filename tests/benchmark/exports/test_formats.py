@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -18,6 +19,8 @@ from perf.made_results import make_results
 from sparse_attention.config import AttentionConfig
 from sparse_attention.config_types import make_config
 from sparse_attention.errors import UserError
+
+UUID_4 = "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +64,21 @@ def test_every_eval_ever_has_the_mean_of_its_samples(made: Path, tmp_path: Path)
         [result] = document["evaluation_results"]
         assert result["score_details"]["score"] == pytest.approx(sum(scores) / len(scores))
         assert {line["evaluation_id"] for line in lines} == {document["evaluation_id"]}
-        assert document["detailed_evaluation_results"]["total_rows"] == len(lines) == 4
+        details = document["detailed_evaluation_results"]
+        assert details["total_rows"] == len(lines) == 4
+        assert details["file_path"] == samples.relative_to(tmp_path).as_posix()
+        assert re.fullmatch(
+            rf"data/ruler/local/made-up/{UUID_4}_samples.jsonl", details["file_path"]
+        )
+
+
+def test_every_eval_ever_is_valid_by_its_own_validator(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    validator = pytest.importorskip("every_eval_ever.validator")  # for Python 3.12 and later
+    paths = export_results(made, "every-eval-ever", tmp_path)[0]
+    monkeypatch.chdir(tmp_path)
+    assert validator.main([str(path.relative_to(tmp_path)) for path in paths]) == 0
 
 
 def test_inspect_logs(made: Path, tmp_path: Path) -> None:

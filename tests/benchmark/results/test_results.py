@@ -114,6 +114,9 @@ def test_predictions_survive_json(text: str) -> None:
         ({"density": float("nan")}, "density"),
         ({"attention_error": float("inf")}, "attention_error"),
         ({"kept_share": 10**400}, "kept_share"),
+        ({"layer_density": [0.5, 1.5]}, "layer_density"),
+        ({"layer_density": [0.5] * 513}, "layer_density"),
+        ({"layer_error": [float("inf")]}, "layer_error"),
         ({"prompt_tokens": True}, "prompt_tokens"),
         ({"prompt_tokens": 3.0}, "prompt_tokens"),
         ({"prompt_tokens": -3}, "prompt_tokens"),
@@ -137,7 +140,8 @@ def test_every_field_of_a_record_is_needed(record: Record) -> None:
     assert list(document) == list(type(record).model_fields)
     for field in document:
         rest = {name: value for name, value in document.items() if name != field}
-        if field in ("depth", "excerpt"):  # lines that were written before these can still be read
+        if field in ("depth", "excerpt", "layer_density", "layer_error"):
+            # Lines that were written before these can still be read.
             type(record).from_json(rest)
             continue
         with pytest.raises(ValueError, match=field):

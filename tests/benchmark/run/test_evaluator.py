@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import replace
+from statistics import mean
 from typing import Any
 
 import pytest
@@ -149,6 +150,11 @@ def test_a_prefill_without_what_presses_need_is_computed_again(
     assert limited.prefills == 2
     assert all(0.3 < (found.kept_share or 0) < 0.8 for found in result.predictions["snapkv"])
     assert all(found.kept_share == 1 for found in result.predictions["oracle"])
+    layers = adapter.model.config.num_hidden_layers
+    for found in result.predictions["oracle"]:
+        assert len(found.layer_density or []) == len(found.layer_error or []) == layers
+        assert mean(found.layer_density or []) == pytest.approx(found.density, rel=5e-3)
+        assert mean(found.layer_error or []) == pytest.approx(found.attention_error, rel=5e-3)
 
 
 @pytest.mark.parametrize("max_rows", [1, 2, 3])
@@ -303,6 +309,8 @@ def test_configurations_without_samples(adapter: HuggingFaceAdapter) -> None:
         (("none", "4711"), 0.5, "x" * 120 + "4711" + "y" * 120),
         (("absent",), None, "x" * 240),
         (("xx",), None, "x" * 240),
+        (("xxxy",), None, "x" * 240),
+        (("xxx",), None, "x" * 123),
     ],
 )
 def test_where_the_reference_stands(answers, depth, excerpt) -> None:

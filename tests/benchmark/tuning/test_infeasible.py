@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import optuna
 import pytest
 from local_pool import LocalPool
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from rich.console import Console
 from search_without_tune import without_tune
 from toy_search import search
@@ -20,6 +23,7 @@ from benchmark.hyperparameter_optimization import (
 from benchmark.optimizer.optimized_executor import create_optimized_benchmark_executor
 from benchmark.report.search_table import print_results
 from benchmark.scripts import get_cached_config
+from benchmark.tuning.optuna_journal import SUFFIX
 from benchmark.tuning.overrides import check_overrides
 from sparse_attention.errors import UserError
 
@@ -51,6 +55,17 @@ def test_the_best_score_is_first_among_violators(impossible):
         assert means[result.best["trial"]] == best
         assert result.remarks[0].startswith("infeasible: none of 3 settings reads at most 0.001")
     assert set(optimized.infeasible) == set(optimized.results)
+
+
+def test_optuna_opens_the_search(impossible):
+    optimized, cache = impossible
+    copies = sorted(cache.glob(f"trials/*{SUFFIX}"))
+    assert len(copies) == len(optimized.results) == 2
+    for path in copies:
+        storage = JournalStorage(JournalFileBackend(str(path)))
+        (study,) = optuna.get_all_study_names(storage)
+        trials = optuna.load_study(study_name=study, storage=storage).trials
+        assert [one.user_attrs["status"] for one in trials] == ["complete"] * 3
 
 
 def test_it_is_shown(impossible):

@@ -43,11 +43,11 @@ def test_what_is_held_does_not_grow_with_steps():
 
 
 def test_rows_that_share_are_dropped_or_stop():
-    probes = Probes(3, DEVICE)
+    probes = Probes(3, 2, DEVICE)
     first, second, third, _ = probes.probes
     geometry = Geometry.of(0, 100, 1, None, DEVICE)
 
-    def add(*counts: int) -> None:
+    def add(*counts: int, layer: int = 0) -> None:
         keys = (
             torch.arange(100, device=DEVICE)
             < torch.tensor(counts, device=DEVICE)[:, None, None, None, None]
@@ -55,6 +55,7 @@ def test_rows_that_share_are_dropped_or_stop():
         reads = keys.expand(-1, 1, 2, 1, -1).clone()
         reads[:, :, 1] = keys[:, :, 0].roll(50, -1)
         probes.add_reads(
+            layer,
             range(len(counts)),
             Selection(reads),
             (1, 2, 1),
@@ -73,7 +74,11 @@ def test_rows_that_share_are_dropped_or_stop():
     assert [p.density for p in (first, second, third)] == [0.1, 24 / 200, 40 / 300]
     assert third.union_density == 80 / 300
     assert third.selection_share == 0.5
-    probes = Probes(2, DEVICE)
+    assert third.layer_densities == (40 / 300, 1.0)
+    add(50, 100, layer=1)
+    assert third.layer_densities == (40 / 300, 0.5)
+    assert third.density == 90 / 400
+    probes = Probes(2, 2, DEVICE)
     shared = probes.probes[0]
     probes.assign([shared, shared])
     add_to = probes.add_reads
@@ -82,18 +87,19 @@ def test_rows_that_share_are_dropped_or_stop():
             torch.arange(100, device=DEVICE)
             < torch.tensor(counts, device=DEVICE)[:, None, None, None, None]
         )
-        add_to(range(2), Selection(keys), (1, 1, 1), geometry, visible=100, selecting=[0.0, 0.0])
+        add_to(0, range(2), Selection(keys), (1, 1, 1), geometry, visible=100, selecting=[0.0, 0.0])
         probes.assign([probes.unread, shared])
     assert shared.density == 70 / 300
 
 
 def test_errors_are_summed_by_row():
-    probes = Probes(2, DEVICE)
+    probes = Probes(2, 2, DEVICE)
     one, other, _ = probes.probes
     probes.assign([one, other])
-    assert one.attention_error is None
+    assert one.attention_error is one.layer_errors is None
     dense = torch.randn(2, 2, 3, 4, 8, device=DEVICE)
-    for scale in (1.5, 2.0):
-        probes.add_errors(torch.stack([dense[0] * scale, dense[1]]), dense)
+    for layer, scale in enumerate((1.5, 2.0)):
+        probes.add_errors(layer, torch.stack([dense[0] * scale, dense[1]]), dense)
     assert one.attention_error == pytest.approx((0.25 + 1) / 2)
+    assert one.layer_errors == pytest.approx((0.25, 1))
     assert other.attention_error == 0

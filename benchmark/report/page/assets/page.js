@@ -109,7 +109,7 @@ function groupSection(group, at) {
     h("div", {}, h("h2", { id: id + "-title" }, group.title, group.sample_data ? h("span", { class: "badge" }, "sample data") : null), h("p", { class: "soft small" }, group.protocol)),
     overview(group),
     group.caveats.length ? h("div", { class: "card caveats", role: "note" }, h("h3", {}, "Read this with the numbers"), h("ul", {}, group.caveats.map((text) => h("li", {}, text)))) : null,
-    costCard(group, hidden), compressionCard(group, hidden), heatCard(group), resultsCard(group), sampleBrowser(group),
+    costCard(group, hidden), compressionCard(group, hidden), heatCard(group), layerCard(group), resultsCard(group), sampleBrowser(group),
     h("details", { class: "card" }, h("summary", {}, "Provenance: what all of these results depend on"), h("pre", { tabindex: "0", role: "group", "aria-label": "Provenance" }, group.key)));
 }
 

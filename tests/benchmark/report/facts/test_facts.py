@@ -128,3 +128,5 @@ def test_needles_by_depth_and_length(made: Path) -> None:
         total = sum(mean * count for *_, mean, count in config["cells"])
         assert total / 12 == pytest.approx(own["score"].mean(), abs=1e-5)
     assert needle_facts(predictions.assign(depth=float("nan"))) == []
+    several = predictions.assign(references=[["1", "2"]] * len(predictions))
+    assert needle_facts(several) == []

@@ -60,6 +60,9 @@ def test_a_page_has_everything_and_needs_no_network(made: Path, tmp_path: Path) 
     sample = group["samples"][1]["samples"][0]
     assert len(sample["answers"]) == 4
     assert sample["references"] == ["1000"]
+    half = group["configs"][-1]["cells"][""]
+    assert len(half["layer_density"]) == len(half["layer_error"]) == 32
+    assert half["layer_density"][0] == pytest.approx(1.5 * half["density"], rel=0.01)
     assert "Few samples" in group["caveats"][0]
     assert facts["left_out"] == []
 
