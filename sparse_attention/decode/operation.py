@@ -82,7 +82,7 @@ class Operation:
         self.settings, self.block, self.dense_layer = settings, block, dense_layer
         border = queries.shape[0] if measured or dense_layer else block.scored
         self._shared = SharedScores(queries, view, geometry, settings, border)
-        self._positional: dict[tuple[Masker, ...], Selection] = {}
+        self._positional: dict[tuple[tuple[Masker, ...], ...], Selection] = {}
 
     def dense_output(self) -> Tensor:
         """Dense attention of all queries."""
@@ -151,10 +151,11 @@ class Operation:
         places = 0
         while places < len(maskers) and maskers[places].positional:
             places += 1
-        first = maskers[:places]
+        stack = self.block.maskers[call.rows[0] : call.rows[-1] + 1]
+        first = tuple(dict.fromkeys(methods[:places] for methods in stack))
         if first not in self._positional:
             selection = Selection.nothing(call.shape[-1], call.device)
-            for masker in first:
+            for masker in maskers[:places]:
                 selection = masker.select(call, selection)
             self._positional[first] = selection
         selection = self._positional[first]
@@ -219,6 +220,14 @@ def _groups(rows: Sequence[Row]) -> list[range]:
 
 
 def _alike(one: AttentionConfig, other: AttentionConfig) -> bool:
-    return len(one.maskers) == len(other.maskers) and all(
-        a.stacks_with(b) for a, b in zip(one.maskers, other.maskers, strict=True)
-    )
+    """Whether one call serves both.
+
+    Where other methods come after positional ones, all rows have the same of these: to leave
+    out the same keys everywhere is what makes the others fast.
+    """
+    if len(one.maskers) != len(other.maskers):
+        return False
+    pairs = zip(one.maskers, other.maskers, strict=True)
+    if one.is_positional:
+        return all(a.stacks_with(b) for a, b in pairs)
+    return all(a == b if a.positional else a.stacks_with(b) for a, b in pairs)

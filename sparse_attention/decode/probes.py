@@ -22,8 +22,11 @@ class Probe:
     place: int
     """Among the running sums of all probes."""
     _keys: Tensor
-    """(2,) int64: keys that were read, by query head and by key-value head."""
+    """(2,) int64: keys that were read, by query head and by key-value head, where only the device
+    knows how many."""
     _error: Tensor
+    _known_keys: tuple[int, int] = (0, 0)
+    """The others."""
     _visible: int = 0
     _selecting: float = 0.0
     _outputs: int = 0
@@ -33,7 +36,7 @@ class Probe:
     @property
     def density(self) -> float:
         """Keys read / keys that dense attention would read, over layers, heads and queries."""
-        return int(self._keys[0]) / self._visible if self._visible else 1.0
+        return self._share(0)
 
     @property
     def union_density(self) -> float:
@@ -42,7 +45,11 @@ class Probe:
         A key-value head must load the union of what its query heads read, so that this is the share
         of the bytes of keys and values that is read.
         """
-        return int(self._keys[1]) / self._visible if self._visible else 1.0
+        return self._share(1)
+
+    def _share(self, kind: int) -> float:
+        read = self._known_keys[kind] + int(self._keys[kind])
+        return read / self._visible if self._visible else 1.0
 
     @property
     def selection_share(self) -> float:
@@ -106,20 +113,30 @@ class Probes:
         """
         if geometry.visible is not None and selection.lines[-1] == 1:
             selection = selection.restricted_to(geometry.visible)
+        lines = shape[0] * shape[1] * shape[2]
+        known = None if selection.compact is None else selection.compact.sizes
+        alike = selection.lines[2] == 1  # all query heads of a group read the same
         full = (len(rows), *shape, 1)
-        read = selection.counts.expand(full).sum((1, 2, 3, 4))
-        united = read
-        if selection.lines[2] > 1:  # else all query heads of a group read the same
-            united = selection.united_counts.expand(full).sum((1, 2, 3, 4))
+        if known is None:
+            self._add(0, rows, selection.counts.expand(full))
+        if not alike:
+            self._add(1, rows, selection.united_counts.expand(full))
+        elif known is None:
+            self._add(1, rows, selection.counts.expand(full))
+        reads = [0] * len(rows) if known is None else [lines * size for size in known]
+        reads = reads if len(reads) == len(rows) else reads * len(rows)
+        for row, read, size in zip(rows, reads, selecting, strict=True):
+            probe = self._rows[row]
+            by_query, by_key = probe._known_keys
+            probe._known_keys = by_query + read, by_key + (read if alike else 0)
+            probe._visible += shape[0] * shape[1] * visible
+            probe._selecting += size * geometry.visible_total * shape[0] * shape[1]
+
+    def _add(self, kind: int, rows: range, counts: Tensor) -> None:
+        """Add keys that rows read, int64 (rows, H, G, Q, 1), to the sums on the device."""
         index = self._index[rows.start : rows.stop]
         # Layers of a model that is spread over devices are elsewhere.
-        self._keys[0].index_add_(0, index, read.to(index.device))
-        self._keys[1].index_add_(0, index, united.to(index.device))
-        total = shape[0] * shape[1] * visible
-        for row, size in zip(rows, selecting, strict=True):
-            probe = self._rows[row]
-            probe._visible += total
-            probe._selecting += size * geometry.visible_total * shape[0] * shape[1]
+        self._keys[kind].index_add_(0, index, counts.sum((1, 2, 3, 4)).to(index.device))
 
     def add_errors(self, output: Tensor, dense: Tensor) -> None:
         """Compare outputs (rows, heads, group, queries, head_dim) of one attention operation."""
