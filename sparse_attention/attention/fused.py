@@ -30,7 +30,8 @@ def fused_pays(call: AttentionCall, selection: Selection) -> bool:
     if not call.queries.is_cuda or compact is None or call.visible is not None:
         return False
     rows, heads, group, _, keys = call.shape
-    read = rows * compact.width if compact.sizes is None else sum(compact.sizes)
+    sizes = (compact.width,) if compact.sizes is None else compact.sizes
+    read = sum(sizes) * (rows // len(sizes))
     lists = compact.lines[2]
     width, value_width = segment.keys.shape[-1], segment.values.shape[-1]
     possible = (

@@ -22,7 +22,6 @@ from sparse_attention.cache.view import KeyView, TailFeatures
 from sparse_attention.config import AttentionConfig
 from sparse_attention.decode.probes import Probes
 from sparse_attention.decode.row import Row
-from sparse_attention.maskers import Masker
 from sparse_attention.model_facts import LayerSettings
 
 
@@ -82,7 +81,6 @@ class Operation:
         self.settings, self.block, self.dense_layer = settings, block, dense_layer
         border = queries.shape[0] if measured or dense_layer else block.scored
         self._shared = SharedScores(queries, view, geometry, settings, border)
-        self._positional: dict[tuple[tuple[Masker, ...], ...], Selection] = {}
 
     def dense_output(self) -> Tensor:
         """Dense attention of all queries."""
@@ -153,12 +151,13 @@ class Operation:
             places += 1
         stack = self.block.maskers[call.rows[0] : call.rows[-1] + 1]
         first = tuple(dict.fromkeys(methods[:places] for methods in stack))
-        if first not in self._positional:
+        known = self.geometry.positional
+        if first not in known:
             selection = Selection.nothing(call.shape[-1], call.device)
             for masker in maskers[:places]:
                 selection = masker.select(call, selection)
-            self._positional[first] = selection
-        selection = self._positional[first]
+            known[first] = selection
+        selection = known[first]
         for masker in maskers[places:]:
             selection = masker.select(call, selection)
         newest = call.query_positions - call.key_positions[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
@@ -123,7 +124,9 @@ class MagicPig(Masker):
             compact.drop_from(met)
         keys, counts = true_places(met)
         norms = torch.cat([context[1].expand(call.shape[0], -1, -1), tail[1]], -1)
-        indices = Indices(keys, counts, -self._log_probability(call, keys, mean, norms))
+        met_keys = Indices(keys, counts)
+        weights = -self._log_probability(call, met_keys, mean, norms)
+        indices = replace(met_keys, weights=weights)
         if compact is not None:
             return Selection(Compact(compact.length, call.device, (), indices, compact))
         return Selection(met, indices.spread(call.shape[-1]))
@@ -228,9 +231,10 @@ class MagicPig(Masker):
         return own
 
     def _log_probability(
-        self, call: AttentionCall, keys: Tensor, mean: Tensor, norms: Tensor
+        self, call: AttentionCall, met: Indices, mean: Tensor, norms: Tensor
     ) -> Tensor:
-        """log(u) of the keys (R, H, G, Q, n): float32."""
+        """log(u) of keys that were met: float32 (R, H, G, Q, n)."""
+        keys = met.keys
         queries = call.queries.float()
         shift = torch.einsum("rhgqd,hd->rhgq", queries, mean[0])
         dots = call.dots_at(keys) / call.scaling - shift[..., None]
@@ -239,4 +243,11 @@ class MagicPig(Masker):
         cosine = torch.where(lengths > 0, dots / lengths, 0.0).clamp(-1, 1)
         sizes = torch.tensor(self._sizes(call), dtype=torch.float64)
         bits, tables = call.on_device(sizes.T[:, :, None, None, None, None])
-        return log_meeting_probability(cosine, bits, tables, self.min_hits)
+        if cosine.is_cuda:
+            return log_meeting_probability(cosine, bits, tables, self.min_hits)
+        # Padding, which may be most, costs a processor as much as keys do.
+        valid, result = met.valid, torch.zeros_like(cosine)
+        assert valid is not None
+        of_lines = (part.expand_as(cosine)[valid] for part in (cosine, bits, tables))
+        result[valid] = log_meeting_probability(*of_lines, self.min_hits)
+        return result

@@ -31,7 +31,11 @@ def _of_rank(rank):
     return tl.where(negative, ~rank, rank ^ 2147483648).to(tl.float32, bitcast=True)
 
 
-@triton.jit(do_not_specialize=["size", "most"])
+_CHANGING = ["size", "most", "value_row", "value_head", "value_line"]
+"""What may be another number at each step: nothing is compiled anew for it."""
+
+
+@triton.jit(do_not_specialize=_CHANGING)
 def _select(
     values,
     counts,
@@ -196,7 +200,7 @@ def true_places(mask: Tensor, most: int) -> Tensor:
     return places
 
 
-@triton.jit(do_not_specialize=["queries", "keys"])
+@triton.jit(do_not_specialize=["queries", "keys", "code_row", "code_head", "code_table"])
 def _count_meetings(
     asked,
     codes,

@@ -128,8 +128,9 @@ def count_meetings(
         return hits
     kernels = gpu_kernels()
     if kernels is not None:
-        limits = [((1 << bits) - 1, own) for bits, own in sizes or [(_MOST_BITS, tables)] * rows]
-        masks, counts = torch.tensor(limits).T.to(asked.device, non_blocking=True)
+        sizes = sizes or [(_MOST_BITS, tables)] * rows
+        limits = [[(1 << bits) - 1 for bits, _ in sizes], [own for _, own in sizes]]
+        masks, counts = torch.tensor(limits).to(asked.device, non_blocking=True)
         kernels.count_meetings(asked.flatten(3), codes, masks, counts, hits.flatten(2, 3))
         return hits
     block = max(1, _MATCH_BLOCK // max(1, hits.numel()))
