@@ -33,6 +33,7 @@ from sparse_attention.model_facts import LayerSettings
 
 KV_HEADS, GROUP, WIDTH = 8, 4, 128
 SHARE = 0.05
+FLEX_BLOCK = 128
 LISTS = 12
 """Different selections that are read in turn."""
 EDGES = (Sink(sink_size=128), Local(window_size=128))
@@ -117,6 +118,54 @@ def dense_kernels(
         yield "flex_attention", lambda: compiled(one, keys, values, enable_gqa=True)
 
 
+def flex_selected(
+    queries: Tensor, keys: Tensor, values: Tensor, index: Tensor
+) -> Iterator[tuple[str, Callable[[], Tensor]]]:
+    """FlexAttention over as many keys: those of a list one by one, and whole blocks of 128.
+
+    It skips blocks only; where a list has a key in every block it reads everything.
+    """
+    from torch.nn.attention.flex_attention import BlockMask, flex_attention
+
+    batch, length, device = queries.shape[0], keys.shape[2], queries.device
+    one = queries.reshape(batch, KV_HEADS * GROUP, 1, WIDTH)
+    read = torch.zeros(batch, KV_HEADS, length, dtype=torch.bool, device=device)
+    read.scatter_(-1, index[:, :, 0].long(), True)
+
+    def is_read(row: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        return read[row, head // GROUP, key]
+
+    def over_blocks(read_blocks: Tensor, exact: bool) -> BlockMask:
+        """Of the blocks, bool (B, H, n), those that are true; all of each unless ``exact``."""
+        order = (~read_blocks).sort(dim=-1, stable=True).indices.int()[:, :, None]
+        counts = read_blocks.sum(-1, dtype=torch.int32)[:, :, None]
+        order, counts = (part.repeat_interleave(GROUP, 1) for part in (order, counts))
+        none = torch.zeros_like(counts)
+        partly, wholly = (counts, none) if exact else (none, counts)
+        return BlockMask.from_kv_blocks(
+            partly,
+            order,
+            wholly,
+            order,
+            BLOCK_SIZE=FLEX_BLOCK,
+            mask_mod=is_read if exact else None,
+            seq_lengths=(1, length),
+        )
+
+    blocks = length // FLEX_BLOCK
+    with_keys = read.unflatten(-1, (blocks, FLEX_BLOCK)).any(-1)
+    chosen = torch.rand(batch, KV_HEADS, blocks, device=device).argsort(-1) < SHARE * blocks
+    compiled = torch.compile(flex_attention, dynamic=False)
+    for name, mask in (
+        ("flex_attention, single keys", over_blocks(with_keys, True)),
+        ("flex_attention, blocks of 128", over_blocks(chosen, False)),
+    ):
+        yield (
+            name,
+            lambda m=mask: compiled(one, keys, values, block_mask=m, enable_gqa=True),
+        )
+
+
 def gathered(queries: Tensor, keys: Tensor, values: Tensor, index: Tensor) -> Tensor:
     """Attention over lists with what torch has: collect, then SDPA; no weights, equal counts."""
     lines = index[:, :, 0, :, None].long().expand(-1, -1, -1, WIDTH)
@@ -182,6 +231,9 @@ def measure_kernels(
             works = [lambda i=i: gathered(queries, keys, values, i) for i in chosen]
             show("collect, then sdpa", graph_seconds(works, device), read, best)
             exact = gathered(queries.float(), keys.float(), values.float(), chosen[0])
+            if options.flex:
+                for name_of_form, kernel_of_form in flex_selected(queries, keys, values, chosen[0]):
+                    show(name_of_form, graph_seconds([kernel_of_form] * 3, device), read, best)
         if device.type != "cuda":
             continue
         from sparse_attention.attention import triton_kernel

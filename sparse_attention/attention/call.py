@@ -9,6 +9,7 @@ import torch
 
 from sparse_attention.attention.compact import Compact, merged
 from sparse_attention.attention.geometry import Geometry
+from sparse_attention.attention.indices import Indices
 from sparse_attention.attention.scores import SharedScores
 from sparse_attention.attention.selection import Selection
 from sparse_attention.cache.context import Features
@@ -79,25 +80,23 @@ class AttentionCall:
         """Keys that a field of type ``Size`` means for each query; see ``resolve_size``.
 
         Returns:
-            int64 (Q, 1), or (R, 1, 1, Q, 1) where the rows differ.
+            int64 (R, 1, 1, Q, 1), or (1, 1, 1, Q, 1) where the rows agree, on the processor.
         """
-        sizes = [self.geometry.resolve(value) for value in self._values(method, field)]
-        if len(sizes) == 1:
-            return sizes[0][:, None].to(self.device)
-        return torch.stack(sizes)[:, None, None, :, None].to(self.device)
+        sizes = [self.geometry.resolve(value) for value in self.values(method, field)]
+        return torch.stack(sizes)[:, None, None, :, None]
 
-    def sizes(self, method: Method, field: str) -> list[int]:
-        """The same for a single query as numbers: one for each row, or only one for all."""
-        return [int(self.geometry.resolve(value)) for value in self._values(method, field)]
+    def setting(self, method: Method, field: str) -> Tensor:
+        """A number: (R, 1, 1, 1, 1), or () where the rows agree, on the processor."""
+        values = self.values(method, field)
+        numbers = torch.tensor(values)[:, None, None, None, None]
+        return numbers if len(values) > 1 else numbers[0, 0, 0, 0, 0]
 
-    def setting(self, method: Method, field: str) -> Tensor | float:
-        """A number, or float32 (R, 1, 1, 1, 1) where the rows differ."""
-        values = self._values(method, field)
-        if len(values) == 1:
-            return values[0]
-        return torch.tensor(values, device=self.device)[:, None, None, None, None]
+    def on_device(self, numbers: Tensor) -> Tensor:
+        """``numbers`` of the processor where the keys are; nothing waits for it."""
+        # Torch takes a number without dimensions from anywhere.
+        return numbers.to(self.device, non_blocking=True) if numbers.ndim else numbers
 
-    def _values(self, method: Method, field: str) -> list[Any]:
+    def values(self, method: Method, field: str) -> list[Any]:
         """The field in each row; only one where all rows agree."""
         if len(self.stack) == 1:
             return [getattr(method, field)]
@@ -106,15 +105,23 @@ class AttentionCall:
         same = all(type(value) is type(values[0]) and value == values[0] for value in values)
         return values[:1] if same else values
 
-    def between(self, first: Tensor, end: Tensor) -> Selection:
-        """The keys at positions from ``first`` to before ``end``, both int64 (Q,) on the CPU."""
-        if self.visible is None:
-            start, keys = self.geometry.start, self.shape[-1]
-            span = max(0, int(first) - start), min(keys, int(end) - start)
-            return Selection(Compact(keys, self.device, merged((span,))))
-        first, end = first[:, None].to(self.device), end[:, None].to(self.device)
-        reads = (self.key_positions >= first) & (self.key_positions < end)
-        return Selection(reads[None, None, None])
+    def between(self, first: Tensor, end: Tensor, prior: Selection) -> Selection:
+        """The keys at positions from ``first`` to before ``end``, to be united with ``prior``.
+
+        Both are int64 (R or 1, 1, 1, Q, 1) on the processor.
+        """
+        start, keys = self.geometry.start, self.shape[-1]
+        gaps = None if prior.compact is None else prior.compact.gaps
+        alike = first.numel() == 1
+        if self.visible is not None or not (alike or (gaps is not None and len(gaps) == 1)):
+            first, end = self.on_device(first), self.on_device(end)
+            return Selection((self.key_positions >= first) & (self.key_positions < end))
+        ends = ((place.flatten() - start).clamp(0, keys).tolist() for place in (first, end))
+        spans = tuple(zip(*ends, strict=True))
+        if alike or gaps is None:
+            return Selection(Compact(keys, self.device, merged(spans)))
+        indices = Indices.of_spans(spans, gaps[0], self.device)
+        return Selection(Compact(keys, self.device, (), indices, prior.compact))
 
     @property
     def scores(self) -> Tensor:
@@ -133,35 +140,33 @@ class AttentionCall:
 
     def scores_at(self, keys: Tensor) -> Tensor:
         """``scores`` of single keys, int64 (R or 1, H or 1, G or 1, Q, n): (R, H, G, Q, n)."""
-        keys = keys.expand(*self.shape[:4], -1)
         if self.known_scores is not None:
-            return self.known_scores.gather(-1, keys)
-        places = [torch.arange(size, device=self.device) for size in self.shape[:4]]
-        lines = torch.meshgrid(*places, keys[0, 0, 0, 0], indexing="ij")
-        index = (*(place.reshape(-1) for place in lines[:4]), keys.reshape(-1))
-        return soft_cap(self.dots_at(index), self.softcap).view(keys.shape)
+            return self.known_scores.gather(-1, keys.expand(*self.shape[:4], -1))
+        return soft_cap(self.dots_at(keys), self.softcap)
 
-    def dots_at(self, index: tuple[Tensor, ...]) -> Tensor:
-        """``scaling * query @ key`` at single places, reading few keys where these are few.
+    def dots_at(self, keys: Tensor) -> Tensor:
+        """``scaling * query @ key`` for single keys, reading few of them where they are few.
 
         Args:
-            index: row, head, group, query and key, each int64 (n,); visible places only.
+            keys: int64 (R or 1, H or 1, G or 1, Q, n), visible ones.
 
         Returns:
-            float32 (n,).
+            float32 (R, H, G, Q, n).
         """
-        rows, heads, group, queries, keys = self.shape
-        share = index[0].numel() / (rows * heads * group * queries * keys)
-        if self.softcap is None and (self._shared.known(self.rows) or share > SPARSE_PRODUCT_SHARE):
-            return self.scores[index]
-        row, head, _, _, key = index
-        context = self.view.segment.keys.shape[1]
-        chosen = self.view.segment.keys[head, key.clamp(max=context - 1)]
-        in_tail = key >= context
-        if in_tail.any():
-            place = row[in_tail], head[in_tail], key[in_tail] - context
-            chosen[in_tail] = self.view.tail_keys[place]
-        return (self.queries[index[:4]].float() * chosen.float()).sum(-1) * self.scaling
+        keys = keys.expand(*self.shape[:4], -1)
+        few = keys.shape[-1] <= SPARSE_PRODUCT_SHARE * self.shape[-1]
+        if self.softcap is None and (self._shared.known(self.rows) or not few):
+            return self.scores.gather(-1, keys)
+        context, tail = self.view.segment.keys, self.view.tail_keys
+        rows, heads = (torch.arange(size, device=self.device) for size in self.shape[:2])
+        heads, after = heads[:, None, None, None], keys - context.shape[1]
+        chosen = context[heads, keys.clamp(max=context.shape[1] - 1)]
+        # A device would have to be waited for to know that no key is of the tails.
+        if tail.shape[2] and (keys.is_cuda or bool((after >= 0).any())):
+            own = tail[rows[:, None, None, None, None], heads, after.clamp(min=0)]
+            chosen = torch.where((after < 0)[..., None], chosen, own)
+        asked = self.queries.float()[..., None, :]
+        return (asked * chosen.float()).sum(-1) * self.scaling
 
     def uniform(self, seed: int) -> Tensor:
         """Independent uniform numbers in [0, 1), float32 (R, H, G, Q, K); R may be 1 for all rows.
@@ -196,7 +201,6 @@ class AttentionCall:
         key: Hashable,
         fit: Callable[[Tensor], Features],
         encode: Callable[[Features, Tensor], Features],
-        encode_context: Callable[[Features, Tensor], Features] | None = None,
         block: int = 1,
     ) -> tuple[Features, Features, Features]:
         """What a method keeps about every key, computed once for the context and once per new key.
@@ -204,7 +208,6 @@ class AttentionCall:
         ``fit`` gets the context's keys (1, H, P, D) and returns what holds for all (projections,
         means, ...); ``encode`` gets that and keys (n, H, m, D) and returns tensors (n, H, ..., m)
         with the keys in the last dimension.  ``key`` names the features among all methods.
-        ``encode_context`` is for a method that can have those of the context cheaper.
 
         With ``block``, ``encode`` makes one entry of so many neighbouring keys, or of fewer at the
         end.  The context then has its complete blocks only; the keys after them belong to the first
@@ -214,5 +217,5 @@ class AttentionCall:
             The result of ``fit``, the encoded context (1, H, ..., P) and the encoded tails
             (R, H, ..., K - P); with blocks P // block and the other entries.
         """
-        fitted, context = self.view.segment.known(key, fit, encode_context or encode, block)
+        fitted, context = self.view.segment.known(key, fit, encode, block)
         return fitted, context, self.view.tail_features(key, fitted, encode, block)

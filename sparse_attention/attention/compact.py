@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -48,20 +47,32 @@ class Compact:
         return self.spanned + (0 if self.indices is None else self.indices.keys.shape[-1])
 
     @cached_property
+    def sizes(self) -> tuple[int, ...] | None:
+        """Keys that each line of a row reads, of each row or as one number for all.
+
+        None where lines of a row differ, or where a device would have to be asked.
+        """
+        if self.indices is None:
+            return (self.spanned,)
+        sizes = self.indices.sizes
+        return None if sizes is None else tuple(self.spanned + size for size in sizes)
+
+    @property
     def size(self) -> int | None:
         """Keys that each line reads; None where lines differ."""
-        if self.indices is not None and self.indices.counts is not None:
-            return None
-        return self.width
+        return self.sizes[0] if self.sizes is not None and len(set(self.sizes)) == 1 else None
+
+    @property
+    def left(self) -> int | None:
+        """Keys that each line does not read; None where lines differ."""
+        return None if self.size is None else self.length - self.size
 
     @property
     def counts(self) -> Tensor:
         """int64 (R, H, G, Q, 1): keys that are read."""
-        if self.size is None:
-            assert self.indices is not None
-            assert self.indices.counts is not None
+        if self.indices is not None and self.indices.counts is not None:
             return self.indices.counts + self.spanned
-        return torch.full((*self.lines, 1), self.size, device=self.device)
+        return torch.full((*self.lines, 1), self.width, device=self.device)
 
     @property
     def united_counts(self) -> Tensor:
@@ -73,13 +84,13 @@ class Compact:
         return reads.sum(-1, keepdim=True) + self.spanned
 
     @property
-    def gaps(self) -> Iterator[Span]:
-        """What the spans leave, not empty."""
-        start = 0
-        for span in (*self.spans, (self.length, self.length)):
-            if start < span[0]:
-                yield start, span[0]
-            start = span[1]
+    def gaps(self) -> list[Span] | None:
+        """The neighbouring keys that are not read, not empty; None if there are indices."""
+        if self.indices is not None:
+            return None
+        ends = [0, *(end for _, end in self.spans)]
+        starts = [*(start for start, _ in self.spans), self.length]
+        return [(end, start) for end, start in zip(ends, starts, strict=True) if end < start]
 
     def scattered(self) -> Tensor:
         """Bool (R, H, G, Q, K): which keys are read."""
@@ -113,8 +124,8 @@ class Compact:
 
         A part of them where that is all that is left, and else all with -inf where a key is read.
         """
-        gaps = list(self.gaps)
-        if self.indices is None and len(gaps) == 1:
+        gaps = self.gaps
+        if gaps is not None and len(gaps) == 1:
             return gaps[0][0], values[..., slice(*gaps[0])]
         return 0, self.barred(values)
 

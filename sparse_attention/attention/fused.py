@@ -30,6 +30,8 @@ def fused_pays(call: AttentionCall, selection: Selection) -> bool:
     if not call.queries.is_cuda or compact is None or call.visible is not None:
         return False
     rows, heads, group, _, keys = call.shape
+    sizes = (compact.width,) if compact.sizes is None else compact.sizes
+    read = sum(sizes) * (rows // len(sizes))
     lists = compact.lines[2]
     width, value_width = segment.keys.shape[-1], segment.values.shape[-1]
     possible = (
@@ -40,7 +42,7 @@ def fused_pays(call: AttentionCall, selection: Selection) -> bool:
         and has_triton()
     )
     size = segment.keys.element_size()
-    fused = rows * heads * lists * compact.width * (width + value_width) * size
+    fused = read * heads * lists * (width + value_width) * size
     scores = rows * heads * group * keys * 4 * _SCORE_PASSES
     return possible and fused < scores + heads * keys * value_width * size
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -13,6 +14,8 @@ from sparse_attention.model_facts import LayerSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from sparse_attention.attention.selection import Selection
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,11 @@ class Geometry:
             first_seen = first_seen[:, None].to(device)
             visible = (key_positions >= first_seen) & (key_positions <= query_positions[:, None])
         return cls(query_positions, key_positions, visible, asking, counts, start)
+
+    @cached_property
+    def positional(self) -> dict[Hashable, Selection]:
+        """What methods select by positions alone, by these methods: the same in all layers."""
+        return {}
 
     @cached_property
     def _sizes(self) -> dict[tuple[type, int | float], Tensor]:

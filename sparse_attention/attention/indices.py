@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from sparse_attention.numerics.heaviest import heaviest
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -29,6 +31,14 @@ class Indices:
     """int64 (R, H, G, Q, 1), how many of a line are read; None where all are."""
     weights: Tensor | None = None
     """float32 like ``keys``: log-weights, whatever is finite at padding; None where all are 0."""
+    row_counts: tuple[int, ...] | None = None
+    """How many of a line are read, in each row or as one number for all, where that is known
+    without a look at ``counts``, which may be on a device."""
+
+    @property
+    def sizes(self) -> tuple[int, ...] | None:
+        """``row_counts``, also where all of each line is read."""
+        return (self.keys.shape[-1],) if self.counts is None else self.row_counts
 
     @cached_property
     def valid(self) -> Tensor | None:
@@ -53,25 +63,38 @@ class Indices:
         return cls(keys.gather(-1, order), valid.sum(-1, keepdim=True), weights)
 
     @classmethod
-    def of_places(cls, index: tuple[Tensor, ...], shape: Sequence[int], weights: Tensor) -> Indices:
-        """Of the places of a bool tensor of this shape, (R, H, G, Q, K), that are true.
+    def heaviest(cls, values: Tensor, counts: Tensor, first: int, left: int | None) -> Indices:
+        """The keys with the largest values; of equal values those that come first.
 
         Args:
-            index: as ``nonzero(as_tuple=True)`` gives them.
-            shape: of the tensor.
-            weights: float32, log-weights of the places.
+            values: float32 (R or 1, H, G, Q, n), -inf where a key must not be read.
+            counts: int64, broadcasting to (R, H, G, Q, 1), how many keys are read at most; on the
+                processor where they do not depend on what a device computed.
+            first: number of the key that the first value is of.
+            left: how many values of each line are above -inf, if that is known.
         """
-        rows, heads, group, queries, _ = shape
-        line = ((index[0] * heads + index[1]) * group + index[2]) * queries + index[3]
-        counts = torch.bincount(line, minlength=rows * heads * group * queries)
-        place = torch.arange(line.shape[0], device=line.device) - (counts.cumsum(0) - counts)[line]
-        width = int(counts.max())
-        keys = line.new_zeros(counts.shape[0], width)
-        keys[line, place] = index[4]
-        spread = weights.new_zeros(keys.shape)
-        spread[line, place] = weights
-        lines = (*shape[:4], -1)
-        return cls(keys.view(lines), counts.view(lines), spread.view(lines))
+        if left is None:
+            places, found = heaviest(values, counts)
+            return cls(places + first, found)
+        counts = counts.clamp(max=left)
+        places, found = heaviest(values, counts, enough=True)
+        known = counts.device.type == "cpu" and counts.shape[1:].numel() == 1
+        sizes = tuple(counts.flatten().tolist()) if known else None
+        return cls(places + first, found, row_counts=sizes)
+
+    @classmethod
+    def of_spans(
+        cls, spans: Sequence[tuple[int, int]], within: tuple[int, int], device: torch.device
+    ) -> Indices:
+        """For each row the keys of a span, (first, end), that are ``within`` another one."""
+        first, end = (torch.tensor(ends).clamp(*within) for ends in zip(*spans, strict=True))
+        sizes = (end - first).clamp(min=0)
+        shape = (-1, 1, 1, 1, 1)
+        first, counts = (part.view(shape).to(device, non_blocking=True) for part in (first, sizes))
+        keys = first + torch.arange(int(sizes.max()), device=device)
+        row_counts = tuple(sizes.tolist())
+        alike = len(set(row_counts)) == 1
+        return cls(keys.clamp_(max=within[1] - 1), None if alike else counts, None, row_counts)
 
     def scattered(self, length: int) -> Tensor:
         """Bool (R, H, G, Q, length): which of so many keys are read."""
@@ -99,7 +122,8 @@ class Indices:
         weights = self.weights
         if weights is not None:
             weights = torch.nn.functional.pad(weights, (added, 0))
-        return Indices(keys, counts, weights)
+        sizes = None if self.row_counts is None else tuple(n + added for n in self.row_counts)
+        return Indices(keys, counts, weights, sizes)
 
     def joined(self, other: Indices) -> Indices:
         """The keys of both, which have none in common."""
@@ -120,7 +144,8 @@ class Indices:
         if both[0].counts is None:
             own = self.keys.shape[-1]
             counts = None if both[1].counts is None else both[1].counts + own
-            return Indices(keys, counts, weights)
+            sizes = other.row_counts and tuple(n + own for n in other.row_counts)
+            return Indices(keys, counts, weights, sizes)
         valid = torch.cat([one.valid for one in both if one.valid is not None], -1)
         return Indices.packed(keys, valid, weights)
 
@@ -128,4 +153,4 @@ class Indices:
         """The same for (R, H, G, Q) lines."""
         counts = None if self.counts is None else self.counts.expand(*lines, 1)
         weights = None if self.weights is None else self.weights.expand(*lines, -1)
-        return Indices(self.keys.expand(*lines, -1), counts, weights)
+        return Indices(self.keys.expand(*lines, -1), counts, weights, self.row_counts)

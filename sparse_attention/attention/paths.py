@@ -95,7 +95,7 @@ def weigh_values(weights: Tensor, context_values: Tensor, tail_values: Tensor) -
 def add_selection(scores: Tensor, selection: Selection, out: Tensor) -> None:
     """Write ``scores + log_weights`` to ``out``; all broadcast to (R, H, G, Q, K)."""
     compact = selection.compact
-    if compact is not None and compact.size is not None:
+    if compact is not None and (compact.indices is None or compact.indices.counts is None):
         out.fill_(-torch.inf)
         for start, end in compact.spans:
             out[..., start:end] = scores[..., start:end]
@@ -106,8 +106,11 @@ def add_selection(scores: Tensor, selection: Selection, out: Tensor) -> None:
                 read += compact.indices.weights
             out.scatter_(-1, keys, read)
         return
-    unread = selection.reads.float().sub_(1).mul_(_NEVER)
-    torch.add(scores, unread, out=out)
+    if scores.is_cuda:
+        torch.where(selection.reads, scores, scores.new_full((), -torch.inf), out=out)
+    else:  # vector instructions, which a choice does not use there
+        unread = selection.reads.float().sub_(1).mul_(_NEVER)
+        torch.add(scores, unread, out=out)
     if selection.weights is not None:
         out.add_(selection.weights)
 

@@ -123,7 +123,7 @@ class Selection:
 
     def or_newest_where_empty(self, newest: Tensor) -> Selection:
         """The same, with key ``newest`` (queries,) read by every query that reads nothing."""
-        if self.compact is not None and (self.compact.spanned or self.compact.size):
+        if self.compact is not None and (self.compact.spanned or all(self.compact.sizes or (0,))):
             return self
         empty = self.counts == 0
         if not bool(empty.any()):

@@ -22,7 +22,6 @@ from sparse_attention.cache.view import KeyView, TailFeatures
 from sparse_attention.config import AttentionConfig
 from sparse_attention.decode.probes import Probes
 from sparse_attention.decode.row import Row
-from sparse_attention.maskers import Masker
 from sparse_attention.model_facts import LayerSettings
 
 
@@ -82,7 +81,6 @@ class Operation:
         self.settings, self.block, self.dense_layer = settings, block, dense_layer
         border = queries.shape[0] if measured or dense_layer else block.scored
         self._shared = SharedScores(queries, view, geometry, settings, border)
-        self._positional: dict[tuple[Masker, ...], Selection] = {}
 
     def dense_output(self) -> Tensor:
         """Dense attention of all queries."""
@@ -151,13 +149,15 @@ class Operation:
         places = 0
         while places < len(maskers) and maskers[places].positional:
             places += 1
-        first = maskers[:places]
-        if first not in self._positional:
+        stack = self.block.maskers[call.rows[0] : call.rows[-1] + 1]
+        first = tuple(dict.fromkeys(methods[:places] for methods in stack))
+        known = self.geometry.positional
+        if first not in known:
             selection = Selection.nothing(call.shape[-1], call.device)
-            for masker in first:
+            for masker in maskers[:places]:
                 selection = masker.select(call, selection)
-            self._positional[first] = selection
-        selection = self._positional[first]
+            known[first] = selection
+        selection = known[first]
         for masker in maskers[places:]:
             selection = masker.select(call, selection)
         newest = call.query_positions - call.key_positions[0]
@@ -220,6 +220,14 @@ def _groups(rows: Sequence[Row]) -> list[range]:
 
 
 def _alike(one: AttentionConfig, other: AttentionConfig) -> bool:
-    return len(one.maskers) == len(other.maskers) and all(
-        a.stacks_with(b) for a, b in zip(one.maskers, other.maskers, strict=True)
-    )
+    """Whether one call serves both.
+
+    Where other methods come after positional ones, all rows have the same of these: to leave
+    out the same keys everywhere is what makes the others fast.
+    """
+    if len(one.maskers) != len(other.maskers):
+        return False
+    pairs = zip(one.maskers, other.maskers, strict=True)
+    if one.is_positional:
+        return all(a.stacks_with(b) for a, b in pairs)
+    return all(a == b if a.positional else a.stacks_with(b) for a, b in pairs)

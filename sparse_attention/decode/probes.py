@@ -22,9 +22,12 @@ class Probe:
     place: int
     """Among the running sums of all probes."""
     _keys: Tensor
-    """(2, layers) int64: keys that were read, by query head and by key-value head."""
+    """(2, layers) int64: keys that were read, by query head and by key-value head, where only the
+    device knows how many."""
     _errors: Tensor
     """(layers,)"""
+    _known_keys: tuple[list[int], list[int]]
+    """The others, by layer."""
     _visible: list[int]
     """By layer."""
     _outputs: list[int]
@@ -36,7 +39,7 @@ class Probe:
     @property
     def density(self) -> float:
         """Keys read / keys that dense attention would read, over layers, heads and queries."""
-        return self._read(0)
+        return self._share(0)
 
     @property
     def union_density(self) -> float:
@@ -45,11 +48,16 @@ class Probe:
         A key-value head must load the union of what its query heads read, so that this is the share
         of the bytes of keys and values that is read.
         """
-        return self._read(1)
+        return self._share(1)
 
-    def _read(self, counted: int) -> float:
+    def _share(self, kind: int) -> float:
         visible = sum(self._visible)
-        return int(self._keys[counted].sum()) / visible if visible else 1.0
+        return sum(self._read(kind)) / visible if visible else 1.0
+
+    def _read(self, kind: int) -> list[int]:
+        """Keys by layer."""
+        known, counted = self._known_keys[kind], self._keys[kind].tolist()
+        return [one + other for one, other in zip(known, counted, strict=True)]
 
     @property
     def selection_share(self) -> float:
@@ -69,7 +77,7 @@ class Probe:
     @property
     def layer_densities(self) -> tuple[float, ...]:
         """The density in each layer."""
-        read = zip(self._keys[0].tolist(), self._visible, strict=True)
+        read = zip(self._read(0), self._visible, strict=True)
         return tuple(keys / visible if visible else 1.0 for keys, visible in read)
 
     @property
@@ -93,7 +101,14 @@ class Probes:
         self._keys = torch.zeros(2, layers, rows + 1, dtype=torch.int64, device=device)
         self._errors = torch.zeros(layers, rows + 1, dtype=torch.float64, device=device)
         self.probes = [
-            Probe(row, self._keys[:, :, row], self._errors[:, row], [0] * layers, [0] * layers)
+            Probe(
+                row,
+                self._keys[:, :, row],
+                self._errors[:, row],
+                ([0] * layers, [0] * layers),
+                [0] * layers,
+                [0] * layers,
+            )
             for row in range(rows + 1)
         ]
         self._rows: list[Probe] = []
@@ -133,20 +148,31 @@ class Probes:
         """
         if geometry.visible is not None and selection.lines[-1] == 1:
             selection = selection.restricted_to(geometry.visible)
+        lines = shape[0] * shape[1] * shape[2]
+        known = None if selection.compact is None else selection.compact.sizes
+        alike = selection.lines[2] == 1  # all query heads of a group read the same
         full = (len(rows), *shape, 1)
-        read = selection.counts.expand(full).sum((1, 2, 3, 4))
-        united = read
-        if selection.lines[2] > 1:  # else all query heads of a group read the same
-            united = selection.united_counts.expand(full).sum((1, 2, 3, 4))
+        if known is None:
+            self._add(layer, 0, rows, selection.counts.expand(full))
+        if not alike:
+            self._add(layer, 1, rows, selection.united_counts.expand(full))
+        elif known is None:
+            self._add(layer, 1, rows, selection.counts.expand(full))
+        reads = [0] * len(rows) if known is None else [lines * size for size in known]
+        reads = reads if len(reads) == len(rows) else reads * len(rows)
+        for row, read, size in zip(rows, reads, selecting, strict=True):
+            probe = self._rows[row]
+            by_query, by_key = probe._known_keys
+            by_query[layer] += read
+            by_key[layer] += read if alike else 0
+            probe._visible[layer] += shape[0] * shape[1] * visible
+            probe._selecting += size * geometry.visible_total * shape[0] * shape[1]
+
+    def _add(self, layer: int, kind: int, rows: range, counts: Tensor) -> None:
+        """Add keys that rows read, int64 (rows, H, G, Q, 1), to the sums on the device."""
         index = self._index[rows.start : rows.stop]
         # Layers of a model that is spread over devices are elsewhere.
-        self._keys[0, layer].index_add_(0, index, read.to(index.device))
-        self._keys[1, layer].index_add_(0, index, united.to(index.device))
-        total = shape[0] * shape[1] * visible
-        for row, size in zip(rows, selecting, strict=True):
-            probe = self._rows[row]
-            probe._visible[layer] += total
-            probe._selecting += size * geometry.visible_total * shape[0] * shape[1]
+        self._keys[kind, layer].index_add_(0, index, counts.sum((1, 2, 3, 4)).to(index.device))
 
     def add_errors(self, layer: int, output: Tensor, dense: Tensor) -> None:
         """Compare outputs (rows, heads, group, queries, head_dim) of one attention operation."""

@@ -63,20 +63,15 @@ def reading(cache: RowCache) -> Iterator[None]:
         _current.reset(before)
 
 
-def our_attention(model: PreTrainedModel) -> contextlib.AbstractContextManager[None]:
-    """Put our attention in place of the model's; undone on exit and on error."""
-    return attention_in_place(model, ATTENTION_NAME)
-
-
 @contextlib.contextmanager
-def attention_in_place(model: PreTrainedModel, name: str) -> Iterator[None]:
-    """Put a registered attention function in place of the model's; undone on exit and on error."""
+def our_attention(model: PreTrainedModel) -> Iterator[None]:
+    """Put our attention in place of the model's; undone on exit and on error."""
     found: list[Any] = [m.config for m in model.modules() if hasattr(m, "config")]
     configs = {id(config): config for config in found}.values()
     before = [(config, config._attn_implementation) for config in configs]
     try:
         for config in configs:
-            config._attn_implementation = name
+            config._attn_implementation = ATTENTION_NAME
         yield
     finally:
         for config, own in before:

@@ -1,7 +1,8 @@
-"""On a CPU, causal attention of a chunk over what was read before it, without a mask over both.
+"""Causal attention of a chunk over what was read before it, without a mask over both.
 
-A mask has a number for each query and key: gigabytes for a chunk of 8192 at 128k tokens.  Yet all
-that it says is that the chunk sees everything before itself, and itself causally.
+A mask has a number for each query and key: gigabytes for a chunk of 8192 at 128k tokens, and no
+fast kernel of a GPU takes one.  Yet all that it says is that the chunk sees everything before
+itself, and itself causally.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention.bias import causal_lower_right
+from torch.nn.functional import scaled_dot_product_attention
 from transformers import PreTrainedModel
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, causal_mask_function
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
@@ -25,10 +28,10 @@ masks."""
 def chunks_without_masks(model: PreTrainedModel) -> Iterator[None]:
     """Inside, forwards after the first one make no mask where it would only be causal.
 
-    For models with PyTorch's attention on a CPU; others are left as they are.
+    For models with PyTorch's attention on a CPU or a GPU; others are left as they are.
     """
     name = model.config.get_text_config()._attn_implementation
-    if name != _NAME or model.device.type != "cpu":
+    if name != _NAME or model.device.type not in ("cpu", "cuda"):
         yield
         return
     own_mask: Any = ALL_MASK_ATTENTION_FUNCTIONS[_NAME]
@@ -49,8 +52,10 @@ def chunks_without_masks(model: PreTrainedModel) -> Iterator[None]:
         causal = named.get("is_causal")
         causal = getattr(module, "is_causal", True) if causal is None else causal
         if attention_mask is None and causal and count > 1 and before > 0:
-            if _can_join(query, value, named):
-                return _join(query, key, value, named.get("scaling")), None
+            if _is_usual(query, value, named):
+                over_all = _lower_right if query.is_cuda else _join
+                output = over_all(query, key, value, named.get("scaling"))
+                return output.transpose(1, 2).contiguous(), None
             whole = torch.ones(count, before + count, dtype=torch.bool, device=query.device)
             attention_mask = whole.tril_(before)[None, None]
         return own_attention(module, query, key, value, attention_mask, **named)
@@ -97,13 +102,25 @@ def _is_plain(
     )
 
 
-def _can_join(query: Tensor, value: Tensor, named: dict[str, Any]) -> bool:
+def _is_usual(query: Tensor, value: Tensor, named: dict[str, Any]) -> bool:
     extras = [name for name in ("position_bias", "softcap", "s_aux") if named.get(name) is not None]
     return query.shape[-1] == value.shape[-1] and not named.get("dropout") and not extras
 
 
+def _lower_right(query: Tensor, key: Tensor, value: Tensor, scaling: float | None) -> Tensor:
+    """Attention of the last queries over all keys: (rows, heads, n, head_dim)."""
+    return scaled_dot_product_attention(
+        query,
+        key,
+        value,
+        attn_mask=causal_lower_right(query.shape[2], key.shape[2]),
+        scale=scaling,
+        enable_gqa=query.shape[1] != key.shape[1],
+    )
+
+
 def _join(query: Tensor, key: Tensor, value: Tensor, scaling: float | None) -> Tensor:
-    """Attention of the last queries over all keys: (rows, n, heads, head_dim)."""
+    """The same by kernels of a processor, which know no such order of queries and keys."""
     before = key.shape[2] - query.shape[2]
     earlier, weight = _attention(query, key[:, :, :before], value[:, :, :before], scaling, False)
     own, own_weight = _attention(query, key[:, :, before:], value[:, :, before:], scaling, True)
@@ -111,7 +128,7 @@ def _join(query: Tensor, key: Tensor, value: Tensor, scaling: float | None) -> T
     share = torch.sigmoid(weight - own_weight)[..., None]
     exact = torch.promote_types(own.dtype, torch.float32)
     joint = own.to(exact).lerp_(earlier.to(exact), share.to(exact))
-    return joint.to(query.dtype).transpose(1, 2).contiguous()
+    return joint.to(query.dtype)
 
 
 def _attention(

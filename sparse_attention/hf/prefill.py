@@ -28,7 +28,6 @@ from sparse_attention.hf.projection import output_weight
 from sparse_attention.hf.reads import Reads
 from sparse_attention.hf.rotary import rotary_layers
 from sparse_attention.hf.states import goes_on_at_once, states_of
-from sparse_attention.hf.unmasked import unmasked
 from sparse_attention.hf.windows import rotated_for
 from sparse_attention.model_facts import LayerFacts
 
@@ -59,8 +58,7 @@ def prefill(
     statistics = PrefillStatistics(request)
     chunk = chunk if goes_on_at_once(model) else len(tokens)
     whole = rotated_for(model, max(length, len(tokens)))
-    plain = unmasked if ids.is_cuda else chunks_without_masks
-    with whole, plain(model), observing(model, cache, statistics):
+    with whole, chunks_without_masks(model), observing(model, cache, statistics):
         for start in range(0, len(tokens), chunk):
             part = ids[:, start : start + chunk]
             positions = torch.arange(start, start + part.shape[1], device=ids.device)[None]

@@ -10,9 +10,8 @@ from pydantic import Field
 from sparse_attention.attention.call import AttentionCall
 from sparse_attention.attention.selection import Selection
 from sparse_attention.maskers.base import Masker
-from sparse_attention.maskers.sampling import Residual, log_inverse_share
+from sparse_attention.maskers.sampling import Residual
 from sparse_attention.method import Choices, Size, resolve_size
-from sparse_attention.numerics.heaviest import heaviest
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -86,10 +85,8 @@ class AdaptiveSampling(Masker):
         rest = residual.size - pilot
         drawn, known = self._terms(call, residual, pilot)
         needed = self._needed(call, pilot, rest, drawn, known)
-        smallest = torch.as_tensor(call.setting(self, "min_samples"), device=call.device)
-        count = pilot + torch.minimum(torch.maximum(needed, smallest), rest)
-        weight = log_inverse_share(count, residual.size)
-        return residual.sample(count, weight)
+        smallest = call.on_device(call.setting(self, "min_samples"))
+        return residual.sample(pilot + torch.minimum(torch.maximum(needed, smallest), rest))
 
     def _terms(
         self, call: AttentionCall, residual: Residual, pilot: Tensor
@@ -103,8 +100,7 @@ class AdaptiveSampling(Masker):
             terms = call.probabilities
             known = (terms * prior.reads).sum(-1, keepdim=True)
             return terms * residual.first(pilot), known
-        keys, _ = heaviest(residual.lots, [int(pilot)])
-        drawn = call.scores_at(keys + residual.start)
+        drawn = call.scores_at(residual.listed(pilot.view(1, 1, 1, 1, 1)).keys)
         read = call.scores_at(prior.compact.within(call.shape[-1]).keys)
         highest = torch.cat([drawn, read], -1).amax(-1, keepdim=True)
         return (drawn - highest).exp_(), (read - highest).exp_().sum(-1, keepdim=True)
@@ -121,10 +117,9 @@ class AdaptiveSampling(Masker):
 
         size = rest.float()
         denominator = known + total + size * mean
-        quantile = torch.as_tensor(1 - call.setting(self, "delta") / 2).double()
-        quantile = torch.special.ndtri(quantile).float()
-        factor = quantile * size / call.setting(self, "epsilon")
-        needed = (factor / denominator).square() * variance
+        quantile = torch.special.ndtri(1 - call.setting(self, "delta").double() / 2).float()
+        factor = call.on_device(quantile / call.setting(self, "epsilon"))
+        needed = (factor * size / denominator).square() * variance
         needed = needed / (1 + needed / size.clamp(min=1))
         # Where nothing that was read has any weight, nothing is known about the rest.
         needed = torch.where(denominator > 0, needed, size)

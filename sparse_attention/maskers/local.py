@@ -25,11 +25,13 @@ class Local(Masker):
 
     name = "local"
     positional = True
+    stacked = frozenset({"window_size"})
 
     window_size: Annotated[Size, Choices(16, 32, 64, 128, 256, 512)] = 64
     """Newest keys to read."""
 
     def propose(self, call: AttentionCall, prior: Selection) -> Selection:
         """Keys less than the size away."""
-        end = call.geometry.asking + 1
-        return call.between(end - call.geometry.resolve(self.window_size), end)
+        size = call.resolve(self, "window_size")
+        end = (call.geometry.asking[:, None] + 1).expand(size.shape)
+        return call.between(end - size, end, prior)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
@@ -15,8 +16,10 @@ from sparse_attention.attention.selection import Selection
 from sparse_attention.cache.context import Features
 from sparse_attention.maskers.base import Masker
 from sparse_attention.method import Choices, Method
+from sparse_attention.numerics.heaviest import true_places
 from sparse_attention.numerics.simhash import (
     Packing,
+    can_leave_out,
     code_bytes,
     count_meetings,
     encode,
@@ -83,6 +86,7 @@ class MagicPig(Masker):
 
     name = "magic_pig"
     samples = True
+    stacked = frozenset({"lsh_l", "lsh_k"})
 
     lsh_l: Annotated[int, Field(ge=1, le=1024), Choices(16, 32, 64, 100, 150, 200, 300)] = 150
     """Tables."""
@@ -106,32 +110,26 @@ class MagicPig(Masker):
 
     def propose(self, call: AttentionCall, prior: Selection) -> Selection:
         """The keys that were hit, weighted by ``-log(u)``."""
-        own = self._hashes(call)
-        fitted, context, tail = call.key_features(
-            own,
-            partial(self._fit, call, prior, own),
-            self._encode,
-            partial(self._encode_context, call, prior, own),
+        hashes = self._hashes(call)
+        (mean, planes), context, tail = call.key_features(
+            hashes, partial(self._fit, call, prior, hashes), self._encode
         )
-        mean, planes = fitted
         asked = encode(call.queries.float().flatten(2, 3), planes, self.packing)
         asked = asked.unflatten(-1, call.queries.shape[2:4])
-        hits = [count_meetings(asked, codes[0], self.packing) for codes in (context, tail)]
-        met = torch.cat(hits, -1) >= self.min_hits
+        met = self._meetings(call, hashes, asked, context[0], tail[0]) >= self.min_hits
         compact = prior.compact if call.visible is None else None
         if compact is None:
             met &= ~prior.reads if call.visible is None else ~prior.reads & call.visible
         else:
             compact.drop_from(met)
-        index = met.nonzero(as_tuple=True)
+        keys, counts = true_places(met)
         norms = torch.cat([context[1].expand(call.shape[0], -1, -1), tail[1]], -1)
-        weights = -self._log_probability(call, index, mean, norms)
+        met_keys = Indices(keys, counts)
+        weights = -self._log_probability(call, met_keys, mean, norms)
+        indices = replace(met_keys, weights=weights)
         if compact is not None:
-            indices = Indices.of_places(index, call.shape, weights)
             return Selection(Compact(compact.length, call.device, (), indices, compact))
-        spread = torch.zeros(call.shape, device=call.device)
-        spread[index] = weights
-        return Selection(met, spread)
+        return Selection(met, indices.spread(call.shape[-1]))
 
     def selection_bytes(self, call: AttentionCall) -> float:
         """The code of each table."""
@@ -145,7 +143,62 @@ class MagicPig(Masker):
         return (self.name, self.center, self.packing, self.seed, self._earlier(methods))
 
     def _hashes(self, call: AttentionCall) -> _Hashes:
-        return _Hashes(self._family(call.methods), self.lsh_k, self.lsh_l)
+        """Hashes that contain those of all rows: known ones, or those that serve the batch."""
+        family = self._family(call.methods)
+        sizes = self._sizes(call)
+        for known in call.view.segment.features:
+            if (
+                isinstance(known, _Hashes)
+                and known.family == family
+                and all(known.bits >= bits and known.tables >= tables for bits, tables in sizes)
+            ):
+                return known
+        relatives = [
+            method
+            for methods in call.batch
+            for method in methods
+            if isinstance(method, MagicPig) and method._family(methods) == family
+        ]
+        bits = max(method.lsh_k for method in relatives)
+        return _Hashes(family, bits, max(method.lsh_l for method in relatives))
+
+    def _sizes(self, call: AttentionCall) -> list[tuple[int, int]]:
+        """Bits and tables of each row; of one for all where they agree."""
+        places = call.methods.index(self)
+        rows = [methods[places] for methods in call.stack]
+        sizes = [(row.lsh_k, row.lsh_l) for row in rows if isinstance(row, MagicPig)]
+        return sizes if len(set(sizes)) > 1 else sizes[:1]
+
+    def _meetings(
+        self, call: AttentionCall, hashes: _Hashes, asked: Tensor, codes: Tensor, tail: Tensor
+    ) -> Tensor:
+        """Tables of each row in which queries and keys meet: integers (R, H, G, Q, K).
+
+        Args:
+            call: the attention operation.
+            hashes: what the codes are made of, of which each row counts its own part.
+            asked: codes of the queries, (R, H, L[, K], G, Q).
+            codes: of the context, (1, H, L[, K], P).
+            tail: of the tails, (R, H, L[, K], t).
+        """
+        sizes = self._sizes(call)
+        if can_leave_out(asked, self.packing):
+            sizes = sizes * (asked.shape[0] // len(sizes))
+            parts = [count_meetings(asked, keys, self.packing, sizes) for keys in (codes, tail)]
+            return torch.cat(parts, -1)
+        rows = []
+        for row, (bits, tables) in enumerate(sizes):
+            own = slice(row, row + 1) if len(sizes) > 1 else slice(None)
+            of_queries, of_context, of_tail = asked[own], codes, tail[own]
+            if (bits, tables) != hashes[1:]:
+                of_context = self._narrowed(call, codes, bits, tables)
+                of_queries, of_tail = (
+                    narrow(wide, bits, tables, self.packing) for wide in (of_queries, of_tail)
+                )
+            both = (of_context, of_tail)
+            parts = [count_meetings(of_queries, keys, self.packing) for keys in both]
+            rows.append(torch.cat(parts, -1))
+        return torch.cat(rows)
 
     def _fit(self, call: AttentionCall, prior: Selection, own: _Hashes, keys: Tensor) -> Features:
         """Mean key (1, H, D) and random vectors (K, L, D)."""
@@ -169,45 +222,32 @@ class MagicPig(Masker):
             codes.append(encode(centred, planes, self.packing))
         return torch.cat(codes, -1), torch.cat(norms, -1)
 
-    def _encode_context(
-        self, call: AttentionCall, prior: Selection, own: _Hashes, fitted: Features, keys: Tensor
-    ) -> Features:
-        """``_encode``, or a part of the hashes for more bits and tables that others need anyway."""
-        widest = self._widest(call, own)
-        if widest == own:
-            return self._encode(fitted, keys)
-        _, (codes, norms) = call.view.segment.known(
-            widest, partial(self._fit, call, prior, widest), self._encode, block=1
+    def _narrowed(self, call: AttentionCall, codes: Tensor, bits: int, tables: int) -> Tensor:
+        """The codes of the context with fewer bits and tables, kept beside those with all."""
+        name = (self._family(call.methods), bits, tables)
+        _, (own,) = call.view.segment.known(
+            name, lambda _: (), lambda *_: (narrow(codes, bits, tables, self.packing),), block=1
         )
-        return narrow(codes, self.lsh_k, self.lsh_l, self.packing), norms
-
-    def _widest(self, call: AttentionCall, own: _Hashes) -> _Hashes:
-        """Hashes that contain ``own``: known ones, or those that serve the whole batch."""
-        for known in call.view.segment.features:
-            if (
-                isinstance(known, _Hashes)
-                and known.family == own.family
-                and known.bits >= own.bits
-                and known.tables >= own.tables
-            ):
-                return known
-        relatives = [
-            method
-            for methods in call.batch
-            for method in methods
-            if isinstance(method, MagicPig) and method._family(methods) == own.family
-        ]
-        bits = max(method.lsh_k for method in relatives)
-        return _Hashes(own.family, bits, max(method.lsh_l for method in relatives))
+        return own
 
     def _log_probability(
-        self, call: AttentionCall, index: tuple[Tensor, ...], mean: Tensor, norms: Tensor
+        self, call: AttentionCall, met: Indices, mean: Tensor, norms: Tensor
     ) -> Tensor:
-        """log(u) at the places ``index``: float32 (n,)."""
-        row, head, group, query, key = index
+        """log(u) of keys that were met: float32 (R, H, G, Q, n)."""
+        keys = met.keys
         queries = call.queries.float()
         shift = torch.einsum("rhgqd,hd->rhgq", queries, mean[0])
-        dots = call.dots_at(index) / call.scaling - shift[row, head, group, query]
-        lengths = queries.norm(dim=-1)[row, head, group, query] * norms[row, head, key]
+        dots = call.dots_at(keys) / call.scaling - shift[..., None]
+        norms = norms[:, :, None, None].expand(*keys.shape[:4], -1).gather(-1, keys)
+        lengths = queries.norm(dim=-1, keepdim=True) * norms
         cosine = torch.where(lengths > 0, dots / lengths, 0.0).clamp(-1, 1)
-        return log_meeting_probability(cosine, self.lsh_k, self.lsh_l, self.min_hits)
+        sizes = torch.tensor(self._sizes(call), dtype=torch.float64)
+        bits, tables = call.on_device(sizes.T[:, :, None, None, None, None])
+        if cosine.is_cuda:
+            return log_meeting_probability(cosine, bits, tables, self.min_hits)
+        # Padding, which may be most, costs a processor as much as keys do.
+        valid, result = met.valid, torch.zeros_like(cosine)
+        assert valid is not None
+        of_lines = (part.expand_as(cosine)[valid] for part in (cosine, bits, tables))
+        result[valid] = log_meeting_probability(*of_lines, self.min_hits)
+        return result

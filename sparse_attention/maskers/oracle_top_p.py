@@ -8,6 +8,8 @@ import torch
 from pydantic import Field
 
 from sparse_attention.attention.call import AttentionCall
+from sparse_attention.attention.compact import Compact
+from sparse_attention.attention.indices import Indices
 from sparse_attention.attention.selection import Selection
 from sparse_attention.maskers.base import Masker
 from sparse_attention.maskers.top_k import GroupScores, pool_prior
@@ -51,18 +53,25 @@ class OracleTopP(Masker):
 
     def propose(self, call: AttentionCall, prior: Selection) -> Selection:
         """The heaviest keys that reach the share."""
-        weights = self._weights(call)
-        read = pool_prior(prior, self.group_scores).reads
-        left = weights.masked_fill(read, 0.0)
-        missing = call.setting(self, "top_p") - (weights * read).sum(-1, keepdim=True)
-        falling = sort_falling(left).cumsum(-1, dtype=torch.float64)
+        weights, done = self._weights(call), pool_prior(prior, self.group_scores)
+        compact = done.compact if call.visible is None else None
+        if compact is None:
+            open_keys = ~done.reads if call.visible is None else ~done.reads & call.visible
+            left = weights.masked_fill(~open_keys, -torch.inf)
+            return Selection(largest(left, self._count(call, left)))
+        start, left = compact.open(weights)
+        indices = Indices.heaviest(left, self._count(call, left), start, compact.left)
+        beyond = compact if done is prior else None
+        return Selection(Compact(compact.length, compact.device, (), indices, beyond))
+
+    def _count(self, call: AttentionCall, left: Tensor) -> Tensor:
+        """Keys to read of those with the weights ``left``, -inf where one is not to be read."""
+        sums = sort_falling(left).clamp_(min=0).cumsum(-1, dtype=torch.float64)
+        share = call.on_device(call.setting(self, "top_p"))
+        missing = share - (1 - sums[..., -1:])
         # One more than those that do not suffice; where nothing is missing, none.
-        count = (falling < missing).sum(-1, keepdim=True) + 1
-        count = torch.where(missing > 0, count, 0)
-        everything = torch.as_tensor(call.setting(self, "top_p"), device=call.device) >= 1
-        count = torch.where(everything, call.shape[-1], count)
-        open_keys = ~read if call.visible is None else ~read & call.visible
-        return Selection(largest(left.masked_fill(~open_keys, -torch.inf), count))
+        count = torch.where(missing > 0, (sums < missing).sum(-1, keepdim=True) + 1, 0)
+        return torch.where(share >= 1, left.shape[-1], count)
 
     def selection_bytes(self, call: AttentionCall) -> float:
         """The bytes of every key, because their true weights are added up."""

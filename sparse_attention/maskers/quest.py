@@ -101,7 +101,7 @@ class Quest(HeavyKeys):
         ranks = pool_scores(bounds, self.group_scores)
         for start, end in prior.spans:
             ranks[..., -(-start // size) : end // size] = -torch.inf
-        most = [max(1, count // size) for count in call.sizes(self, "heavy_size")]
+        most = (call.resolve(self, "heavy_size") // size).clamp(min=1)
         pages, counts = heaviest(ranks, most)
         offsets = torch.arange(size, device=call.device)
         indices = Indices(

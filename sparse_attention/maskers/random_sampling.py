@@ -10,7 +10,7 @@ from pydantic import Field
 from sparse_attention.attention.call import AttentionCall
 from sparse_attention.attention.selection import Selection
 from sparse_attention.maskers.base import Masker
-from sparse_attention.maskers.sampling import Residual, log_inverse_share
+from sparse_attention.maskers.sampling import Residual
 from sparse_attention.method import Choices
 
 
@@ -46,6 +46,7 @@ class RandomSampling(Masker):
     def propose(self, call: AttentionCall, prior: Selection) -> Selection:
         """The sample with its weights."""
         residual = Residual.of(call, prior, self.seed)
-        count = torch.minimum(call.resolve(self, "sampling_rate"), residual.size)
-        weight = log_inverse_share(count, residual.size)
-        return residual.sample(count, weight)
+        count = call.resolve(self, "sampling_rate")
+        if residual.start is None:
+            count = call.on_device(count)
+        return residual.sample(torch.minimum(count, residual.size))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,7 +12,6 @@ from sparse_attention.attention.compact import Compact
 from sparse_attention.attention.geometry import hide
 from sparse_attention.attention.indices import Indices
 from sparse_attention.attention.selection import Selection
-from sparse_attention.numerics.heaviest import heaviest
 from sparse_attention.numerics.tensors import count_true, largest
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ class Residual:
     lots: Tensor
     """(R or 1, H, G, Q, n) float32, a random number per key, -inf outside the residual."""
     size: Tensor
-    """int64, broadcastable to (R, H, G, Q, 1)."""
+    """int64, broadcastable to (R, H, G, Q, 1); with ``start`` a single number on the processor."""
     prior: Selection
     """What is read already."""
     start: int | None = None
@@ -41,36 +40,38 @@ class Residual:
     def of(cls, call: AttentionCall, prior: Selection, seed: int) -> Residual:
         """What ``prior`` leaves; the order is drawn with ``seed``."""
         compact = prior.compact
-        if call.visible is None and compact is not None and compact.size is not None:
+        if call.visible is None and compact is not None and compact.left is not None:
             start, lots = compact.open(call.uniform(seed))
-            left = torch.full((1, 1, 1, 1, 1), compact.length - compact.size, device=call.device)
-            return cls(lots, left, prior, start)
+            return cls(lots, torch.tensor(compact.left), prior, start)
         unread = ~prior.reads if call.visible is None else ~prior.reads & call.visible
         lots = call.uniform(seed) + prior.bar
         hide(lots, call.geometry)
         return cls(lots, count_true(unread), prior)
 
-    def sample(self, count: Tensor, weight: Tensor) -> Selection:
-        """The first ``count`` keys of the order with log-weights, both (R or 1, H, G, Q, 1)."""
+    def sample(self, count: Tensor) -> Selection:
+        """A simple random sample with its log-weights.
+
+        Args:
+            count: keys of it, int64 (R or 1, H or 1, G or 1, Q, 1), at most ``size``; on the
+                processor where they do not depend on what a device computed.
+        """
+        weight = log_inverse_share(count, self.size).to(self.lots.device, non_blocking=True)
         if self.start is None:
             return Selection(self.first(count), weight.masked_fill(self.prior.reads, 0.0))
-        most = int(count.max())
-        keys, _ = heaviest(self.lots, [most])
-        equal = bool((count == most).all())
-        if not equal:
-            order = self.lots.gather(-1, keys).argsort(-1, descending=True)
-            keys = keys.gather(-1, order)
-        lines = torch.broadcast_shapes(keys.shape[:-1], count.shape[:-1])
-        keys = (keys + self.start).expand(*lines, -1)
-        counts = None if equal else count.expand(*lines, 1)
-        indices = Indices(keys, counts, weight.expand(keys.shape))
+        indices = self.listed(count)
+        indices = replace(indices, weights=weight.expand(indices.keys.shape))
         compact = self.prior.compact
         assert compact is not None
         return Selection(Compact(compact.length, compact.device, (), indices, compact))
 
+    def listed(self, count: Tensor) -> Indices:
+        """The first ``count`` keys, see ``sample``, where there is a ``start``."""
+        assert self.start is not None
+        return Indices.heaviest(self.lots, count, self.start, int(self.size))
+
     def first(self, count: Tensor) -> Tensor:
-        """The first ``count`` keys, (R, H, G, Q, 1) int64: bool (R, H, G, Q, K)."""
-        rows = max(self.lots.shape[0], count.shape[0] if count.ndim == 5 else 1)
+        """The first ``count`` keys, see ``sample``: bool (R, H, G, Q, K)."""
+        rows = max(self.lots.shape[0], count.shape[0])
         return largest(self.lots.expand(rows, -1, -1, -1, -1), count)
 
 

@@ -28,11 +28,12 @@ class Sink(Masker):
 
     name = "sink"
     positional = True
+    stacked = frozenset({"sink_size"})
 
     sink_size: Annotated[Size, Choices(1, 4, 16, 64, 128, 256)] = 4
     """First keys to read."""
 
     def propose(self, call: AttentionCall, prior: Selection) -> Selection:
         """Keys at positions below the size."""
-        size = call.geometry.resolve(self.sink_size)
-        return call.between(torch.zeros_like(size), size)
+        size = call.resolve(self, "sink_size")
+        return call.between(torch.zeros_like(size), size, prior)

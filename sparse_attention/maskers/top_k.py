@@ -13,7 +13,6 @@ from sparse_attention.attention.indices import Indices
 from sparse_attention.attention.selection import Selection
 from sparse_attention.maskers.base import Masker
 from sparse_attention.method import Choices, Size
-from sparse_attention.numerics.heaviest import heaviest
 from sparse_attention.numerics.tensors import largest
 
 if TYPE_CHECKING:
@@ -72,9 +71,9 @@ def heaviest_keys(
     if compact is None or call.visible is not None:
         return Selection(largest(ranks + done.bar, call.resolve(method, "heavy_size")))
     start, values = compact.open(ranks)
-    places, counts = heaviest(values, call.sizes(method, "heavy_size"))
+    counts = call.resolve(method, "heavy_size")
+    indices = Indices.heaviest(values, counts, start, compact.left)
     beyond = compact if done is prior else None
-    indices = Indices(places + start, counts)
     return Selection(Compact(compact.length, compact.device, (), indices, beyond))
 
 

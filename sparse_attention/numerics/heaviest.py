@@ -2,38 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from sparse_attention.numerics.gpu import gpu_kernels
+from sparse_attention.numerics.tensors import count_true
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-def heaviest(values: Tensor, counts: Sequence[int]) -> tuple[Tensor, Tensor | None]:
+def heaviest(
+    values: Tensor, counts: Tensor, *, enough: bool = False
+) -> tuple[Tensor, Tensor | None]:
     """Places of the largest values of each line; of equal values those of the lowest places.
 
     Args:
         values: float32 (R or 1, ..., n), -inf where a place must not be taken.
-        counts: how many places of each line are taken at most, for each of R rows or one for all.
+        counts: int64 (R or 1, ..., 1), how many places of each line are taken at most; inner
+            dimensions may be 1, for the same number.  Nothing waits for a device if they are on
+            the processor.
+        enough: whether each line is known to have so many places above -inf.
 
     Returns:
-        int64 (R, ..., m), in any order, and how many of a line count, int64 (R, ..., 1), None where
-        all do.
+        int64 (R, ..., m), in any order, and how many of a line count, int64, broadcasting to
+        (R, ..., 1); None where all do.
     """
-    counts = [min(count, values.shape[-1]) for count in counts]
+    counts = counts.clamp(max=values.shape[-1])
     if values.is_cuda:
-        kernels = gpu_kernels()
-        return _by_sorting(values, counts) if kernels is None else kernels.heaviest(values, counts)
+        return _on_gpu(values, counts, enough)
+    if counts.shape[1:].numel() > 1:
+        return _each_its_own(values, counts)
     lines = values.shape[1:-1]
+    of_rows = counts.flatten().tolist()
     rows = []
-    for row in range(max(values.shape[0], len(counts))):
+    for row in range(max(values.shape[0], len(of_rows))):
         own = values[row if values.shape[0] > 1 else 0].numpy().reshape(-1, values.shape[-1])
-        rows.append(_of_row(own, counts[row if len(counts) > 1 else 0]))
+        rows.append(_of_row(own, of_rows[row if len(of_rows) > 1 else 0]))
     width = max(places.shape[-1] for places, _ in rows)
     if all(found is None and places.shape[-1] == width for places, found in rows):
         return torch.from_numpy(np.stack([places for places, _ in rows])).unflatten(1, lines), None
@@ -44,6 +51,23 @@ def heaviest(values: Tensor, counts: Sequence[int]) -> tuple[Tensor, Tensor | No
     ]
     places, number = (torch.from_numpy(np.stack(part)) for part in (padded, found))
     return places.unflatten(1, lines), number.unflatten(1, lines)
+
+
+def true_places(mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Places of the true entries of each line of a bool tensor (..., n).
+
+    Returns:
+        int64 (..., m), padded to the longest line, and how many of a line count, int64 (..., 1).
+    """
+    counts = count_true(mask)
+    most = int(counts.max())
+    kernels = gpu_kernels() if mask.is_cuda else None
+    if kernels is not None:
+        return kernels.true_places(mask, most), counts
+    places = torch.zeros(*mask.shape[:-1], most, dtype=torch.int64, device=mask.device)
+    flat = mask.flatten().nonzero()[:, 0]
+    places[torch.arange(most, device=mask.device) < counts] = flat % mask.shape[-1]
+    return places, counts
 
 
 def _of_row(values: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray | None]:
@@ -69,17 +93,41 @@ def _of_row(values: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray | No
     return places, None if (found == count).all() else found
 
 
-def _by_sorting(values: Tensor, counts: Sequence[int]) -> tuple[Tensor, Tensor]:
+def _each_its_own(values: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+    """``heaviest`` where the lines of a row have counts of their own."""
+    most = counts.amax().view((1,) * counts.ndim)
+    places, found = heaviest(values, most)
+    rows = max(values.shape[0], counts.shape[0])
+    places = places.expand(rows, *places.shape[1:])
+    chosen = values.expand(rows, *values.shape[1:]).gather(-1, places)
+    if found is not None:
+        chosen.masked_fill_(torch.arange(places.shape[-1]) >= found, -torch.inf)
+        counts = torch.minimum(counts, found)
+    order = chosen.sort(dim=-1, descending=True, stable=True).indices
+    return places.gather(-1, order), counts
+
+
+def _on_gpu(values: Tensor, counts: Tensor, enough: bool) -> tuple[Tensor, Tensor | None]:
+    most, kernels = int(counts.max()), gpu_kernels()
+    wanted = counts.to(values.device, non_blocking=True)
+    if kernels is None:
+        places, found = _by_sorting(values, most)
+        rows = max(values.shape[0], counts.shape[0])
+        places, found = places.expand(rows, *places.shape[1:]), torch.minimum(wanted, found)
+    else:
+        places, found = kernels.heaviest(values, wanted, most)
+    if enough:
+        return places, None if counts.numel() == 1 else wanted
+    return places, found
+
+
+def _by_sorting(values: Tensor, most: int) -> tuple[Tensor, Tensor]:
     """``heaviest`` without a wait for the device: numbers that no two places share are sorted."""
-    most, size = max(counts), values.shape[-1]
+    size = values.shape[-1]
     bits = values.contiguous().view(torch.int32).long()
     # Negative floats are ordered the wrong way round by their bits.
     ranks = torch.where(bits < 0, -(bits & 0x7FFFFFFF), bits)
     places = torch.arange(size, device=values.device)
     keyed = ranks * (1 << 32) + (size - 1 - places)
     best = keyed.topk(most, dim=-1).values
-    chosen = size - 1 - (best & 0xFFFFFFFF)
-    wanted = torch.tensor(counts).view(-1, *[1] * (values.ndim - 1)).to(values.device)
-    open_places = (values > -torch.inf).sum(-1, keepdim=True)
-    rows = max(values.shape[0], len(counts))
-    return chosen.expand(rows, *chosen.shape[1:]), torch.minimum(wanted, open_places)
+    return size - 1 - (best & 0xFFFFFFFF), (values > -torch.inf).sum(-1, keepdim=True)

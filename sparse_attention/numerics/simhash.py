@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 
 Packing = Literal["int64", "float32"]
 
-_INTEGERS = (("uint8", 8), ("int16", 15), ("int32", 31), ("int64", 62))
+_MOST_BITS = 62
+_INTEGERS = (("uint8", 8), ("int16", 15), ("int32", 31), ("int64", _MOST_BITS))
 """Types of a code, each with the most bits that it holds."""
 _MATCH_BLOCK = 1 << 27
 """Comparisons of codes at a time, a byte each."""
@@ -59,10 +61,8 @@ def encode(vectors: Tensor, planes: Tensor, packing: Packing) -> Tensor:
     signs = (products >= 0).view(bits, tables, count, heads, length)
     if packing == "float32":
         return signs.permute(2, 3, 1, 0, 4).float() * 2 - 1
-    kind = _integer(bits)
-    codes = signs[0].to(kind)
-    for bit in range(1, bits):
-        codes.add_(signs[bit].to(kind), alpha=1 << bit)
+    powers = 1 << torch.arange(bits, device=vectors.device)
+    codes = (signs * powers.view(-1, 1, 1, 1, 1)).sum(0).to(_integer(bits))
     return codes.permute(1, 2, 0, 3).contiguous()
 
 
@@ -92,13 +92,24 @@ def code_bytes(bits: int) -> int:
     return _integer(bits).itemsize
 
 
-def count_meetings(asked: Tensor, codes: Tensor, packing: Packing) -> Tensor:
+def can_leave_out(codes: Tensor, packing: Packing) -> bool:
+    """Whether ``count_meetings`` can leave out bits and tables of such codes by itself."""
+    return packing == "int64" and codes.is_cuda and gpu_kernels() is not None
+
+
+def count_meetings(
+    asked: Tensor,
+    codes: Tensor,
+    packing: Packing,
+    sizes: Sequence[tuple[int, int]] | None = None,
+) -> Tensor:
     """Tables in which queries and keys have the same code.
 
     Args:
         asked: codes of queries, (R, H, L[, K], G, Q).
         codes: codes of keys, (R or 1, H, L[, K], m).
         packing: of both.
+        sizes: where ``can_leave_out``, the bits and tables of each row that count; None for all.
 
     Returns:
         uint8, or int16 for more than 255 tables, (R, H, G, Q, m).
@@ -117,7 +128,10 @@ def count_meetings(asked: Tensor, codes: Tensor, packing: Packing) -> Tensor:
         return hits
     kernels = gpu_kernels()
     if kernels is not None:
-        kernels.count_meetings(asked.flatten(3), codes, hits.flatten(2, 3))
+        sizes = sizes or [(_MOST_BITS, tables)] * rows
+        limits = [[(1 << bits) - 1 for bits, _ in sizes], [own for _, own in sizes]]
+        masks, counts = torch.tensor(limits).to(asked.device, non_blocking=True)
+        kernels.count_meetings(asked.flatten(3), codes, masks, counts, hits.flatten(2, 3))
         return hits
     block = max(1, _MATCH_BLOCK // max(1, hits.numel()))
     for first in range(0, tables, block):
@@ -138,7 +152,9 @@ def _count_meetings_numpy(asked: np.ndarray, codes: np.ndarray, hits: np.ndarray
         np.add(hits, as_numbers, out=hits)
 
 
-def log_meeting_probability(cosine: Tensor, bits: int, tables: int, min_hits: int) -> Tensor:
+def log_meeting_probability(
+    cosine: Tensor, bits: Tensor | float, tables: Tensor | float, min_hits: int
+) -> Tensor:
     """Log of the probability that two vectors meet in at least ``min_hits`` tables.
 
     Vectors agree in one bit with probability ``p = 1 - acos(cosine) / pi`` and in all K bits of a
@@ -150,8 +166,8 @@ def log_meeting_probability(cosine: Tensor, bits: int, tables: int, min_hits: in
 
     Args:
         cosine: float32 in [-1, 1].
-        bits: K.
-        tables: L.
+        bits: K, also as float64 that broadcasts to ``cosine``.
+        tables: L, likewise.
         min_hits: 1 or 2.
 
     Returns:

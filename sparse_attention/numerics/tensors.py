@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from sparse_attention.numerics.gpu import gpu_kernels
+
 if TYPE_CHECKING:
     from torch import Tensor
-
-    pass
 
 
 def product(left: Tensor, right: Tensor) -> Tensor:
@@ -69,7 +69,11 @@ def largest(values: Tensor, count: Tensor) -> Tensor:
     Returns:
         bool (..., n).
     """
-    size = values.shape[-1]
+    kernels = gpu_kernels() if values.is_cuda else None
+    if kernels is not None:
+        marked: Tensor = kernels.largest(values, count.to(values.device, non_blocking=True))
+        return marked
+    size, count = values.shape[-1], count.to(values.device)
     least, most = (int(bound) for bound in torch.aminmax(count))
     if most < 1:
         return torch.zeros_like(values, dtype=torch.bool)

@@ -126,7 +126,7 @@ def test_unions_are_those_of_the_masks(seed, ragged, weighted):
     one = random_compact(generator, (1, 2, 3), ((0, 4),), ragged[0], False)
     ranks = torch.rand(2, 2, 3, 1, KEYS, generator=generator)
     start, left = one.open(ranks)
-    keys, _ = choosing.heaviest(left, [7])
+    keys, _ = choosing.heaviest(left, torch.full((1, 1, 1, 1, 1), 7))
     counts = torch.randint(0, 8, (2, 2, 3, 1, 1), generator=generator) if ragged[1] else None
     weights = torch.rand(keys.shape, generator=generator) if weighted else None
     other = Compact(KEYS, CPU, (), Indices(keys + start, counts, weights), one)
@@ -163,20 +163,40 @@ VALUES = st.one_of(
 )
 
 
-@pytest.mark.parametrize("choose", [choosing.heaviest, choosing._by_sorting])
+def by_sorting(values, counts):
+    places, found = choosing._by_sorting(values, int(counts.max()))
+    rows = max(len(values), len(counts))
+    return places.expand(rows, *places.shape[1:]), torch.minimum(counts, found)
+
+
+@pytest.mark.parametrize("choose", [choosing.heaviest, by_sorting])
 @settings(max_examples=60, deadline=None)
 @given(
-    rows=st.lists(st.lists(VALUES, min_size=6, max_size=6), min_size=1, max_size=4),
+    rows=st.lists(st.lists(VALUES, min_size=6, max_size=6), min_size=4, max_size=4),
     counts=st.lists(st.integers(0, 6), min_size=4, max_size=4),
-    same=st.booleans(),
+    shape=st.sampled_from([(1, 1), (2, 1), (1, 2), (2, 2)]),
 )
-def test_heaviest_places_are_those_of_the_mask(choose, rows, counts, same):
-    values = torch.tensor(rows)[:, None]
-    counts = counts[:1] if same else counts[: len(rows)]
+def test_heaviest_places_are_those_of_the_mask(choose, rows, counts, shape):
+    values = torch.tensor(rows).view(2, 2, 6)
+    counts = torch.tensor(counts).view(2, 2, 1)[: shape[0], : shape[1]]
     places, found = choose(values, counts)
-    expected = largest(values, torch.tensor(counts)[:, None, None])
-    marked = Indices(places[:, :, None, None], None if found is None else found[:, :, None, None])
+    expected = largest(values, counts.expand(2, 2, 1))
+    found = None if found is None else found[:, :, None, None]
+    marked = Indices(places[:, :, None, None], found)
     assert torch.equal(marked.scattered(6)[:, :, 0, 0], expected)
+
+
+def test_rows_may_differ_in_the_spans_that_are_left():
+    local = [Local(window_size=size) for size in (3, 200, 20)]
+    operation = make_operation(Sink(sink_size=5), local[0], rows=3)
+    operation.call.stack = [(Sink(sink_size=5), method) for method in local]
+    selection = operation.select()
+    assert selection.compact is not None
+    assert selection.compact.sizes == (8, 128, 25)
+    for row, method in enumerate(local):
+        alone = make_operation(Sink(sink_size=5), method).select()
+        assert torch.equal(selection.reads[row], alone.reads[0])
+    assert selection.counts[:, 0, 0, 0, 0].tolist() == [8, 128, 25]
 
 
 def test_methods_stay_compact_and_compute_no_scores():

@@ -6,10 +6,13 @@ from itertools import product
 
 import pytest
 import torch
+from models import random_model, tokens
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
+from sparse_attention.cache.statistics import StatisticsRequest
 from sparse_attention.hf import chunks
 from sparse_attention.hf.prefill import prefill
+from sparse_attention.testing.device import DEVICE
 
 SHAPE = {
     "vocab_size": 64,
@@ -32,7 +35,7 @@ def model(dtype: torch.dtype = torch.float32, windowed: bool = False, name: str 
     else:
         made = LlamaForCausalLM(LlamaConfig(**SHAPE))
     made.set_attn_implementation(name)
-    return made.to(dtype).eval().requires_grad_(False)
+    return made.to(DEVICE, dtype).eval().requires_grad_(False)
 
 
 @pytest.mark.parametrize(
@@ -79,19 +82,29 @@ def test_other_attention_is_left_alone() -> None:
 
 
 @pytest.mark.parametrize(("heads", "width"), product((1, 4), (8, 5)))
-def test_a_join_is_attention_under_a_mask(heads: int, width: int) -> None:
+def test_chunks_attend_as_under_a_mask(heads: int, width: int) -> None:
     """Also where the widths of keys and values differ, so that there is a mask after all."""
     torch.manual_seed(1)
-    query = torch.randn(1, 4, 6, 8, dtype=torch.float64)
-    key, value = (torch.randn(1, heads, 17, w, dtype=torch.float64) for w in (8, width))
+    query = torch.randn(1, 4, 6, 8, dtype=torch.float64).to(DEVICE)
+    key, value = (torch.randn(1, heads, 17, w, dtype=torch.float64).to(DEVICE) for w in (8, width))
     module = torch.nn.Module()
     module.num_key_value_groups = 4 // heads  # type: ignore[assignment]
     with chunks.chunks_without_masks(model()):
         attend = chunks.ALL_ATTENTION_FUNCTIONS["sdpa"]
         found, _ = attend(module, query, key, value, None, scaling=0.3)
-    mask = torch.ones(6, 17, dtype=torch.bool).tril(11)
+    mask = torch.ones(6, 17, dtype=torch.bool, device=DEVICE).tril(11)
     repeated = (each.repeat_interleave(4 // heads, 1) for each in (key, value))
     expected = torch.nn.functional.scaled_dot_product_attention(
         query, *repeated, attn_mask=mask, scale=0.3
     )
     assert torch.allclose(found, expected.transpose(1, 2), atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["llama", "llama_mha", "qwen3", "gemma2"])
+def test_what_looks_on_sees_the_same(name: str) -> None:
+    read, request = random_model(name), StatisticsRequest(attention_sums=True)
+    whole, parts = (prefill(read, tokens(70, 1), chunk, request) for chunk in (100, 13))
+    assert whole.statistics.layers
+    for layer, statistics in whole.statistics.layers.items():
+        sums = parts.statistics.layers[layer].attention_sums
+        torch.testing.assert_close(sums, statistics.attention_sums, atol=1e-4, rtol=1e-4)

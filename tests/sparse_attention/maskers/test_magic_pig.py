@@ -150,6 +150,23 @@ def test_result_does_not_depend_on_other_hashes_in_the_batch():
     torch.testing.assert_close(alone.log_weights, together.log_weights)
 
 
+@pytest.mark.parametrize("packing", ["int64", "float32"])
+@pytest.mark.parametrize("queries", [1, 3])
+def test_rows_with_other_bits_and_tables_are_handled_together(packing, queries):
+    sizes = [(4, 16), (9, 40), (3, 40)]
+    rows = [
+        (Sink(sink_size=4), MagicPig(lsh_k=bits, lsh_l=tables, packing=packing))
+        for bits, tables in sizes
+    ]
+    operation = make_operation(*rows[0], rows=3, queries=queries)
+    operation.call.stack = operation.call.batch = rows
+    together = operation.select().log_weights
+    for row, methods in enumerate(rows):
+        operation = make_operation(*methods, rows=3, queries=queries)
+        alone = operation.select().log_weights
+        torch.testing.assert_close(together[row], alone[row])
+
+
 def test_incremental_hashes_equal_recomputed_ones():
     method = MagicPig(lsh_k=4, lsh_l=16)
     operation = make_operation(method, tail=9)

@@ -14,9 +14,16 @@ from sparse_attention.numerics import choosing_kernels as kernels
 
 @pytest.mark.parametrize(
     ("kind", "counts"),
-    [("normal", [5]), ("few", [40, 40, 39]), ("negative", [1, 0, 200]), ("closed", [30, 9, 9])],
+    [
+        ("normal", [[5]]),
+        ("few", [[40], [40], [39]]),
+        ("negative", [[1], [0], [200]]),
+        ("closed", [[30], [9], [9]]),
+        ("normal", [[3, 4]]),
+        ("few", [[3, 4], [200, 7], [0, 1]]),
+    ],
 )
-def test_heaviest_takes_the_largest_and_of_equal_ones_the_first(kind, counts, monkeypatch):
+def test_the_largest_are_taken_and_of_equal_ones_the_first(kind, counts, monkeypatch):
     monkeypatch.setattr(kernels, "_SELECTED", 128)
     random = np.random.default_rng(0)
     values = random.normal(size=(3, 2, 1, 200)).astype(np.float32)
@@ -26,20 +33,35 @@ def test_heaviest_takes_the_largest_and_of_equal_ones_the_first(kind, counts, mo
         values = -np.abs(values) * 1e30
     elif kind == "closed":
         values[random.random(values.shape) < 0.9] = -np.inf
-    given = torch.from_numpy(values if len(counts) > 1 else values[:1]).to(DEVICE)
-    places, found = kernels.heaviest(given, counts)
-    rows = 3 if len(counts) > 1 else 1
-    assert places.shape == (rows, 2, 1, max(counts))
+    wanted = torch.tensor(counts)[:, :, None, None].to(DEVICE)
+    rows = len(counts)
+    # Heads come first in memory, as those of scores do.
+    given = torch.from_numpy(values[:rows].swapaxes(0, 1).copy()).to(DEVICE).transpose(0, 1)
+    places, found = kernels.heaviest(given, wanted, max(map(max, counts)))
+    marked = kernels.largest(given, wanted)
+    assert places.shape == (rows, 2, 1, max(map(max, counts)))
     assert found.shape == (rows, 2, 1, 1)
     for row in range(rows):
         for line in range(2):
             own = values[row, line, 0] + 0.0  # no negative zero
             order = np.argsort(-own, kind="stable")
-            wanted = [place for place in order[: counts[row]] if own[place] > -np.inf]
+            most = counts[row][line % len(counts[row])]
+            expected = sorted(place for place in order[:most] if own[place] > -np.inf)
             count = int(found[row, line, 0])
-            assert count == len(wanted)
-            assert places[row, line, 0, :count].tolist() == sorted(wanted)
+            assert count == len(expected)
+            assert places[row, line, 0, :count].tolist() == expected
             assert (places[row, line, 0, count:] == 0).all()
+            assert marked[row, line, 0].nonzero()[:, 0].tolist() == expected
+
+
+def test_true_entries_are_listed(monkeypatch):
+    monkeypatch.setattr(kernels, "_SELECTED", 64)
+    mask = torch.rand(2, 3, 150, generator=torch.Generator().manual_seed(0)) < 0.3
+    mask[0, 1], mask[1, 2] = False, True
+    places = kernels.true_places(mask.to(DEVICE), 150)
+    for own, listed in zip(mask.flatten(0, 1), places.flatten(0, 1), strict=True):
+        expected = own.nonzero()[:, 0].tolist()
+        assert listed.tolist() == expected + [0] * (150 - len(expected))
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int64])
@@ -50,6 +72,9 @@ def test_meetings_are_counted(dtype, shared):
     codes = torch.randint(0, 4, (1 if shared else 2, 3, 20, 50), generator=generator)
     codes = codes.to(DEVICE, dtype)
     hits = torch.full((2, 3, 11, 50), 77, dtype=torch.uint8, device=DEVICE)
-    kernels.count_meetings(asked, codes, hits)
-    expected = (asked[..., None] == codes[:, :, :, None]).sum(2)
-    assert torch.equal(hits.long(), expected)
+    masks, tables = torch.tensor([[3, 2], [20, 9]]).to(DEVICE)
+    kernels.count_meetings(asked, codes, masks, tables, hits)
+    for row, (mask, count) in enumerate(((3, 20), (2, 9))):
+        own, theirs = asked[row, :, :count] & mask, codes[0 if shared else row, :, :count] & mask
+        expected = (own[..., None] == theirs[:, :, None]).sum(1)
+        assert torch.equal(hits[row].long(), expected)
