@@ -133,8 +133,12 @@ def search_spaces(
     Raises:
         UserError: if there is nothing to search, or nothing that can run on the model.
     """
-    if not settings.measure_error:
-        raise UserError("a search needs measure_error: it compares the attention error too")
+    objective = optimization_config.objective
+    if objective.needs_error and not settings.measure_error:
+        raise UserError(
+            f"{objective.name} needs the attention error, which is not to be measured: leave it "
+            "on, or choose another objective, such as density_at_score."
+        )
     profile = model_profile(model.name, model.config)
     spaces = {
         name: GenericConfigOptimizer(name, optimization_config.search_space, profile)
@@ -227,6 +231,7 @@ def _search(
         logger.info("searching: %s", ", ".join(study.name for _, study in studies))
         with progress:
             search.run()
+        logger.info("judging what was found on the samples that were held out")
         winners = {study.name: study.winner() for _, study in studies}
         search.evaluate(
             [

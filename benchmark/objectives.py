@@ -46,7 +46,8 @@ class Measured(Record):
 
     score: Share
     density: Share
-    attention_error: NonNegativeFloat
+    attention_error: NonNegativeFloat | None = None
+    """None where it was not measured."""
     bytes_read: NonNegativeFloat | None = None
     """As of predictions; None in results of earlier versions."""
     samples: PositiveInt
@@ -106,16 +107,18 @@ class Objective(BaseModel):
         """The losses of a configuration.
 
         Args:
-            measured: of the configuration; finite.
+            measured: of the configuration; finite, with the attention error where
+                ``needs_error``.
             dense_score: of dense attention on the same samples, where ``needs_dense``.
         """
-        score, density = measured.score, measured.density
-        if self.name == "combined_score":
-            return (measured.attention_error + self.penalty * (1 - score),)
+        score, density, error = measured.score, measured.density, measured.attention_error
+        if self.needs_error:
+            assert error is not None
+            return (
+                error if self.name == "attention_error" else error + self.penalty * (1 - score),
+            )
         if self.name == "benchmark_score":
             return (1 - score,)
-        if self.name == "attention_error":
-            return (measured.attention_error,)
         if self.name == "density":
             return (density,)
         if self.name == "score_at_density":
@@ -191,7 +194,7 @@ class Candidate:
         measured = Measured(
             score=self.score,
             density=self.density,
-            attention_error=self.attention_error or 0.0,
+            attention_error=self.attention_error,
             samples=self.samples,
         )
         return objective.losses(measured, self.dense_score)

@@ -65,15 +65,19 @@ SOURCES = {
     "streaming_llm": _press("4 sinks, the rest newest", "the oldest half is gone unread"),
     "knorm": _press("layers 0 and 1 whole, the rest by ratio"),
     "keydiff": _press("block by block, blocks of 128 keys, an absolute budget"),
-    "snapkv": _press("window 32 or 64, kernel 5 or 7, 1024 to 4096 keys; the question is in it"),
+    "snapkv": _press(
+        "window 16, 32 or 64, kernel 5 or 7, 1024 to 4096 keys; the question is in it"
+    ),
     "tova": _press("an absolute budget, again at each step"),
-    "expected_attention": _press("512 positions ahead, 4 sinks, epsilon .02 with AdaKV"),
+    "expected_attention": _press(
+        "512 positions ahead, 4 sinks; on its board with AdaKV and epsilon .01"
+    ),
     "observed_attention": _press("H2O: half the budget by attention, half the newest, by step"),
     "lagkv": _press("16 sinks, lag 128", "close; at a quarter removed it keeps"),
     "pyramidkv": _press("window 8, beta 20, 64 to 2048 keys"),
     "chunkkv": _press("chunks of 10 or 20 keys, over SnapKV"),
     "adakv": _press("safeguard .2, over SnapKV with window 32"),
     "criticalkv": _press("half of the budget in the first stage, epsilon 1e-4"),
-    "ada_expected_attention": _press("epsilon .02, safeguard .2"),
+    "ada_expected_attention": _press("epsilon .01, safeguard .2"),
 }
 """By config type."""

@@ -181,11 +181,13 @@ class TuningTask:
         answered = [prediction for prediction in predictions if prediction.answered]
         if not answered:
             return Failure("skipped", "no sample was answered")
-        score, density, error = (
+        score, density = (
             _mean([getattr(prediction, field) for prediction in answered])
-            for field in ("score", "density", "attention_error")
+            for field in ("score", "density")
         )
-        if not all(math.isfinite(mean) for mean in (score, density, error)):
+        errors = [prediction.attention_error for prediction in answered]
+        error = _mean(errors) if any(found is not None for found in errors) else None
+        if not all(math.isfinite(mean) for mean in (score, density, error or 0.0)):
             return Failure("not_finite", f"score {score}, density {density}, error {error}")
         read = _mean([prediction.bytes_read for prediction in answered])
         return Measured(

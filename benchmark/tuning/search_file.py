@@ -47,7 +47,7 @@ class Judged(Record):
     dense_difference: EstimateRecord | None
     density: Share
     bytes_read: NonNegativeFloat | None = None
-    attention_error: NonNegativeFloat
+    attention_error: NonNegativeFloat | None
 
 
 class NotJudged(Record):

@@ -98,9 +98,8 @@ class RowCache(Cache):
             (rows, heads, n, d), with the width d of its values.
         """
         read = self._reads.read(module, query, key, given)
-        output = self._attend(read.layer, read.queries, read.settings, observed=read.first)
-        output = output.flatten(1, 2)
-        return output if read.latent is None else read.latent.outputs(output)
+        attended = self._attend(read.layer, read.queries, read.settings, observed=read.first)
+        return read.outputs(attended)
 
 
 class DecoderCache(RowCache):

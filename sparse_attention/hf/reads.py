@@ -6,6 +6,7 @@ import weakref
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -26,8 +27,15 @@ class Read:
     settings: LayerSettings
     first: bool
     """Whether no module has read the newest keys of the layer before."""
+    tiled: bool
+    """Whether query head ``h`` reads key-value head ``h % H``; usually they are neighbours."""
     latent: Latent | None
     """What makes outputs of heads of what attention gives; None where it gives these."""
+
+    def outputs(self, attended: Tensor) -> Tensor:
+        """Outputs (R, heads, n, D) of the module's heads, of what attention gives its queries."""
+        sums = (attended.transpose(1, 2) if self.tiled else attended).flatten(1, 2)
+        return sums if self.latent is None else self.latent.outputs(sums)
 
 
 class Reads:
@@ -37,6 +45,7 @@ class Reads:
         self.kept = key_layers(model.config)
         self._expanding, self._latents = latent_modules(model), dict[int, Latent]()
         self._newest: dict[int, weakref.ref[Tensor]] = {}
+        self._kv_heads: dict[int, int] = {}
         self._unread: set[int] = set()
 
     def held(self, place: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
@@ -50,6 +59,7 @@ class Reads:
     def note(self, place: int, keys: Tensor) -> None:
         """A layer of the model's cache was given new keys, and gave back ``keys``."""
         self._newest[place] = weakref.ref(keys)
+        self._kv_heads[place] = keys.shape[1]
         self._unread.add(place)
 
     def read(self, module: nn.Module, query: Tensor, key: Tensor, given: dict[str, Any]) -> Read:
@@ -58,7 +68,7 @@ class Reads:
         Args:
             module: of the attention.
             query: (R, heads, n, D).
-            key: (R, kv_heads, m, D).
+            key: (R, kv_heads, m, D), or repeated by the module.
             given: keywords.
 
         Raises:
@@ -74,11 +84,20 @@ class Reads:
         self._unread.discard(place)
         layer, latent = self.kept.numbers[place], self._latents.get(place)
         rows, heads, count, width = query.shape
-        kv_heads = key.shape[1] if latent is None else 1
+        kv_heads = self._kv_heads[place] if latent is None else 1
         settings = _settings(kv_heads, heads // kv_heads, width, **given)
         met = query if latent is None else latent.queries(query)
-        queries = met.reshape(rows, kv_heads, heads // kv_heads, count, -1)
-        return Read(layer, queries, self.kept.limited(layer, settings), first, latent)
+        tiled = latent is None and _is_tiled(key, kv_heads)
+        if tiled:
+            queries = met.reshape(rows, heads // kv_heads, kv_heads, count, -1).transpose(1, 2)
+        else:
+            queries = met.reshape(rows, kv_heads, heads // kv_heads, count, -1)
+        return Read(layer, queries, self.kept.limited(layer, settings), first, tiled, latent)
+
+
+def _is_tiled(key: Tensor, kv_heads: int) -> bool:
+    """Whether a module has repeated its key-value heads, all of them after one another."""
+    return key.shape[1] > kv_heads > 1 and torch.equal(key[:, 0], key[:, kv_heads])
 
 
 def _settings(

@@ -41,7 +41,11 @@ class _RotaryEmbedding:
         """Cosines and sines (..., d) in float32, and the square of the factor on both."""
         like = torch.empty(0, device=positions.device)
         flat = positions.reshape(1, -1)
-        cosines, sines = self._embedding(like, flat, *self._more)
+        tables = self._embedding(like, flat, *self._more)
+        if isinstance(tables, Tensor):  # complex numbers, each for two neighbouring channels
+            numbers = tables.repeat_interleave(2, -1)
+            tables = numbers.real, numbers.imag
+        cosines, sines = tables
         shape = (*positions.shape, cosines.shape[-1])
         cosines, sines = cosines.view(shape), sines.view(shape)
         return cosines, sines, (cosines.square() + sines.square()).mean()
@@ -88,7 +92,7 @@ def rotary_layers(model: PreTrainedModel) -> list[Rotary | None]:
     kinds = getattr(config, "layer_types", None)
     embedding: Any = getattr(decoder_of(model), "rotary_emb", None)
     apply = getattr(sys.modules[type(model).__module__], "apply_rotary_pos_emb", None)
-    turns = [] if depends_on_length(config) or embedding is None or apply is None else _turns(apply)
+    turns = [] if depends_on_length(config) or embedding is None else _turns(apply)
     tolerance = 1e-3 if model.dtype == torch.float32 else 0.05
     first, second = (_keys_at(model, reads, position) for position in (0, _LATER))
     layers: list[Rotary | None] = []
@@ -102,20 +106,51 @@ def rotary_layers(model: PreTrainedModel) -> list[Rotary | None]:
     return layers
 
 
-def _turns(apply: Callable[..., Any]) -> list[_Turn]:
-    """The ways in which architectures call their ``apply_rotary_pos_emb``."""
+def _turns(apply: Callable[..., Any] | None) -> list[_Turn]:
+    """The ways in which architectures turn vectors, some with their ``apply_rotary_pos_emb``."""
 
     def both(vectors: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
+        assert apply is not None
         return apply(vectors, vectors, cosines, sines)[0]
 
     def one(vectors: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
+        assert apply is not None
         return apply(vectors, cosines, sines)
 
-    def part(vectors: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
-        turned, rest = vectors.tensor_split([cosines.shape[-1]], -1)
-        return torch.cat([both(turned, cosines, sines), rest], -1)
+    own = [] if apply is None else [both, _at_start(both), one]
+    return [*own, _pairs, _at_end(_halves), _at_end(_pairs)]
 
-    return [both, part, one]
+
+def _at_start(turn: _Turn) -> _Turn:
+    """Turns the first channels, as many as the tables have."""
+
+    def first(vectors: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
+        turned, rest = vectors.tensor_split([cosines.shape[-1]], -1)
+        return torch.cat([turn(turned, cosines, sines), rest], -1)
+
+    return first
+
+
+def _at_end(turn: _Turn) -> _Turn:
+    """Turns the last channels: with latent attention, the part that knows positions."""
+
+    def last(vectors: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
+        rest, turned = vectors.tensor_split([-cosines.shape[-1]], -1)
+        return torch.cat([rest, turn(turned, cosines, sines)], -1)
+
+    return last
+
+
+def _halves(vectors: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
+    """Turns each channel of the first half with its fellow of the second."""
+    first, second = vectors.chunk(2, -1)
+    return vectors * cosines[:, None] + torch.cat([-second, first], -1) * sines[:, None]
+
+
+def _pairs(vectors: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
+    """Turns each channel with its neighbour."""
+    across = torch.stack([-vectors[..., 1::2], vectors[..., ::2]], -1).flatten(-2)
+    return vectors * cosines[:, None] + across * sines[:, None]
 
 
 def _explains(rotary: Rotary, at_start: Tensor, later: Tensor, tolerance: float) -> bool:

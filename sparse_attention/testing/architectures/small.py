@@ -129,6 +129,20 @@ OVERRIDES: Mapping[str, Mapping[str, Any]] = {
     "mamba2": {"head_dim": 32},
     "dots1": {"moe_intermediate_size": 32, "n_shared_experts": 1},
     "zaya": {"num_experts_per_tok": 1},
+    "qwen4_exp_text": {
+        **{"indexer_n_heads": 2, "indexer_kv_heads": 1, "indexer_head_dim": 16},
+        **{"indexer_budget": 16, "indexer_compress_ratio": 4, "hc_lowrank": 8},
+    },
+    "cohere_compass_text": {
+        "layer_types": ["sliding_attention", "full_attention"] * 2,
+        "rope_parameters": {"sliding_attention": _PARTS_OF_POSITIONS, "full_attention": None},
+    },
+    "dbrx": {
+        "attn_config": {"kv_n_heads": 2, "rope_theta": 1e4, "clip_qkv": 8.0},
+        "ffn_config": {"hidden_size": 64, "ffn_hidden_size": 96, "moe_top_k": 2},
+    },
+    "gpt_neo": {"attention_types": [[["global", "local"], 1]], "window_size": WINDOW},
+    "moshi": {"sliding_window": 512},  # as many as its positions, as usual
     "bamba": {"attn_layer_indices": [1, 3]},
     "granitemoehybrid": {"layer_types": _TWO},
     "lfm2": {"layer_types": ["conv", "full_attention"] * 2},
@@ -200,6 +214,6 @@ def small_model(model_type: str) -> PreTrainedModel:
         raise ValueError(f"{model_type} has {size} parameters where it was to be small")
     model: Any = kind.from_config(config)
     for name, parameter in model.named_parameters():
-        if name.endswith(("sinks", "A")):
+        if name.endswith(("sinks", "A", ".temp")):
             parameter.data.normal_()
     return model.eval().requires_grad_(False).to(DEVICE)

@@ -16,6 +16,7 @@ from benchmark.hyperparameter_optimization import (
     optimize_sparse_configs,
 )
 from benchmark.run.ray_session import hold_ray
+from benchmark.tuning.cache import BestConfigCache
 from benchmark.tuning.records import config_hash
 from sparse_attention.config import AttentionConfig
 from sparse_attention.config_types import make_config
@@ -223,13 +224,28 @@ def test_bad_input_computes_nothing(tiny_model: Path, tmp_path: Path, types, set
     assert not (tmp_path / "cache").exists()
 
 
-def test_a_search_measures_the_attention_error(tiny_model: Path):
-    with pytest.raises(UserError, match="measure_error"):
-        optimize(
+def test_a_search_measures_the_attention_error_where_its_objective_needs_it(
+    tiny_model: Path, tmp_path: Path
+):
+    def optimized(objective: str, pool: type[LocalPool]):
+        settings = OptimizationConfig(
+            num_samples=2, cache_dir=str(tmp_path), optimization_metric=objective
+        )
+        return optimize(
             str(tiny_model),
             [BENCHMARK],
             ["local_masker"],
-            OptimizationConfig(),
+            settings,
             adapter_config=AdapterConfig(measure_error=False),
-            pool=no_pool,
-        )
+            gpu_ids=[],
+            quiet=True,
+            pool=pool,
+        )["local_masker"]
+
+    with pytest.raises(UserError, match="combined_score needs the attention error"):
+        optimized("combined_score", no_pool)
+    (result,) = optimized("density_at_score", LocalPool).results.values()
+    assert result.best["tuning"]["attention_error"] is None
+    assert result.best["tuning"]["samples"] > 0
+    (read,) = BestConfigCache(tmp_path).read_all()
+    assert read.best == result.best

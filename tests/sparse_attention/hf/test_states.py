@@ -6,10 +6,18 @@ import pytest
 import torch
 from models import tokens, word_tokenizer
 from transformers import DynamicCache
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.models.deepseek_v3.modeling_deepseek_v3 import apply_rotary_pos_emb
 
 from sparse_attention import AttentionConfig, HuggingFaceAdapter, make_config
 from sparse_attention.attention.geometry import Geometry
+from sparse_attention.hf.reads import Reads
+from sparse_attention.hf.rotary import _keys_at, rotary_layers
 from sparse_attention.hf.states import goes_on_at_once
+from sparse_attention.presses.compress import compress
+from sparse_attention.presses.expected_attention import ExpectedAttention
+from sparse_attention.presses.key_rerotation import KeyRerotation
+from sparse_attention.presses.streaming_llm import StreamingLLM
 from sparse_attention.testing.architectures.small import small_model
 from sparse_attention.testing.device import DEVICE
 
@@ -55,6 +63,75 @@ def test_presses_that_need_queries_and_projections_act_on_latent_attention(laten
     prefix = latent.prefill(tokens(60, 1), configs)
     answers = latent.answer(prefix, tokens(4, 2), configs, max_new_tokens=3)
     assert all(answer.kept_share < 0.6 for answer in answers)
+
+
+@pytest.mark.parametrize("name", ["deepseek_v2", "deepseek_v3", "longcat_flash", "llama4_text"])
+@torch.inference_mode()
+def test_rotations_of_the_last_channels_and_of_neighbours(name):
+    """``rotate`` makes of the keys at position 0 those at any other; one Llama 4 layer has none."""
+    model = small_model(name)
+    turns = rotary_layers(model)
+    start, later = (_keys_at(model, Reads(model), position) for position in (0, 37))
+    assert len(turns) == len(start) == 4
+    for turn, first, moved in zip(turns, start, later, strict=True):
+        assert turn is not None
+        assert first.abs().max() > 0.01
+        positions = torch.full((first.shape[0], 1), 37, device=DEVICE)
+        torch.testing.assert_close(turn.rotate(first, positions), moved, rtol=1e-3, atol=1e-4)
+        back = turn.unrotate(moved, torch.tensor([37], device=DEVICE))
+        torch.testing.assert_close(back, first, rtol=1e-3, atol=1e-4)
+
+
+def test_latent_keys_are_rotated_again(latent):
+    """With one key less all positions move by one, which rotary attention does not see."""
+    almost = StreamingLLM(n_sink=0, compression_ratio=1 / 60)
+    configs = [AttentionConfig((almost, KeyRerotation())), AttentionConfig((almost,))]
+    prefix = latent.prefill(tokens(60, 1), configs)
+    moved, left = latent.answer(prefix, tokens(4, 2), configs, max_new_tokens=8)
+    assert moved.token_ids == left.token_ids
+    assert moved.attention_error == pytest.approx(left.attention_error, rel=1e-3)
+
+
+def test_attention_expected_of_latent_keys_is_that_of_the_keys_of_heads(latent, monkeypatch):
+    """The formula of the press on queries and keys as the first layer expands them."""
+    seen = []
+    usual = ALL_ATTENTION_FUNCTIONS["sdpa"]
+
+    def look_on(module, query, key, value, *args, **given):
+        seen.append((query[0].float(), key[0].float()))
+        return usual(module, query, key, value, *args, **given)
+
+    context, press = tokens(60, 1), ExpectedAttention(n_future_positions=8)
+    monkeypatch.setitem(ALL_ATTENTION_FUNCTIONS._local_mapping, "sdpa", look_on)
+    own = own_cache(latent, context)
+    monkeypatch.undo()
+    queries, keys = seen[0]
+    embedding = latent.model.model.rotary_emb
+
+    def turned(vectors, first, count, sign=1):
+        """By the mean of rotations from a position on, or each by its own (``count`` is 0)."""
+        places = torch.arange(first, first + (count or vectors.shape[-2]), device=DEVICE)[None]
+        cosines, sines = embedding(vectors, places)
+        if count:
+            cosines, sines = cosines.mean(1, keepdim=True), sines.mean(1, keepdim=True)
+        plain, part = vectors.split([16, 8], -1)
+        part, _ = apply_rotary_pos_emb(part[None], part[None], cosines, sign * sines)
+        return torch.cat([plain, part[0]], -1)
+
+    before = turned(queries, 0, 0, sign=-1)[:, press.n_sink :]
+    mean = before.mean(1, keepdim=True)
+    spread = turned(before - mean, 60, 8)
+    scale = latent.model.model.layers[0].self_attn.scaling
+    covariance = spread.mT @ spread / spread.shape[1]
+    logits = scale * (turned(mean, 60, 8) @ keys.mT)[:, 0]
+    logits += scale**2 / 2 * ((keys @ covariance) * keys).sum(-1)
+    expected = logits[:, press.n_sink :].softmax(-1).mean(0)
+    expected = expected * own.layers[0].keys[0, 0, press.n_sink :].norm(dim=-1)
+
+    prefix = latent.prefill(context, [AttentionConfig((press,))])
+    (segment,) = compress(prefix, (press,)).layers[0].segments
+    best = expected.topk(30 - press.n_sink).indices + press.n_sink
+    assert segment.places[0].tolist() == [*range(press.n_sink), *sorted(best.tolist())]
 
 
 def test_states_are_frozen_with_the_prefix_and_counted():
