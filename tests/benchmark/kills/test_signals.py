@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from commands import arguments, lines, start
 from folders import contents
 from local_pool import LocalPool
 
+from benchmark.console.ending import run_to_its_end
 from benchmark.console.main import main
 
 
@@ -41,6 +43,24 @@ def test_a_signal_ends_a_run(
     assert 0 < lines(folder) < 32
     assert main(words, LocalPool) == 0
     assert contents(folder) == undisturbed
+
+
+@pytest.mark.parametrize("follows", [KeyboardInterrupt, RuntimeError, OSError])
+def test_a_signal_within_a_call_that_raises_another_error(
+    capsys: pytest.CaptureFixture[str], follows: type[BaseException]
+) -> None:
+    """As Ray does with what is raised while it waits."""
+
+    def work() -> int:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+        except KeyboardInterrupt:
+            raise follows from None
+        return 0
+
+    assert run_to_its_end("program", work) == 143
+    assert capsys.readouterr().err.startswith("program: ended by SIGTERM; ")
 
 
 def test_an_interrupt_while_modules_are_imported() -> None:
