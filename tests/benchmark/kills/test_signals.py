@@ -50,3 +50,64 @@ def test_a_signal_ends_a_run(
     monkeypatch.delenv("TOY_PAUSE")
     assert main(words, LocalPool) == 0
     assert contents(folder) == undisturbed
+
+
+@pytest.mark.parametrize("follows", [KeyboardInterrupt, RuntimeError, OSError])
+def test_a_signal_within_a_call_that_raises_another_error(
+    capsys: pytest.CaptureFixture[str], follows: type[BaseException]
+) -> None:
+    """As Ray does with what is raised while it waits."""
+
+    def work() -> int:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+        except KeyboardInterrupt:
+            raise follows from None
+        return 0
+
+    assert run_to_its_end("program", work) == 143
+    assert capsys.readouterr().err.startswith("program: ended by SIGTERM; ")
+
+
+def test_an_interrupt_while_modules_are_imported() -> None:
+    code = (
+        "import os, signal, sys, threading; "
+        "threading.Timer(0.7, os.kill, (os.getpid(), signal.SIGINT)).start(); "
+        "from benchmark.console.main import main; sys.exit(main(['report', 'absent']))"
+    )
+    process = start("-c", code)
+    _, shown = process.communicate(timeout=100)
+    assert process.returncode == 130
+    assert shown == "sparse-bench: interrupted; nothing was begun.\n"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
+def test_a_full_disk(
+    tiny_model: Path,
+    tmp_path: Path,
+    undisturbed: dict[str, object],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    number: int,
+) -> None:
+    """Half a line is written; the run ends with one line, and goes on when there is room."""
+    folder = tmp_path / "results"
+    written: list[int] = []
+    synchronise = os.fsync
+
+    def full(descriptor: int) -> None:
+        written.append(descriptor)
+        if len(written) == 14:
+            os.ftruncate(descriptor, os.fstat(descriptor).st_size - 7)
+            raise OSError(number, os.strerror(number))
+        synchronise(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        assert main(arguments(tiny_model, folder), LocalPool) == 1
+    shown = capsys.readouterr().err
+    assert f"sparse-bench: error: {os.strerror(number)}" in shown
+    assert "Traceback" not in shown
+    assert main(arguments(tiny_model, folder), LocalPool) == 0
+    assert contents(folder) == undisturbed
