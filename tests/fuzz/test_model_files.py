@@ -30,8 +30,8 @@ def answer(model: Path) -> None:
         executor.run_benchmark_matrix(str(model), ["dense", "snapkv"], [QUESTIONS])
         return 0
 
-    must_end_well(lambda: run_program("answer", work))
     shutil.rmtree("out", ignore_errors=True)
+    must_end_well(lambda: run_program("answer", work))
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +45,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @given(data=st.data())
 def test_files_of_models(tmp_path, model, data):
     own = tmp_path / "model"
+    shutil.rmtree(own, ignore_errors=True)
     shutil.copytree(model, own)
     path = data.draw(st.sampled_from(sorted(own.iterdir())))
     if (
@@ -55,7 +56,6 @@ def test_files_of_models(tmp_path, model, data):
     else:
         path.write_bytes(data.draw(damaged(path.read_bytes())))
     answer(own)
-    shutil.rmtree(own)
 
 
 @pytest.fixture(scope="module")

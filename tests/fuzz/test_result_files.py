@@ -52,6 +52,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @given(data=st.data())
 def test_files_of_results(tmp_path, results, data):
     own = tmp_path / "results"
+    for name in (own, tmp_path / "results-exports"):
+        shutil.rmtree(name, ignore_errors=True)
     shutil.copytree(results, own)
     files = sorted(path for path in own.rglob("*") if path.is_file())
     path = data.draw(st.sampled_from(files))
@@ -67,5 +69,3 @@ def test_files_of_results(tmp_path, results, data):
             path.unlink()
     command = data.draw(st.sampled_from(COMMANDS))
     must_end_well(lambda: sparse_bench(command, no_workers))
-    for name in ("results", "results-exports"):
-        shutil.rmtree(tmp_path / name, ignore_errors=True)
