@@ -6,6 +6,7 @@ import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from unittest import mock
 
 import psutil
 from ray._private.node import Node
@@ -44,8 +45,10 @@ def _replace_a_node(cluster: Cluster, kill: Callable[[Node], object]) -> bool:
     living = [node for node in cluster.worker_nodes if _raylet(node) is not None]
     if living:
         kill(random.choice(living))
-        # On a busy machine it may join later than Ray's helper would wait for it.
-        cluster.add_node(wait=False, num_cpus=1)
+        # Only the main thread may say what SIGTERM means, as Ray's helper wants to.
+        with mock.patch("ray._private.utils.set_sigterm_handler"):
+            # On a busy machine it joins later than the helper would wait for.
+            cluster.add_node(wait=False, num_cpus=1)
     return bool(living)
 
 

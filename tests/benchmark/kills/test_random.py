@@ -25,7 +25,7 @@ from benchmark.executor_config import BenchmarkConfig
 from benchmark.run.errors import RunStopped
 from sparse_attention.errors import UserError
 
-LONG = BenchmarkConfig("toy", ["first", "second"], {"contexts": 150})
+LONG = BenchmarkConfig("toy", ["first", "second"], {"contexts": 60})
 SECONDS_TO_END = 90.0
 """For a run whose raylet is killed to notice it: two of its looks, an answer of Ray, its end."""
 
