@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import io
 import os
 import platform
 import sys
@@ -100,8 +101,10 @@ def run_program(program: str, work: Callable[[], int]) -> int:
     """Do what a program does; the exit code.
 
     Bad input becomes one line and exit code 2.  So does, with exit code 1, what nobody foresaw: its
-    traceback goes to a file.
+    traceback goes to a file.  What standard output cannot hold, of names and answers, is escaped.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return work()
     except ValidationError as error:

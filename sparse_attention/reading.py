@@ -10,7 +10,8 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from math import isfinite
 from pathlib import Path
 from typing import Any, TypeVar
@@ -114,7 +115,7 @@ def read_bytes(value: str | Path, what: str, largest: int = SMALL_FILE) -> bytes
     except OSError as error:
         raise UserError(f"{what}: cannot read {path}: {error.strerror}.") from error
     if size > largest:
-        raise UserError(f"{what}: {path} is larger than the {largest // MIB} MiB that are read.")
+        raise UserError(f"{what}: {path} is larger than the {largest / MIB:g} MiB that are read.")
     return content
 
 
@@ -189,6 +190,11 @@ def validated(schema: TypeAdapter[Schema], value: Any, where: str, hint: str = "
         ) from None
 
 
+def repeated(keys: Iterable[object]) -> list[str]:
+    """What is there more than once, as text."""
+    return sorted(str(key) for key, number in Counter(keys).items() if number > 1)
+
+
 def shown(value: object) -> str:
     """A value as it stands in a message: short, and without anything that a terminal obeys."""
     text = ascii(value) if isinstance(value, str) and not value.isprintable() else repr(value)
@@ -202,8 +208,7 @@ def _too_deep() -> str:
 def _without_repetition(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = sorted({key for key in keys if keys.count(key) > 1})
+        twice = repeated(key for key, _ in pairs)
         raise UserError(f"has keys twice in one object: {shown(twice)}; each may be there once.")
     return found
 

@@ -8,8 +8,18 @@ from typing import Any
 import yaml
 
 from sparse_attention.errors import UserError
-from sparse_attention.reading import check_json, read_json, read_text, shown
+from sparse_attention.reading import (
+    MAX_DEPTH,
+    MIB,
+    check_json,
+    read_json,
+    read_text,
+    repeated,
+    shown,
+)
 
+_LARGEST = MIB // 4
+"""Bytes, of what people write by hand; the reader takes 15 seconds for a MiB."""
 YAML_ENDINGS = (".yaml", ".yml")
 
 
@@ -28,10 +38,10 @@ def read_document(value: str | Path, what: str) -> Any:
         return read_json(value, what)
     where = f"{what}: {value}"
     try:
-        document = yaml.load(read_text(value, what), _Loader)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        if isinstance(error, UserError):
-            raise
+        document = yaml.load(read_text(value, what, _LARGEST), _Loader)
+    except UserError:
+        raise
+    except Exception as error:  # of any class: of '!!bool x' it is a KeyError
         raise UserError(f"{where}: not YAML ({' '.join(str(error).split())}).") from error
     _check_plain(document, where)
     check_json(document, where)
@@ -39,17 +49,23 @@ def read_document(value: str | Path, what: str) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
+    _depth = 0
+
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.events.AliasEvent):
             raise yaml.YAMLError("an alias (*name) stands in it; write the value itself")
-        return super().compose_node(parent, index)
+        if self._depth > MAX_DEPTH:
+            raise yaml.YAMLError(f"it is nested too deeply, over {MAX_DEPTH} levels")
+        self._depth += 1
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         found = super().construct_mapping(node, deep)
         if len(found) < len(node.value):
             keys = [self.construct_object(key) for key, _ in node.value]
-            twice = sorted({str(key) for key in keys if keys.count(key) > 1})
-            raise yaml.YAMLError(f"keys stand twice in one mapping: {shown(twice)}")
+            raise yaml.YAMLError(f"keys stand twice in one mapping: {shown(repeated(keys))}")
         return found
 
 

@@ -23,14 +23,6 @@ _DISK = {
 FAILED = 1
 
 
-class Ended(KeyboardInterrupt):
-    """A signal asks the program to end."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
-
-
 @contextmanager
 def leaving_at_once(program: str) -> Iterator[None]:
     """Within the block signals end the process where it is: while nothing is begun.
@@ -48,35 +40,42 @@ def leaving_at_once(program: str) -> Iterator[None]:
 
 def run_to_its_end(program: str, work: Callable[[], int]) -> int:
     """The exit code of ``work``; one line and a code of its own where something ends it early."""
+    came: list[int] = []
     try:
-        with _signals_raise():
+        with _signals_raise(came):
             return work()
-    except Ended as ended:
-        message = f"{_words(ended.number)}; what was answered is kept, run again to go on."
-        code = 128 + ended.number
-    except OSError as error:
-        if error.errno not in _DISK:
+    except (Exception, KeyboardInterrupt) as error:
+        if isinstance(error, KeyboardInterrupt) and not came:
+            came.append(signal.SIGINT)
+        code, message = FAILED, _known_cause(error)
+        if came:  # then whatever was raised is what came of it
+            code = 128 + came[0]
+            message = f"{_words(came[0])}; what was answered is kept, run again to go on."
+        if message is None:
             raise
-        place = "" if error.filename is None else f"{error.filename}: "
-        message = f"error: {place}{error.strerror}; what was written before is kept."
-        code = FAILED
-    except RunStopped as stopped:
-        message, code = f"error: {stopped}", FAILED
     print(f"{program}: {message}", file=sys.stderr)
     return code
 
 
+def _known_cause(error: BaseException) -> str | None:
+    if isinstance(error, OSError) and error.errno in _DISK:
+        place = "" if error.filename is None else f"{error.filename}: "
+        return f"error: {place}{error.strerror}; what was written before is kept."
+    return f"error: {error}" if isinstance(error, RunStopped) else None
+
+
 @contextmanager
-def _signals_raise() -> Iterator[None]:
-    """Within the block, the first signal raises ``Ended``; the next one does not wait."""
-    asked = False
+def _signals_raise(came: list[int]) -> Iterator[None]:
+    """Within the block, the first signal is noted and raised; the next one does not wait.
+
+    Noted, because Ray raises an interrupt of its own in place of what is raised within its calls.
+    """
 
     def end(number: int, _: FrameType | None) -> NoReturn:
-        nonlocal asked
-        if asked:
+        if came:
             os._exit(128 + number)
-        asked = True
-        raise Ended(number)
+        came.append(number)
+        raise KeyboardInterrupt
 
     with _handler(end):
         yield

@@ -24,19 +24,18 @@ def main(arguments: Sequence[str] | None = None, pool: PoolFactory | None = None
     with leaving_at_once(PROGRAM):
         from benchmark.console.parser import build_parser
         from benchmark.console.study import with_study
-        from sparse_attention.errors import UserError
-        from sparse_attention.program import BAD_INPUT, complain
+        from sparse_attention.program import run_program
 
         given = list(sys.argv[1:] if arguments is None else arguments)
-        parser = build_parser()
-        try:
-            words = with_study(parser, given)
-        except UserError as error:
-            complain(f"{PROGRAM}: error: {error}")
-            return BAD_INPUT
-        options = parser.parse_args(words)
-        options.only_check = given[:1] == ["validate"]
-    return start(options, PROGRAM, pool)
+        options = argparse.Namespace(only_check=given[:1] == ["validate"])
+
+        def read() -> int:
+            parser = build_parser()
+            parser.parse_args(with_study(parser, given), options)
+            return 0
+
+        code = run_program(PROGRAM, read)
+    return code or start(options, PROGRAM, pool)
 
 
 def start(options: argparse.Namespace, program: str, pool: PoolFactory | None = None) -> int:

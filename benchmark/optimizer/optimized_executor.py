@@ -35,6 +35,7 @@ from benchmark.tuning.records import config_hash
 from sparse_attention.config import AttentionConfig
 from sparse_attention.config_types import make_config
 from sparse_attention.errors import UserError
+from sparse_attention.reading import user_folder
 
 __all__ = [
     "AdapterConfig",
@@ -102,6 +103,7 @@ class OptimizedBenchmarkExecutor:
         tuned: dict[str, dict[str, OptimizedSparseConfig]] = {}
         if searched:
             find_cluster()
+            user_folder(self._settings.cache_dir, "cache folder")
             spaces = {
                 model: search_spaces(own[0].model, searched, self._settings, planned.settings)
                 for model, own in tasks.items()

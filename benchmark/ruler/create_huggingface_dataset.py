@@ -45,11 +45,9 @@ def write_dataset(
 def _load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     try:
         return load_tokenizer(str(named_model(name) or name))
-    except UserError:
-        raise
-    except (OSError, ValueError) as error:
+    except UserError as error:
         raise UserError(
-            f"cannot load the tokenizer {name!r} ({str(error).splitlines()[0]}). Valid: "
+            f"cannot load the tokenizer {name!r} ({str(error).rstrip('.')}). Valid: "
             f"{_TOKENIZERS} where there is network."
         ) from error
 

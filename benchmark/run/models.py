@@ -19,7 +19,7 @@ from transformers import AutoConfig, PretrainedConfig, PreTrainedTokenizerBase
 
 from benchmark.files import file_sha256
 from benchmark.named_models import is_path, named_model, no_folder, unknown_model
-from sparse_attention.errors import UserError, first_line
+from sparse_attention.errors import UserError
 from sparse_attention.hf.architecture import check_configuration
 from sparse_attention.hf.gguf import find_gguf
 from sparse_attention.hf.loading import load_config, load_tokenizer
@@ -53,14 +53,9 @@ class ModelSource:
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The model's tokenizer; raises ``UserError`` if there is none."""
-        try:
-            tokenizer = load_tokenizer(
-                self.location, revision=self.revision, trust_remote_code=self.trust_remote_code
-            )
-        except UserError:
-            raise
-        except (OSError, ValueError, KeyError) as error:
-            raise UserError(f"no tokenizer for model {self.name!r}: {first_line(error)}") from error
+        tokenizer = load_tokenizer(
+            self.location, revision=self.revision, trust_remote_code=self.trust_remote_code
+        )
         # Benchmarks count tokens of whole documents; lengths are checked where prompts are made.
         tokenizer.model_max_length = sys.maxsize
         return tokenizer
@@ -105,13 +100,7 @@ def find_model(
     if gguf is None and not (path / "config.json").is_file():
         raise UserError(f"folder {name!r} holds no model: it has no config.json, and no GGUF file.")
     source = ModelSource(name, str(gguf or path.resolve()), None, trust_remote_code)
-    try:
-        config = source.config
-    except UserError:
-        raise
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"model {name!r} cannot be read: {first_line(error)}") from error
-    check_configuration(config)
+    check_configuration(source.config)
     return source
 
 
@@ -143,7 +132,7 @@ def _find_on_hub(name: str, revision: str | None, trust_remote_code: bool) -> Mo
             trust_remote_code=trust_remote_code,
             local_files_only=offline is not None,
         )
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # whatever transformers says to files that it does not expect
         raise unknown_model(name, offline or error) from error
     check_configuration(config)
     commit = getattr(config, "_commit_hash", None)

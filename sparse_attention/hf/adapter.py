@@ -18,7 +18,7 @@ from sparse_attention.hf import windows
 from sparse_attention.hf.architecture import check_configuration
 from sparse_attention.hf.attention import forward, our_attention
 from sparse_attention.hf.cache import DecoderCache
-from sparse_attention.hf.facts import layer_count, model_profile, stop_tokens
+from sparse_attention.hf.facts import check_tokens, layer_count, model_profile, stop_tokens
 from sparse_attention.hf.loading import load_model
 from sparse_attention.hf.prefill import prefill
 from sparse_attention.hf.windows import check_max_positions, rotated_for
@@ -142,12 +142,13 @@ class HuggingFaceAdapter:
             configs: that will be used on it; their presses say what to collect on the way.
 
         Raises:
-            UserError: if it is empty or longer than the model's positions.
+            UserError: if it is empty, longer than the model's positions or of other tokens.
             NotFinite: if some of its keys or values are NaN or infinite.
         """
         if not context_ids:
             raise UserError("a context needs at least one token")
         self._check_length(len(context_ids))
+        check_tokens(self.model, context_ids)
         request = joint_needs(configs)
         return prefill(self.model, context_ids, self.prefill_chunk, request)
 
@@ -182,9 +183,9 @@ class HuggingFaceAdapter:
             One answer per configuration, in their order.
 
         Raises:
-            UserError: if the question is empty, a method cannot run on the model, a dense layer
-                does not exist, the context lacks what a press needs or the sequence would be longer
-                than the model's positions.
+            UserError: if the question is empty or of other tokens, a method cannot run on the
+                model, a dense layer does not exist, the context lacks what a press needs or the
+                sequence would be longer than the model's positions.
         """
         if not question_ids:
             raise UserError("a question needs at least one token")
@@ -192,6 +193,7 @@ class HuggingFaceAdapter:
             return []
         if max_new_tokens < 1:
             raise UserError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
+        check_tokens(self.model, question_ids)
         protocol.check_layers(self.layers)
         for config in configs:
             if not context.statistics.request.covers(config.needs):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from transformers import (
@@ -11,6 +11,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from sparse_attention.errors import UserError
 from sparse_attention.hf.architecture import head_shapes
 from sparse_attention.hf.layers import key_layers
 from sparse_attention.model_facts import ByLayer, ModelProfile
@@ -45,6 +46,21 @@ def model_profile(
 
 def _by_layer(numbers: list[int]) -> ByLayer:
     return numbers[0] if len(set(numbers)) == 1 else tuple(numbers)
+
+
+def check_tokens(model: PreTrainedModel, ids: Sequence[int]) -> None:
+    """Refuse tokens of a prompt that a model has no embeddings for.
+
+    Raises:
+        UserError: naming one; on a GPU it would be the end of the process.
+    """
+    known = getattr(model.get_input_embeddings(), "num_embeddings", None)
+    odd = [token for token in (min(ids), max(ids)) if known and not 0 <= token < known]
+    if odd:
+        raise UserError(
+            f"the model has no embedding for token {odd[0]} of the prompt, only for {known}; its "
+            "tokenizer is that of another model, or has tokens added."
+        )
 
 
 def stop_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +25,16 @@ from sparse_attention.hf.architecture import auto_class
 from sparse_attention.hf.check import check_architecture
 from sparse_attention.hf.gguf import find_gguf, opened_gguf
 from sparse_attention.hf.quiet import quiet
+from sparse_attention.reading import read_text, shown
 
 _SPREAD = "auto"
 """The device that stands for all GPUs."""
 _DTYPES = ("auto", "float32", "bfloat16", "float16")
+_LAYER = re.compile(r"\.([0-9]+)\.").search
+_COUNTED = re.compile(r"layer|head|expert")
+_MOST = 10_000
+"""Layers, heads or experts: something is made for each of them before any weight is read, and no
+model has a tenth of it."""
 
 
 def load_config(
@@ -38,14 +48,17 @@ def load_config(
         trust_remote_code: whether code that comes with the model may run.
 
     Raises:
-        UserError: if a GGUF file cannot be used.
-        OSError, ValueError, KeyError: as transformers raises them for others.
+        UserError: if there is none, or it cannot be used.
     """
     gguf = find_gguf(name, revision)
     if gguf is None:
-        config: PreTrainedConfig = AutoConfig.from_pretrained(
-            name, revision=revision, trust_remote_code=trust_remote_code
-        )
+        with _whatever_is_wrong(f"the configuration of model {name!r} cannot be read"):
+            _check_document(Path(name) / "config.json")
+            config: PreTrainedConfig = AutoConfig.from_pretrained(
+                name, revision=revision, trust_remote_code=trust_remote_code
+            )
+            if not isinstance(config.architectures, list | None):
+                raise TypeError(f"architectures = {shown(config.architectures)} is no list")
         return config
     with opened_gguf(gguf) as file:
         return file.config()
@@ -57,9 +70,10 @@ def load_tokenizer(
     """The tokenizer of a model; arguments and errors are those of ``load_config``."""
     gguf = find_gguf(name, revision)
     if gguf is None:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-            name, revision=revision, trust_remote_code=trust_remote_code
-        )
+        with _whatever_is_wrong(f"no tokenizer for model {name!r}"):
+            tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+                name, revision=revision, trust_remote_code=trust_remote_code
+            )
         return tokenizer
     with opened_gguf(gguf) as file:
         return file.tokenizer()
@@ -90,33 +104,31 @@ def load_model(
             f"{name!r} is a GGUF file, which is not spread over several GPUs; use one GPU for each "
             "worker, or the model's safetensors."
         )
-    try:
-        if gguf is not None:
-            with opened_gguf(gguf) as file:
-                tokenizer, model = file.tokenizer(), file.model(dtype)
-        else:
+    if gguf is not None:
+        with opened_gguf(gguf) as file:
+            tokenizer, model = file.tokenizer(), file.model(dtype)
+    else:
+        where = "folder" if Path(name).exists() else "name"
+        with _whatever_is_wrong(
+            f"cannot load a causal language model from the {where} {name!r}",
+            "Give a folder with config.json, safetensors and a tokenizer, a GGUF file, or a name "
+            "on the Hugging Face hub (which needs network or an earlier download). If its weights "
+            "are quantised, their library has to be installed.",
+        ):
             _find(name, revision)
             with quiet():
-                tokenizer = load_tokenizer(name, **common)
                 config = load_config(name, **common)
+                tokenizer = load_tokenizer(name, **common)
                 packed = _is_packed(config)
-                model = auto_class(config).from_pretrained(
+                model, found = auto_class(config).from_pretrained(
                     name,
                     dtype=dtype,
                     use_safetensors=True,
                     device_map=_SPREAD if spread else {"": device} if packed else None,
+                    output_loading_info=True,
                     **common,
                 )
-    except UserError:
-        raise
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        where = "folder" if Path(name).exists() else "name"
-        raise UserError(
-            f"cannot load a causal language model from the {where} {name!r}: "
-            f"{first_line(error)} Give a folder with config.json, safetensors and a tokenizer, a "
-            "GGUF file, or a name on the Hugging Face hub (which needs network or an earlier "
-            "download). If its weights are quantised, their library has to be installed."
-        ) from error
+            _check_weights(name, model, found)
     if not (spread or packed):
         model = model.to(device)
     if any(parameter.is_meta for parameter in model.parameters()):
@@ -125,6 +137,79 @@ def load_model(
     model.requires_grad_(False)
     check_architecture(model)
     return model, tokenizer
+
+
+@contextmanager
+def _whatever_is_wrong(what: str, hint: str = "") -> Iterator[None]:
+    """Within the block, whatever transformers says to files that it does not expect: ``UserError``.
+
+    ``what`` cannot be done; ``hint`` says what can.
+    """
+    try:
+        yield
+    except (UserError, MemoryError, torch.OutOfMemoryError, torch.AcceleratorError):
+        raise
+    except Exception as error:
+        why = " ".join(str(error).split())
+        if "ignore_mismatched_sizes" in why:
+            why = "weights have other shapes than its config.json says."
+        elif isinstance(error, OSError):
+            why = first_line(error)
+        elif not isinstance(error, ValueError | ImportError):
+            why = f"{type(error).__name__}: {why}"
+        why = f"{why[:500].rstrip('.:')}."
+        raise UserError(f"{what}: {why}{hint and ' '}{hint}") from error
+
+
+def _check_document(path: Path) -> None:
+    """Refuse a ``config.json`` that asks for more layers, heads or experts than there can be.
+
+    Raises:
+        UserError: naming the field.
+        ValueError, AttributeError: if it is no JSON object.
+    """
+    waiting = [json.loads(read_text(path, "model"))] if path.is_file() else []
+    while waiting:
+        for name, value in waiting.pop().items():
+            if isinstance(value, dict):
+                waiting.append(value)
+            elif isinstance(value, int) and value > _MOST and _COUNTED.search(name):
+                raise UserError(
+                    f"model: {path}: {name} = {shown(value)} is more than the {_MOST} that a model "
+                    "can have; the file is damaged."
+                )
+
+
+def _check_weights(name: str, model: PreTrainedModel, found: Mapping[str, Any]) -> None:
+    """Refuse a model whose files do not hold what its configuration says, all of it.
+
+    Raises:
+        UserError: if weights are missing, in whose place random ones were put, or there are more
+            layers than are used.
+    """
+    missing = sorted(found["missing_keys"])
+    if missing:
+        problem = f"lack {len(missing)} weights of it ({_some(missing)}), which would be random"
+    elif getattr(model.config.get_text_config(), "num_nextn_predict_layers", None):
+        return  # layers that only speculative decoding uses
+    else:
+        layers = {key[: match.start(1)] for key in model.state_dict() if (match := _LAYER(key))}
+        more = sorted(
+            key
+            for key in found["unexpected_keys"]
+            if (match := _LAYER(key)) and key[: match.start(1)] in layers
+        )
+        if not more:
+            return
+        problem = f"hold weights of layers that it has not ({_some(more)})"
+    raise UserError(
+        f"model {name!r} cannot be used: it is a {type(model).__name__}, and its files {problem}. "
+        "They are damaged, or config.json is that of another model."
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join([*names[:3], *(["..."] if names[3:] else [])])
 
 
 def _is_packed(config: PreTrainedConfig) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import io
 import re
+import sys
 
 import pytest
 from pydantic import BaseModel
@@ -117,3 +119,15 @@ def test_without_room_for_a_log_the_place_is_named(tmp_path, monkeypatch, capsys
 
 def test_success_is_the_programs_own_code():
     assert run_program("prog", lambda: 3) == 3
+
+
+def test_a_terminal_that_lacks_characters_gets_escapes(monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+
+    def work() -> int:
+        print("é \ud800", flush=True)
+        return 0
+
+    assert run_program("program", work) == 0
+    assert written.getvalue() == b"\\xe9 \\ud800\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -101,6 +102,7 @@ def test_large_files_are_not_read_to_the_end(tmp_path):
         ("-Infinity", "the value is -inf"),
         ("1e999", "the value is inf"),
         ('{"a": 1, "a": 2}', r"keys twice .*\['a'\]"),
+        (json.dumps({str(n): n for n in range(30_000)})[:-1] + ', "1": 1}', "keys twice"),
     ],
 )
 def test_json_that_nothing_can_hold(text, message, tmp_path):

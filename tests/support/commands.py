@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -27,6 +29,30 @@ def start(*words: str, **environment: str) -> subprocess.Popen[str]:
         # What runs the tests in the background may have it ignored, and children inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
+
+
+@contextmanager
+def forked(work: Callable[[], int], shown: Path) -> Iterator[int]:
+    """A copy of this process that ends with what ``work`` returns; its standard error is a file.
+
+    Unlike ``start`` it need not import anything.
+    """
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            os.dup2(os.open(shown, os.O_WRONLY | os.O_CREAT), 2)
+            sys.stderr = os.fdopen(2, "w", buffering=1)
+            code = work()
+        finally:
+            os._exit(code)
+    try:
+        yield child
+    finally:
+        with suppress(ProcessLookupError, ChildProcessError):
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
 
 
 def lines(folder: Path) -> int:

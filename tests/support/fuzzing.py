@@ -5,13 +5,19 @@ from __future__ import annotations
 import contextlib
 import copy
 import io
+import json
 import resource
 import signal
-import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from hypothesis import strategies as st
+
+from sparse_attention.errors import UserError
+
+MODEL = ["--models", "embedded"]
+RULER = ["--benchmarks", "ruler", "--option", "ruler.length=256", "--option", "ruler.samples=1"]
 
 SECONDS = 20
 MEMORY = 2 << 30
@@ -42,13 +48,14 @@ def must_end_well(call: Callable[[], int]) -> str:
     """Run a program in this process; what it wrote on standard error.
 
     Its exit code must be 0, 1 or 2; if it is not 0, the last line says why, and it is not that
-    nobody foresaw it.  It must not take long, nor much memory.
+    nobody foresaw it.  It must not take long, nor much memory.  Seconds are of a processor, since
+    others may use the machine as well; of waiting there may be six times as many.
     """
     out, error = io.StringIO(), io.StringIO()
     limit, hard = resource.getrlimit(resource.RLIMIT_AS)
-    handler = signal.signal(signal.SIGALRM, _stop)
-    begin = time.monotonic()
-    signal.alarm(SECONDS)
+    handlers = {number: signal.signal(number, _stop) for number in (signal.SIGPROF, signal.SIGALRM)}
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    signal.alarm(6 * SECONDS)
     resource.setrlimit(resource.RLIMIT_AS, (_address_space() + MEMORY, hard))
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(error):
@@ -58,16 +65,17 @@ def must_end_well(call: Callable[[], int]) -> str:
                 code = ended.code if isinstance(ended.code, int) else 0
     finally:
         resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.alarm(0)
-        signal.signal(signal.SIGALRM, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
     said = error.getvalue()
-    assert time.monotonic() - begin < SECONDS
     assert code in (0, 1, 2), (code, said)
     assert "Traceback" not in said, said
     if code:
         last = said.splitlines()[-1] if said else ""
-        nothing_found = code == 1 and "no cached result" in said
-        assert ": error: " in last or nothing_found, said
+        partly = code == 1 and ("no cached result" in said or said.startswith("left out: "))
+        assert ": error: " in last or partly, said
         assert "Please report" not in last, said
         assert "not enough memory" not in last, said
         assert len(last) < 5000, last
@@ -130,3 +138,16 @@ def damaged(draw: st.DrawFn, content: bytes) -> bytes:
             return content[:place] + piece + content[place:]
         case _:
             return piece
+
+
+def no_workers(*_: object) -> object:
+    """In place of a pool, or of Ray: what comes before it is what is tried."""
+    raise UserError("this is as far as it goes here")
+
+
+def write(path: Path, content: object) -> None:
+    """Write JSON, with halves of characters as they are."""
+    try:
+        path.write_text(json.dumps(content))
+    except UnicodeEncodeError:
+        path.write_bytes(json.dumps(content).encode("utf-8", "surrogatepass"))

@@ -22,11 +22,12 @@ def search(
     cache: str,
     types: tuple[str, ...] = TYPES,
     pool: PoolFactory | None = None,
+    benchmark: BenchmarkConfig = BENCHMARK,
     **settings: object,
 ) -> OptimizedConfigs:
     return optimize(
         model,
-        [BENCHMARK],
+        [benchmark],
         types,
         OptimizationConfig(
             **{

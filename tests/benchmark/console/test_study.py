@@ -62,6 +62,10 @@ def test_the_effective_study_asks_for_the_same_again(tmp_path: Path) -> None:
         ("- 1", "a mapping of options is expected"),
         ("limit: !!python/object/apply:os.system [ls]", "not YAML"),
         ("models: 2020-01-01", "put it in quotes"),
+        ("quiet: !!bool x", "not YAML"),
+        ("models: !!timestamp x", "not YAML"),
+        ("models: " + "[" * 10**5, "nested too deeply, over 64 levels"),
+        ("configs: [" + "dense, " * 10**5 + "]", "larger than the 0.25 MiB"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, text: str, message: str) -> None:

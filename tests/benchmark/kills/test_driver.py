@@ -32,7 +32,8 @@ def matrix(model: str, folder: Path) -> None:
 
 def search(model: str, folder: Path) -> None:
     settings = {"search_algorithm": "grid", "num_samples": 3}
-    toy_search.search(model, str(folder), toy_search.TYPES[:1], LocalPool, **settings)
+    types, few = toy_search.TYPES[:1], BenchmarkConfig("toy", ["first", "second"], {"contexts": 6})
+    toy_search.search(model, str(folder), types, LocalPool, few, **settings)
 
 
 @pytest.mark.parametrize("program", [matrix, search])
@@ -50,6 +51,7 @@ def test_killed_at_file_operations(
     def run(folder: Path, last: int | None = None) -> int | None:
         return operations(lambda: program(str(tiny_model), folder), folder, last)
 
+    program(str(tiny_model), tmp_path / "here")  # what is imported for it need not be in each child
     total = run(tmp_path / "undisturbed")
     assert total is not None
     assert total > 20

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import time
 from pathlib import Path
 
 import pytest
-import toy_run
-from commands import arguments, lines, start
+from commands import arguments, forked, lines, start
 from folders import contents
 from local_pool import LocalPool
 
+from benchmark.console.ending import run_to_its_end
 from benchmark.console.main import main
 
 
@@ -26,21 +27,47 @@ def undisturbed(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> d
 
 @pytest.mark.parametrize(("number", "word"), [(15, "ended by SIGTERM"), (2, "interrupted")])
 def test_a_signal_ends_a_run(
-    tiny_model: Path, tmp_path: Path, undisturbed: dict[str, object], number: int, word: str
+    tiny_model: Path,
+    tmp_path: Path,
+    undisturbed: dict[str, object],
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    word: str,
 ) -> None:
     folder = tmp_path / "results"
     words = arguments(tiny_model, folder)
-    process = start(toy_run.__file__, *words, TOY_PAUSE="0.5")
-    while process.poll() is None and not lines(folder):
-        time.sleep(0.1)
-    process.send_signal(number)
-    _, shown = process.communicate(timeout=100)
-    assert process.returncode == 128 + number
+    monkeypatch.setenv("TOY_PAUSE", "0.2")
+    with forked(lambda: main(words, LocalPool), tmp_path / "shown") as child:
+        while not lines(folder):
+            time.sleep(0.02)
+        os.kill(child, number)
+        _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 128 + number
+    shown = (tmp_path / "shown").read_text()
     assert f"sparse-bench: {word}; what was answered is kept" in shown
     assert "Traceback" not in shown
     assert 0 < lines(folder) < 32
+    monkeypatch.delenv("TOY_PAUSE")
     assert main(words, LocalPool) == 0
     assert contents(folder) == undisturbed
+
+
+@pytest.mark.parametrize("follows", [KeyboardInterrupt, RuntimeError, OSError])
+def test_a_signal_within_a_call_that_raises_another_error(
+    capsys: pytest.CaptureFixture[str], follows: type[BaseException]
+) -> None:
+    """As Ray does with what is raised while it waits."""
+
+    def work() -> int:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+        except KeyboardInterrupt:
+            raise follows from None
+        return 0
+
+    assert run_to_its_end("program", work) == 143
+    assert capsys.readouterr().err.startswith("program: ended by SIGTERM; ")
 
 
 def test_an_interrupt_while_modules_are_imported() -> None:

@@ -172,14 +172,16 @@ def test_what_cannot_run_is_refused_before_a_search(
 
     monkeypatch.setattr(optimized_executor, "search_tasks", refuse)
     needs_file = make_config("hash_attention")
-    for models, configs, message in (
-        ([str(tiny_model), str(tmp_path / "gone")], [("sink_local", None)], "gone"),
-        ([str(tiny_model)], [("sink_local", None), ("mine", needs_file)], "mine"),
-        ([str(tiny_model)], [("sink_local", None), ("hash_attention", None)], "hash_attention"),
+    (tmp_path / "file").touch()
+    for models, configs, message, cache in (
+        ([str(tiny_model), str(tmp_path / "gone")], [("sink_local", None)], "gone", "cache"),
+        ([str(tiny_model)], [("sink_local", None), ("mine", needs_file)], "mine", "cache"),
+        ([str(tiny_model)], [("sink_local", None), ("hash_attention", None)], "hash_att", "cache"),
+        ([str(tiny_model)], [("sink_local", None)], "file is not a folder", "file"),
     ):
         executor = create_optimized_benchmark_executor(
             [],
-            OptimizationConfig(cache_dir=str(tmp_path / "cache")),
+            OptimizationConfig(cache_dir=str(tmp_path / cache)),
             results_dir=tmp_path / "results",
             quiet=True,
             pool=LocalPool,
