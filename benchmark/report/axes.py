@@ -56,8 +56,8 @@ def density_axis(axis: Axes) -> None:
 
 def share_labels(axes: Sequence[Axes]) -> None:
     """Leave out what the first panel of a line or the last of a column says for all of it."""
+    columns = min(_MOST_COLUMNS, len(axes))
     for place, axis in enumerate(axes):
-        columns = axis.get_gridspec().ncols
         if place % columns:
             axis.set_ylabel("")
             axis.tick_params(labelleft=False)
