@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[1]
@@ -15,6 +16,8 @@ PAGES = (
     "*.md",
     "CITATION.cff",
     "docs/*.md",
+    "docs/*.ipynb",
+    "docs/gallery.json",
     "docs/methods/*.md",
     "docs/images/*.png",
     "benchmark/README.md",
@@ -30,10 +33,15 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     return config
 
 
+@event_priority(100)  # before the plugin that takes notebooks among the files
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add what lies outside of the folder that MkDocs looks into."""
     for pattern in PAGES:
         for path in sorted(ROOT.glob(pattern)):
             name = path.relative_to(ROOT).as_posix()
-            files.append(File.generated(config, name, abs_src_path=str(path)))
+            if path.suffix == ".ipynb":  # its plugin knows no generated files
+                directory_urls = config.use_directory_urls
+                files.append(File(name, str(ROOT), config.site_dir, directory_urls))
+            else:
+                files.append(File.generated(config, name, abs_src_path=str(path)))
     return files

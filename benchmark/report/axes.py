@@ -36,10 +36,21 @@ def panels(count: int, title: str) -> tuple[Figure, list[Axes]]:
     grid: np.ndarray = figure.subplots(lines, columns, squeeze=False)
     for axis in grid.flat[count:]:
         axis.set_visible(False)
-    # Lines that ``picture_text`` need not cut.
-    text = textwrap.wrap(title, min(26 * columns, 56))
-    figure.suptitle("\n".join(map(picture_text, text)), fontsize=10)
+    entitle(figure, title, min(26 * columns, 56), fontsize=10)
     return figure, list(grid.flat[:count])
+
+
+def entitle(figure: Figure, title: str, width: int = 56, fontsize: float = 9) -> None:
+    """Write a title in lines of about the same length, of at most ``width`` characters.
+
+    With up to 56, ``picture_text`` need not cut them.
+    """
+    lines = textwrap.wrap(title, width)
+    for narrower in range(-(-len(title) // max(1, len(lines))), width):
+        if len(even := textwrap.wrap(title, narrower)) == len(lines):
+            lines = even
+            break
+    figure.suptitle("\n".join(map(picture_text, lines)), fontsize=fontsize)
 
 
 def density_axis(axis: Axes) -> None:

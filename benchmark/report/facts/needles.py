@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from benchmark.report.facts.shown import name, number
+from benchmark.report.frames.methods import DENSE
 
 DEPTHS = 5
 """Parts of a context."""
@@ -44,11 +45,13 @@ def _facts(model: str, benchmark: str, frame: pd.DataFrame) -> dict[str, Any]:
     means = frame.groupby(["label", "length", "depth_part"], sort=False)["score"].agg(
         ["mean", "size"]
     )
-    by_config: dict[str, list[Sequence[float | None]]] = {}
+    about = frame.groupby("label").agg(method=("method", "first"), density=("density", "mean"))
+    about = about.assign(other=about["method"] != DENSE).sort_values(["other", "method", "density"])
+    by_config: dict[str, list[Sequence[float | None]]] = {name(label): [] for label in about.index}
     cells: Mapping[Any, Any] = means.to_dict("index")
     for (label, length, part), cell in cells.items():
         own = [int(length), int(part), number(cell["mean"]), int(cell["size"])]
-        by_config.setdefault(name(label), []).append(own)
+        by_config[name(label)].append(own)
     return {
         "model": name(model),
         "benchmark": name(benchmark),

@@ -23,10 +23,15 @@ Cost = Callable[[Mapping[str, Any]], float | None]
 
 
 def cost_figure(group: GroupFacts) -> Figure:
-    """A panel for each cost, of the mean over tasks."""
+    """A panel for each cost that tells configurations apart, of the mean over tasks.
+
+    Seconds do not where all shared one batch, kept memory does not where no press freed any.
+    """
     panel = next(key for key, _ in facts.panels(group))
-    figure, axes = panels(len(COSTS), f"{group.title}: score against cost")
-    for axis, (column, title) in zip(axes, COSTS.items(), strict=True):
+    told = {column: title for column, title in COSTS.items() if _tells_apart(group, panel, column)}
+    shown = told or {"density": COSTS["density"]}
+    figure, axes = panels(len(shown), f"{group.title}: score against cost")
+    for axis, (column, title) in zip(axes, shown.items(), strict=True):
         found = _draw_methods(axis, group, panel, itemgetter(column))
         steps = [one.cells[panel] for one in front(group, panel, column)]
         scores = [score[0] for cell in steps if (score := honest_score(cell))]
@@ -36,6 +41,11 @@ def cost_figure(group: GroupFacts) -> Figure:
         axis.set_xlabel(title, fontsize=9)
     legend(figure, axes)
     return figure
+
+
+def _tells_apart(group: GroupFacts, panel: str, column: str) -> bool:
+    cells = [one.cells.get(panel) for one in group.configurations if not one.is_dense]
+    return len({cell[column] for cell in cells if cell is not None} - {None}) > 1
 
 
 def compression_figure(group: GroupFacts) -> Figure:
@@ -119,7 +129,7 @@ def _draw_method(
             linestyle="none",
             marker="*" if one.tuning else marker,
             markersize=10 if one.tuning else 6,
-            markerfacecolor=shaded(colour, shades[one.label]),
+            markerfacecolor="none" if one.oracle else shaded(colour, shades[one.label]),
             markeredgecolor=colour,
             label=picture_text(method) if place == len(points) - 1 else None,
         )

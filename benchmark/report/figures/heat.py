@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import textwrap
-
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from benchmark.report.axes import entitle
 from benchmark.report.escapes import picture_text
 from benchmark.report.facts.groups import GroupFacts, honest_difference, panels
 from benchmark.report.looks import BLUE, VERMILLION
@@ -62,7 +61,6 @@ def heat_figure(group: GroupFacts) -> Figure | None:
     axis.tick_params(length=0)
     for side in axis.spines.values():
         side.set_visible(False)
-    title = textwrap.wrap(f"{group.title}: difference to dense attention{cut}", 58)
-    figure.suptitle("\n".join(map(picture_text, title)), fontsize=9)
+    entitle(figure, f"{group.title}: difference to dense attention{cut}")
     axis.set_xlabel("grey: the 95% interval has 0 in it", fontsize=7)
     return figure

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
+from benchmark.report.axes import entitle
 from benchmark.report.escapes import picture_text
 from benchmark.report.looks import BLUE, VERMILLION
 
@@ -56,9 +56,8 @@ def needle_figure(needles: Mapping[str, Any]) -> Figure:
     FigureCanvasAgg(figure)
     left = len(needles["configs"]) - len(configs)
     cut = f" (the first {len(configs)} of {left + len(configs)} configurations)" if left else ""
-    title = f"{needles['title']}: score by depth{cut}; {', '.join(needles['tasks'])}"
-    lines_of_title = textwrap.wrap(title, 58)
-    figure.suptitle("\n".join(map(picture_text, lines_of_title)), fontsize=9)
+    tasks = ", ".join(needles["tasks"])
+    entitle(figure, f"{needles['title']}: score by depth and length{cut}; {tasks}")
     return figure
 
 

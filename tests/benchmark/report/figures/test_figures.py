@@ -30,7 +30,7 @@ def test_needles_have_a_number_where_there_are_answers(lengths: list[int]) -> No
     assert len(shown) == (1 if len(lengths) == 1 else 24)
     texts = [text.get_text() for axis in shown for text in axis.texts]
     assert sorted(texts) == sorted(["0.00", "0.25", "0.50", "0.75"] * 24 * len(lengths))
-    assert "the first 24 of 30" in figure.get_suptitle()
+    assert "the first 24 of 30" in figure.get_suptitle().replace("\n", " ")
 
 
 def test_without_scores_there_is_nothing_to_draw(made: Path, tmp_path: Path) -> None:
