@@ -248,6 +248,6 @@ class MagicPig(Masker):
         # Padding, which may be most, costs a processor as much as keys do.
         valid, result = met.valid, torch.zeros_like(cosine)
         assert valid is not None
-        bits, tables = (part.expand_as(cosine)[valid] for part in (bits, tables))
+        bits, tables = (size.expand_as(cosine)[valid] for size in (bits, tables))
         result[valid] = log_meeting_probability(cosine[valid], bits, tables, self.min_hits)
         return result

@@ -94,21 +94,24 @@ def _select(
     least = _of_rank(rank)
 
     # All above it are taken, and the first of those that equal it.
-    above = tl.zeros([BLOCK], tl.int32)
+    above, equal = tl.zeros([BLOCK], tl.int32), tl.zeros([BLOCK], tl.int32)
     for start in range(0, size, BLOCK):
         here = start + offsets < size
         value = tl.load(values + start + offsets, mask=here, other=float("-inf"))
         above += (value > least).to(tl.int32)
+        equal += (here & (value == least)).to(tl.int32)
     left = count - tl.sum(above)
+    all_ties = tl.sum(equal) == left  # mostly one, of which no order has to be found
     taken, ties = 0, 0
     for start in range(0, size, BLOCK):
         here = start + offsets < size
         value = tl.load(values + start + offsets, mask=here, other=float("-inf"))
-        equal = (here & (value == least)).to(tl.int32)
-        order = ties + tl.cumsum(equal, 0)
-        chosen = (value > least) | ((equal > 0) & (order <= left))
-        chosen = (chosen & (count > 0)).to(tl.int32)
-        ties += tl.sum(equal)
+        chosen = (here & (value >= least) & (count > 0)).to(tl.int32)
+        if not all_ties:
+            tied = (here & (value == least)).to(tl.int32)
+            order = ties + tl.cumsum(tied, 0)
+            ties += tl.sum(tied)
+            chosen = tl.where((tied > 0) & (order > left), 0, chosen)
         if MARKED:
             tl.store(chosen_ones + start + offsets, chosen.to(tl.uint8), mask=here)
         else:
