@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,11 +13,13 @@ from benchmark.run import worker_process
 from benchmark.run.devices import MOST_WORKERS, Devices, check_counts, thread_limit, too_many
 from benchmark.run.models import ModelSource
 from benchmark.run.node_facts import NodeFacts, software_problem
-from benchmark.run.ray_session import python_path, start_ray
+from benchmark.run.ray_session import check_ray, python_path, start_ray
 from sparse_attention.errors import UserError, first_line
 
 _SECONDS_TO_REPORT = 120.0
 """For a machine to say what it has; the files of models are read for it."""
+_LOOK = 5.0
+"""Seconds between two looks at whether Ray still lives."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,7 @@ def check_nodes(devices: Devices, models: Sequence[ModelSource]) -> dict[str, No
     One that dies meanwhile is no part of the cluster any more.
 
     Raises:
+        RunStopped: if Ray has gone.
         UserError: if one does not answer, has other software than this process, or lacks a model.
     """
     import ray
@@ -143,10 +147,13 @@ def check_nodes(devices: Devices, models: Sequence[ModelSource]) -> dict[str, No
                 runtime_env={"env_vars": worker_environment(devices)},
             )
             asked[options.remote(python_path(), pickle.dumps(known))] = node
-    done, late = ray.wait(list(asked), num_returns=len(asked), timeout=_SECONDS_TO_REPORT)
-    found = {asked[one].name: _facts(one, asked[one]) for one in done}
-    for one in late:
-        raise _unusable(asked[one].host, "does not answer")
+    late, end = list(asked), time.monotonic() + _SECONDS_TO_REPORT
+    while late and time.monotonic() < end:
+        _, late = ray.wait(late, num_returns=len(late), timeout=_LOOK)
+        check_ray()  # else its end would look like that of a node
+    if late:
+        raise _unusable(asked[late[0]].host, "does not answer")
+    found = {node.name: _facts(reference, node) for reference, node in asked.items()}
     return {name: facts for name, facts in found.items() if facts is not None}
 
 

@@ -35,6 +35,8 @@ _COUNTED = re.compile(r"layer|head|expert")
 _MOST = 10_000
 """Layers, heads or experts: something is made for each of them before any weight is read, and no
 model has a tenth of it."""
+_MOST_TOKENS = 1 << 24
+"""No vocabulary has a tenth of it."""
 
 
 def load_config(
@@ -74,6 +76,7 @@ def load_tokenizer(
             tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
                 name, revision=revision, trust_remote_code=trust_remote_code
             )
+            _check_vocabulary(name, tokenizer)
         return tokenizer
     with opened_gguf(gguf) as file:
         return file.tokenizer()
@@ -178,6 +181,16 @@ def _check_document(path: Path) -> None:
                     f"model: {path}: {name} = {shown(value)} is more than the {_MOST} that a model "
                     "can have; the file is damaged."
                 )
+
+
+def _check_vocabulary(name: str, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Refuse a tokenizer with a number so large that a table of all up to it ends the process."""
+    token, number = max(tokenizer.get_vocab().items(), key=lambda one: one[1], default=("", 0))
+    if number >= _MOST_TOKENS:
+        raise UserError(
+            f"no tokenizer for model {name!r}: its token {shown(token)} has the number {number}, "
+            f"which has to be below {_MOST_TOKENS}; its files are damaged."
+        )
 
 
 def _check_weights(name: str, model: PreTrainedModel, found: Mapping[str, Any]) -> None:

@@ -89,6 +89,19 @@ def text(name: str, content: str) -> Callable[[Path], object]:
     return lambda folder: (folder / name).write_text(content)
 
 
+def numbered(number: int) -> Callable[[Path], object]:
+    """The last token of the vocabulary has another number."""
+
+    def rewrite(folder: Path) -> None:
+        file = folder / "tokenizer.json"
+        document = json.loads(file.read_text())
+        words = document["model"]["vocab"]
+        words[list(words)[-1]] = number
+        file.write_text(json.dumps(document))
+
+    return rewrite
+
+
 DAMAGES = {
     "a weight is missing": (weights(lambda held: held.pop(LAST)), f"lack 1 weights .*{LAST}"),
     "a weight has another name": (
@@ -109,6 +122,7 @@ DAMAGES = {
     "a configuration without fields": (text("config.json", "[]"), "cannot be read"),
     "a configuration without end": (text("config.json", "[" * 10**5), "RecursionError"),
     "a tokenizer without parts": (text("tokenizer.json", "{}"), "no tokenizer for model"),
+    "a token far away": (numbered(2**31), "has the number 2147483648"),
     "settings of generation": (text("generation_config.json", "[]"), "cannot load a causal"),
 }
 
