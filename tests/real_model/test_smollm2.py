@@ -7,18 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from needle_cases import PRESSES, Case, read
+from needle_cases import LONGEST_ANSWER, PRESSES, Case, check_dense, read
 
 from sparse_attention import (
     Answer,
     AttentionConfig,
     Context,
     HuggingFaceAdapter,
-    Protocol,
 )
-from sparse_attention.decode.decoder import Decoder
-from sparse_attention.hf.attention import forward, our_attention
-from sparse_attention.hf.cache import DecoderCache
 from sparse_attention.maskers import AdaptiveSampling, Local, OracleTopK, OracleTopP, Quest
 from sparse_attention.presses.compress import compress
 from sparse_attention.prompt import PromptSettings, encode_prompt
@@ -32,7 +28,6 @@ FULL = {
     "adaptive_sampling": AttentionConfig((AdaptiveSampling(base_rate=1.0),)),
 }
 SHORT = 1  # cases, the first ones, on which everything is measured
-LONGEST_ANSWER = 12  # tokens; a needle's number has seven
 
 
 @pytest.fixture(scope="session")
@@ -94,7 +89,7 @@ def test_dense_attention_gives_the_models_own_tokens_and_logits(
     adapter: HuggingFaceAdapter, cases: list[Case], answers: list[dict[str, Answer]]
 ) -> None:
     for index in (0, len(cases) - 1):  # the shortest and the longest
-        _check_dense(adapter, cases[index], answers[index]["dense"])
+        check_dense(adapter, cases[index], answers[index]["dense"])
 
 
 def test_maskers_that_read_everything_are_dense_attention(answers: list[dict[str, Answer]]) -> None:
@@ -156,25 +151,7 @@ def test_dense_attention_on_many_prompts(
             case.context, case.prompt.question_ids, [DENSE], max_new_tokens=LONGEST_ANSWER
         )
         print(number, case.ids.shape[1])  # shown where it fails
-        _check_dense(adapter, case, answer)
-
-
-def _check_dense(adapter: HuggingFaceAdapter, case: Case, answer: Answer) -> None:
-    model = adapter.model
-    own = model.generate(
-        case.ids,
-        attention_mask=torch.ones_like(case.ids),
-        max_new_tokens=LONGEST_ANSWER,
-        do_sample=False,
-        return_dict_in_generate=True,
-        output_logits=True,
-    )
-    assert list(answer.token_ids) == own.sequences[0, case.ids.shape[1] :].tolist()
-    decoder = Decoder(case.context, [DENSE], [""], Protocol())
-    with torch.inference_mode(), our_attention(model):
-        question = torch.tensor([case.prompt.question_ids])
-        logits = forward(model, question, DecoderCache(model, decoder))
-    torch.testing.assert_close(logits, own.logits[0], atol=1e-4, rtol=1e-4)
+        check_dense(adapter, case, answer)
 
 
 def _digest(context: Context) -> str:

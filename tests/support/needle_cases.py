@@ -9,9 +9,20 @@ import torch
 
 from benchmark.ruler.benchmark import Ruler
 from benchmark.suite.base import Sample
-from sparse_attention import Context, HuggingFaceAdapter, make_config
+from sparse_attention import (
+    Answer,
+    AttentionConfig,
+    Context,
+    HuggingFaceAdapter,
+    Protocol,
+    make_config,
+)
+from sparse_attention.decode.decoder import Decoder
+from sparse_attention.hf.attention import forward, our_attention
+from sparse_attention.hf.cache import DecoderCache
 from sparse_attention.prompt import EncodedPrompt, PromptSettings, encode_prompt
 
+LONGEST_ANSWER = 12  # tokens; a needle's number has seven
 LENGTHS = (256, 1024, 1024)
 PRESSES = {
     name: make_config(name, compression_ratio=0.5)
@@ -47,3 +58,22 @@ def read(adapter: HuggingFaceAdapter, length: int, seed: int, folder: Path) -> C
         max_positions=adapter.max_positions,
     )
     return Case(sample, prompt, adapter.prefill(prompt.context_ids, list(PRESSES.values())))
+
+
+def check_dense(adapter: HuggingFaceAdapter, case: Case, answer: Answer) -> None:
+    """Dense attention gives the model's own greedy tokens, and logits within 1e-4."""
+    model = adapter.model
+    own = model.generate(
+        case.ids,
+        attention_mask=torch.ones_like(case.ids),
+        max_new_tokens=LONGEST_ANSWER,
+        do_sample=False,
+        return_dict_in_generate=True,
+        output_logits=True,
+    )
+    assert list(answer.token_ids) == own.sequences[0, case.ids.shape[1] :].tolist()
+    decoder = Decoder(case.context, [AttentionConfig()], [""], Protocol())
+    with torch.inference_mode(), our_attention(model):
+        question = torch.tensor([case.prompt.question_ids])
+        logits = forward(model, question, DecoderCache(model, decoder))
+    torch.testing.assert_close(logits, own.logits[0], atol=1e-4, rtol=1e-4)
