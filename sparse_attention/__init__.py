@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sparse_attention.answer import Answer as Answer
     from sparse_attention.attention.selection import Selection as Selection
     from sparse_attention.cache.context import Context as Context
     from sparse_attention.config import AttentionConfig as AttentionConfig
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from sparse_attention.config_types import ConfigType as ConfigType
     from sparse_attention.config_types import make_config as make_config
     from sparse_attention.errors import UserError as UserError
-    from sparse_attention.hf.adapter import Answer as Answer
     from sparse_attention.hf.adapter import HuggingFaceAdapter as HuggingFaceAdapter
     from sparse_attention.hf.generation import PromptReport as PromptReport
     from sparse_attention.hf.generation import SparseGeneration as SparseGeneration
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "CONFIG_TYPES": "config_types",
-    "Answer": "hf.adapter",
+    "Answer": "answer",
     "AttentionConfig": "config",
     "ConfigType": "config_types",
     "Context": "cache.context",

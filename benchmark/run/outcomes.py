@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from benchmark.results.records import Prediction, Reason, six_digits, three_digits
-from sparse_attention.hf.adapter import Answer
+from sparse_attention.answer import Answer
 from sparse_attention.prompt import Reply, read_reply
 
 if TYPE_CHECKING:

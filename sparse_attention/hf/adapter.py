@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from sparse_attention.answer import Answer
 from sparse_attention.cache.context import Context
 from sparse_attention.config import AttentionConfig, joint_needs
 from sparse_attention.decode.decoder import Decoder
@@ -27,34 +27,6 @@ from sparse_attention.protocol import Protocol
 _UNBOUNDED = 1 << 30
 _NO_TOKEN = -1
 """Ends a row whose logits are not finite."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What one configuration generated for one question."""
-
-    text: str
-    """Decoded without special tokens; empty where logits were not finite."""
-    token_ids: tuple[int, ...]
-    """All generated tokens, with the one that ended the answer."""
-    finish_reason: Literal["stop", "length", "not_finite"]
-    """Whether the model ended the answer, the limit did, or NaN or infinity among its logits, which
-    have no next token; what came before those is no answer either."""
-    density: float
-    """Keys read / keys that dense attention would read; see ``Probe``."""
-    attention_error: float | None
-    """Relative squared error of the attention outputs; see ``Probe``.  None if not measured."""
-    union_density: float
-    """Keys read by any query head of their key-value head / keys there; see ``Probe``."""
-    selection_share: float
-    """Bytes read to choose keys / bytes of all keys and values; see ``Probe``."""
-    kept_share: float
-    """Bytes of keys and values held at the end / those that dense attention holds, both with
-    question and answer; 1 without a press."""
-    layer_densities: tuple[float, ...]
-    """The density in each layer that keeps keys."""
-    layer_errors: tuple[float, ...] | None
-    """The attention error in each of them; None if not measured."""
 
 
 class HuggingFaceAdapter:

@@ -15,9 +15,10 @@ from benchmark.run.evaluator import Evaluator
 from benchmark.run.requests import identity
 from benchmark.suite.base import Sample
 from sparse_attention import Context
+from sparse_attention.answer import Answer
 from sparse_attention.config import AttentionConfig
 from sparse_attention.config_types import make_config
-from sparse_attention.hf.adapter import Answer, HuggingFaceAdapter
+from sparse_attention.hf.adapter import HuggingFaceAdapter
 from sparse_attention.prompt import PromptSettings, encode_prompt
 
 PROMPT = PromptSettings()
