@@ -31,7 +31,8 @@ from rich.table import Table
 from benchmark.embedded import MODEL_PATH, SUPPORTED_TASKS
 from benchmark.executor_config import AdapterConfig
 from benchmark.files import write_atomic
-from benchmark.report.axes import density_axis
+from benchmark.report.axes import density_axis, marker
+from benchmark.report.looks import look_of
 from benchmark.results.metrics import score_predictions
 from benchmark.results.records import Prediction
 from benchmark.results.statistics import Estimate, mean_interval
@@ -106,6 +107,7 @@ def draw(
 ) -> None:
     """A PNG with a panel for each axis of some curves and each length."""
     names = list(dict.fromkeys(name for curve in curves for name in curve.axes))
+    looks = [look_of(method.name for method in curve.configs[-1].methods) for curve in curves]
     size = (4.6 * len(matrix) + 0.4, 3.4 * len(names) + 1.2)
     figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
@@ -118,14 +120,10 @@ def draw(
                     for config in curve.configs
                 )
                 costs, means, lows, highs = zip(*own, strict=True)
-                colour, marker = f"C{number % 10}", "osD^vPX*<>"[number % 9]
-                style = "-" if number < 10 else "--"
-                panel.plot(
-                    *(costs, means, style),
-                    **{"color": colour, "marker": marker, "markersize": 4, "linewidth": 1.2},
-                    label=curve.name,
-                )
-                panel.vlines(costs, lows, highs, color=colour, alpha=0.25, linewidth=1)
+                drawn = marker(looks[number], looks[:number].count(looks[number]))
+                style = {"markersize": 4, "linewidth": 1.2, "linestyle": "-"}
+                panel.plot(costs, means, **{**drawn, **style}, label=curve.name)
+                panel.vlines(costs, lows, highs, color=drawn["color"], alpha=0.25, linewidth=1)
             panel.axhline(points[DENSE].score.mean, color="0.25", linewidth=1, label="dense")
             density_axis(panel)
             panel.set_title(f"{length} tokens", fontsize=9)

@@ -20,7 +20,8 @@ function layerChart(group, state, pick, column, title) {
     });
     const isShare = column === "layer_density", positive = traces.flatMap((trace) => trace.y).filter((y) => y > 0);
     const isLog = !isShare && positive.length > 0 && Math.min(...positive) < 0.05 * Math.max(...positive);
-    return { traces, layout: { xaxis: { title: { text: "layer", font: { size: 11 } }, tickformat: "d" }, margin: { l: 44, r: 8, t: 6, b: 36 },
+    const last = Math.max(1, ...traces.map((trace) => trace.x.length - 1));
+    return { traces, layout: { xaxis: { title: { text: "layer", font: { size: 11 } }, dtick: Math.ceil(last / 8) }, margin: { l: 44, r: 8, t: 6, b: 36 },
       yaxis: isShare ? { range: [-0.03, 1.05] } : isLog ? { type: "log", dtick: 1, exponentformat: "power" } : { rangemode: "tozero" } } };
   });
 }

@@ -21,9 +21,10 @@ function overview(group) {
   if (dense) tiles.push(tile(fixed(dense.cells[panel].score[0], 3), "score of dense attention " + range(dense.cells[panel].score, 2, fixed)));
   if (group.verdict) {
     const config = group.configs[group.verdict.config], cell = config.cells[panel], score = honest(cell), difference = honestDifference(cell);
-    card.append(h("p", { class: "lead" }, "Reads least and keeps the score: ", h("b", {}, glyph(group.methods[config.method]), " " + config.label),
+    card.append(h("p", { class: "lead" }, "Fewest keys of those that keep the score: ", h("b", {}, glyph(group.methods[config.method]), " " + config.label),
       " reads " + percent(cell.density) + " of the keys" + (cell.bytes_read === null ? "" : " (" + percent(cell.bytes_read) + " of the bytes, with what it reads to choose)") + " and scores " + fixed(score[0], 3) + ", " + signed(difference[0], 3) + " to dense attention " + range(difference, 2, signed) + "."),
-      h("p", { class: "soft small" }, "The sparsest of " + group.verdict.considered + " configurations whose score is at most " + FACTS.tolerance + " below dense attention's" + (cell.held_out_score ? ", on samples held out" : "") + "; oracles are left out."),
+      h("p", { class: "soft small" }, "Of " + group.verdict.considered + " configurations that can be deployed and ran on every task, the one that reads the fewest keys and scores at most " + FACTS.tolerance + " below dense attention" + (cell.held_out_score ? ", on samples held out." : ".")),
+      difference[1] < -FACTS.tolerance ? h("p", { class: "small" }, "That it keeps the score is not certain: with these samples, a loss of up to " + fixed(-difference[1], 2) + " is within the 95% interval. More samples would say.") : "",
       h("p", { class: "soft small" }, config.description));
     tiles.push(tile(percent(cell.density), "of the keys read"), tile(percent(cell.kept_share), "of the memory kept"));
   } else {
@@ -41,7 +42,10 @@ function costCard(group, hidden) {
   const change = () => {
     const cells = group.configs.map((config) => config.cells[state.panel]).filter((cell) => cell);
     const same = state.cost === "kept_share" && cells.every((cell) => cell.kept_share === null || cell.kept_share === 1);
-    note.textContent = same ? "No configuration here frees memory: there is no press in any." : "";
+    const seconds = new Set(cells.map((cell) => cell.seconds_per_sample));
+    const shared = state.cost === "seconds_per_sample" && cells.length > 1 && seconds.size === 1;
+    note.textContent = same ? "No configuration here frees memory: there is no press in any."
+      : shared ? "All configurations shared their batches: seconds are equal shares and tell nothing of any of them." : "";
     picture.draw();
   };
   return h("div", { class: "card" }, h("h3", {}, "Score against cost"),
