@@ -157,6 +157,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     add_field(how, PromptSettings, "thinking")
     add_field(how, AdapterConfig, "max_new_tokens", default="the benchmark's")
     add_field(how, AdapterConfig, "measure_error", "--no-attention-error", help=_NO_ERROR)
+    add_field(how, AdapterConfig, "error_every")
     where = parser.add_argument_group("where and with what")
     where.add_argument(
         "--results-dir", "--output-path", default="results", metavar="DIR", help="results folder"

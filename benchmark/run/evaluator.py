@@ -218,6 +218,7 @@ class Evaluator:
                 protocol=self._settings.protocol,
                 sample_key=f"{scope}/{sample.id}",
                 measure_error=self._settings.measure_error,
+                error_every=self._settings.error_every,
             )
         except Exception as error:
             if is_device_lost(error):

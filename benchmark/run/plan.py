@@ -165,6 +165,7 @@ def _shared_key(
             "decoding": "greedy",
             "max_new_tokens": settings.max_new_tokens,
             "measure_error": settings.measure_error,
+            **({"error_every": settings.error_every} if settings.error_every > 1 else {}),
         },
         "methods_sha256": method_sources_fingerprint(),
         "libraries": library_versions(),

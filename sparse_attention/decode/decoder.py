@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
 
 import torch
 from torch import Tensor
@@ -23,8 +22,8 @@ from sparse_attention.cache.tails import Tails
 from sparse_attention.cache.view import KeyView
 from sparse_attention.config import AttentionConfig
 from sparse_attention.decode.memory import batch_nbytes, dense_nbytes, kept_nbytes
-from sparse_attention.decode.operation import Block, Operation
-from sparse_attention.decode.probes import Probes
+from sparse_attention.decode.operation import Block, Operation, blocks_of
+from sparse_attention.decode.probes import Probes, Turns
 from sparse_attention.decode.recompress import recompressed, remember_queries
 from sparse_attention.decode.rotation import dense_at_true_places, lower_question
 from sparse_attention.decode.row import Row
@@ -60,6 +59,7 @@ class Decoder:
         protocol: Protocol,
         *,
         measure_error: bool = False,
+        error_every: int = 1,
         frees: bool = False,
     ) -> None:
         """For one row of each configuration.
@@ -69,7 +69,9 @@ class Decoder:
             configs: sorted by ``AttentionConfig.rank``.
             sample_keys: of each row; see ``Row``.
             protocol: where attention is sparse.
-            measure_error: whether to compare every attention output with dense attention.
+            measure_error: whether to compare attention outputs with dense attention.
+            error_every: of so many layers and steps, which one is compared is drawn for each
+                sample, so that the error is estimated without bias.
             frees: whether to hold no more of the context than what is read of it.
         """
         self.context, self.protocol, self.measure_error = context, protocol, measure_error
@@ -81,17 +83,13 @@ class Decoder:
         self.rows = [Row(config, key, probe, context) for config, key, probe in rows]
         self._statistics, self._frees = context.statistics, frees and not measure_error
         self._reads_densely = False
+        self._turns = Turns(error_every, *sample_keys[:1])
         self._geometries = Geometries()
         self._arrange()
 
     def _arrange(self) -> None:
         """Put neighbouring rows over the same context into blocks."""
-        self._blocks: list[Block] = []
-        first = 0
-        for _, rows in groupby(self.rows, lambda row: id(row.context)):
-            own = list(rows)
-            self._blocks.append(Block(own[0].context, own, first))
-            first += len(own)
+        self._blocks = blocks_of(self.rows)
         if self.measure_error and self._blocks[0].context is not self.context:
             self._blocks.insert(0, Block(self.context, [], 0))
         self._probes.assign([row.probe for row in self.rows])
@@ -185,6 +183,7 @@ class Decoder:
 
     def end_step(self) -> None:
         """New tokens have passed all layers: compress what has to be, note what is held."""
+        self._turns.step += 1
         self._geometries = Geometries()
         untouched = self.protocol.dense_layers
         decoding = [(place, row) for place, row in enumerate(self.rows) if row.decoding is not None]
@@ -241,10 +240,11 @@ class Decoder:
         width = self.context.layers[layer].segments[0].values.shape[-1]
         output = queries.new_empty(*queries.shape[:-1], width, dtype=torch.float32)
         dense = None
+        compared = self.measure_error and self._turns.come(layer)
         has_sinks = settings.sink_logits is not None
         for block in self._blocks:
             of_context = block.context.layers[layer]
-            measured = self.measure_error and block.context is self.context
+            measured = compared and block.context is self.context
             rows = _ALL if measured else block.own
             for number, segment in enumerate(of_context.segments):
                 tails = tail.read(rows, segment.heads, of_context.taken)
@@ -265,8 +265,8 @@ class Decoder:
                 operation.run(output[block.own, segment.heads], known, self._probes, whole)
                 dense = known if measured else dense
             self._after_block(block, layer, queries, settings, whole, dense, observed)
-        if dense is not None:
-            self._probes.add_errors(layer, output, dense)
+        if self.measure_error:
+            self._probes.add_errors(layer, output, dense, self._turns.every)
         return output
 
     def _after_block(

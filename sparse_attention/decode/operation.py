@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 
 from torch import Tensor
 
@@ -48,6 +49,16 @@ class Block:
         if place not in self._known:
             self._known[place] = [row.features.setdefault(place, {}) for row in self.rows]
         return self._known[place]
+
+
+def blocks_of(rows: Sequence[Row]) -> list[Block]:
+    """Neighbouring rows over the same context, put together."""
+    blocks, first = [], 0
+    for _, neighbours in groupby(rows, lambda row: id(row.context)):
+        own = list(neighbours)
+        blocks.append(Block(own[0].context, own, first))
+        first += len(own)
+    return blocks
 
 
 class Operation:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sparse_attention.attention.geometry import Geometry
 from sparse_attention.attention.selection import Selection
+from sparse_attention.numerics.tensors import keyed_generator
 
 ERROR_EPSILON = 1e-12
 """Added to the squared norm of the dense output, so that nothing is divided by zero."""
@@ -69,7 +70,7 @@ class Probe:
     def attention_error(self) -> float | None:
         """Mean of ``|o - o_dense|^2 / (|o_dense|^2 + epsilon)`` over layers, heads and queries.
 
-        None where it was not measured.
+        An unbiased estimate where some layers and steps were compared, None where none was to be.
         """
         outputs = sum(self._outputs)
         return float(self._errors.sum()) / outputs if outputs else None
@@ -87,6 +88,22 @@ class Probe:
             return None
         found = zip(self._errors.tolist(), self._outputs, strict=True)
         return tuple(error / outputs if outputs else 0.0 for error, outputs in found)
+
+
+class Turns:
+    """Which layers are compared with dense attention in which step: one in ``every`` of them.
+
+    Each is as likely as the others, over the samples, because the first step has a random number.
+    """
+
+    def __init__(self, every: int, *key: object) -> None:
+        """``key`` names the sample."""
+        generator = keyed_generator(torch.device("cpu"), "turns", *key)
+        self.every, self.step = every, int(torch.randint(every, (), generator=generator))
+
+    def come(self, layer: int) -> bool:
+        """Whether a layer is compared in this step."""
+        return (self.step + layer) % self.every == 0
 
 
 class Probes:
@@ -174,11 +191,20 @@ class Probes:
         # Layers of a model that is spread over devices are elsewhere.
         self._keys[kind, layer].index_add_(0, index, counts.sum((1, 2, 3, 4)).to(index.device))
 
-    def add_errors(self, layer: int, output: Tensor, dense: Tensor) -> None:
-        """Compare outputs (rows, heads, group, queries, head_dim) of one attention operation."""
+    def add_errors(self, layer: int, output: Tensor, dense: Tensor | None, every: int = 1) -> None:
+        """Compare outputs (rows, heads, group, queries, head_dim) of one attention operation.
+
+        Args:
+            layer: of the operation.
+            output: of all rows.
+            dense: what dense attention gives, or None if this operation is not compared.
+            every: one in so many operations is compared, and counts for as many.
+        """
+        for probe in self._rows:
+            probe._outputs[layer] += output[0, ..., 0].numel()
+        if dense is None:
+            return
         difference = (output - dense).square().sum(-1)
         errors = difference / (dense.square().sum(-1) + ERROR_EPSILON)
-        sums = errors.sum((1, 2, 3)).double()
+        sums = every * errors.sum((1, 2, 3)).double()
         self._errors[layer].index_add_(0, self._index, sums.to(self._index.device))
-        for probe in self._rows:
-            probe._outputs[layer] += errors[0].numel()

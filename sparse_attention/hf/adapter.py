@@ -135,6 +135,7 @@ class HuggingFaceAdapter:
         protocol: Protocol = Protocol(),
         sample_key: str = "",
         measure_error: bool = True,
+        error_every: int = 1,
     ) -> list[Answer]:
         """Answer one question with every configuration; they are rows of one batch.
 
@@ -149,7 +150,8 @@ class HuggingFaceAdapter:
             max_new_tokens: tokens to generate at most.
             protocol: where attention is sparse.
             sample_key: names the sample; random draws depend on it, and on nothing in the batch.
-            measure_error: whether to compare every attention output with dense attention.
+            measure_error: whether to compare attention outputs with dense attention.
+            error_every: compare one in so many layers and steps only.
 
         Returns:
             One answer per configuration, in their order.
@@ -163,8 +165,9 @@ class HuggingFaceAdapter:
             raise UserError("a question needs at least one token")
         if not configs:
             return []
-        if max_new_tokens < 1:
-            raise UserError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
+        for name, number in (("max_new_tokens", max_new_tokens), ("error_every", error_every)):
+            if number < 1:
+                raise UserError(f"{name} must be at least 1, got {number}")
         check_tokens(self.model, question_ids)
         protocol.check_layers(self.layers)
         for config in configs:
@@ -186,6 +189,7 @@ class HuggingFaceAdapter:
                 [sample_key] * len(rows),
                 protocol,
                 measure_error=measure_error,
+                error_every=error_every,
             )
             probes = [row.probe for row in decoder.rows]
             begun = [answers[config].token_ids if answers else () for config in rows]

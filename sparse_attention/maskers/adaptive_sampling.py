@@ -100,7 +100,7 @@ class AdaptiveSampling(Masker):
             terms = call.probabilities
             known = (terms * prior.reads).sum(-1, keepdim=True)
             return terms * residual.first(pilot), known
-        drawn = call.scores_at(residual.listed(pilot.view(1, 1, 1, 1, 1)).keys)
+        drawn = call.scores_at(residual.listed(pilot).keys)
         read = call.scores_at(prior.compact.within(call.shape[-1]).keys)
         highest = torch.cat([drawn, read], -1).amax(-1, keepdim=True)
         return (drawn - highest).exp_(), (read - highest).exp_().sum(-1, keepdim=True)

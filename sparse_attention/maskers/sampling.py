@@ -67,12 +67,18 @@ class Residual:
     def listed(self, count: Tensor) -> Indices:
         """The first ``count`` keys, see ``sample``, where there is a ``start``."""
         assert self.start is not None
-        return Indices.heaviest(self.lots, count, self.start, int(self.size))
+        return Indices.heaviest(self.lots, _by_line(count), self.start, int(self.size))
 
     def first(self, count: Tensor) -> Tensor:
         """The first ``count`` keys, see ``sample``: bool (R, H, G, Q, K)."""
+        count = _by_line(count)
         rows = max(self.lots.shape[0], count.shape[0])
         return largest(self.lots.expand(rows, -1, -1, -1, -1), count)
+
+
+def _by_line(count: Tensor) -> Tensor:
+    """A count with all dimensions, also if it is one number for all lines."""
+    return count if count.ndim else count.view(1, 1, 1, 1, 1)
 
 
 def log_inverse_share(drawn: Tensor, size: Tensor) -> Tensor:

@@ -103,3 +103,28 @@ def test_errors_are_summed_by_row():
     assert one.attention_error == pytest.approx((0.25 + 1) / 2)
     assert one.layer_errors == pytest.approx((0.25, 1))
     assert other.attention_error == 0
+
+
+def test_a_part_of_layers_and_steps_estimates_the_error_without_bias():
+    rows, layers, heads, width, every = 2, 3, 2, 8, 3
+    generator = torch.Generator().manual_seed(0)
+    states = torch.randn(layers, 2, heads, 20, width, generator=generator).to(DEVICE)
+    context = Context(20, tuple(ContextLayer((Segment(*pair),)) for pair in states))
+    new = torch.randn(4, layers, rows, heads, 1, width, generator=generator).to(DEVICE)
+    configs = [make_config("sink_local", sink_size=1, window_size=size) for size in (2, 9)]
+
+    def errors(first: int, error_every: int) -> torch.Tensor:
+        decoder = Decoder(
+            context, configs, [""] * rows, Protocol(), measure_error=True, error_every=error_every
+        )
+        decoder._turns.step = first
+        for step in new:
+            for layer, fresh in enumerate(step):
+                decoder.tails[layer].append(fresh, fresh)
+                decoder.attend(layer, fresh[:, :, None], LayerSettings(width**-0.5))
+            decoder.end_step()
+        return torch.tensor([row.probe.attention_error for row in decoder.rows])
+
+    whole, parts = errors(0, 1), [errors(first, every) for first in range(every)]
+    assert not torch.allclose(parts[0], parts[1])
+    torch.testing.assert_close(torch.stack(parts).mean(0), whole)
