@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 import time
@@ -16,8 +17,11 @@ from benchmark.run.node_facts import NodeFacts, software_problem
 from benchmark.run.ray_session import check_ray, python_path, start_ray
 from sparse_attention.errors import UserError, first_line
 
-_SECONDS_TO_REPORT = 120.0
-"""For a machine to say what it has; the files of models are read for it."""
+logger = logging.getLogger(__name__)
+
+_SECONDS_TO_REPORT = 1800.0
+"""For a machine to say what it has: the files of models, which may be hundreds of GB, are read."""
+_SECONDS_OF_SILENCE = 60.0
 _LOOK = 5.0
 """Seconds between two looks at whether Ray still lives."""
 
@@ -147,10 +151,14 @@ def check_nodes(devices: Devices, models: Sequence[ModelSource]) -> dict[str, No
                 runtime_env={"env_vars": worker_environment(devices)},
             )
             asked[options.remote(python_path(), pickle.dumps(known))] = node
-    late, end = list(asked), time.monotonic() + _SECONDS_TO_REPORT
+    late, said = list(asked), time.monotonic()
+    end = said + _SECONDS_TO_REPORT
     while late and time.monotonic() < end:
         _, late = ray.wait(late, num_returns=len(late), timeout=_LOOK)
         check_ray()  # else its end would look like that of a node
+        if late and time.monotonic() > said + _SECONDS_OF_SILENCE:
+            said = time.monotonic()
+            logger.warning("still waiting for %s to read the files of models", asked[late[0]].host)
     if late:
         raise _unusable(asked[late[0]].host, "does not answer")
     found = {node.name: _facts(reference, node) for reference, node in asked.items()}
