@@ -53,6 +53,7 @@ SOURCES = {
     "pq_cache": Source(
         "2 parts of 6 bits, a fifth or a tenth of the keys",
         make_config("pq_cache", heavy_size=0.2),
+        "codes of 2 parts of 6 bits miss a needle in prose that the best 1% by true scores hold",
     ),
     "magic_pig": Source(
         "K = 10, L = 150, two hits, sink 4 and local 64; question and layers 0 and 16 dense",
