@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from lm_eval.__main__ import cli_evaluate
+from lm_eval.api.registry import model_registry
 from lm_eval.models.huggingface import HFLM
 
 from benchmark.named_models import named_model
@@ -15,6 +17,7 @@ from sparse_attention.hf.generation import sparse_generation
 from sparse_attention.hf.likelihood import likelihoods
 from sparse_attention.protocol import Protocol
 
+NAME = "sparse-bench"
 _Tokens = list[int]
 _Request = tuple[Any, _Tokens, _Tokens]
 """Texts (None: of a window of a longer text), tokens before the answer, tokens of the answer."""
@@ -105,3 +108,14 @@ class SparseBenchLM(HFLM):
                 if requests[place][0] is not None:
                     self.cache_hook.add_partial("loglikelihood", requests[place][0], found[place])
         return [found[place] for place in range(len(requests))]
+
+
+def main() -> None:
+    """lm-eval's own command, which knows the model ``sparse-bench`` here.
+
+    The command of lm-eval itself knows it from the version on that looks for entry points, which
+    0.4.13 does not.
+    """
+    if NAME not in model_registry:
+        model_registry.register(NAME, target=SparseBenchLM)
+    cli_evaluate()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import tomllib
 from importlib import import_module
 from pathlib import Path
@@ -16,7 +17,7 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 
 from benchmark.embedded import MODEL_PATH
-from benchmark.lm_eval_model import SparseBenchLM
+from benchmark.lm_eval_model import SparseBenchLM, main
 from sparse_attention.errors import UserError
 
 CONTEXT = "the red key is 4 . the blue key is 7 . the green key is 2 . the grass is green . " * 6
@@ -46,7 +47,7 @@ FEW = {"methods": [{"name": "sink", "sink_size": 1}, {"name": "local", "window_s
 
 
 @pytest.fixture(scope="module")
-def tasks(tmp_path_factory: pytest.TempPathFactory) -> TaskManager:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tasks")
     rows = [
         {"text": f"{CONTEXT}the {colour} key is", "answer": place}
@@ -64,6 +65,11 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> TaskManager:
             **form,
         }
         (folder / f"{name}.yaml").write_text(json.dumps(task))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tasks(folder: Path) -> TaskManager:
     return TaskManager(include_path=str(folder), include_defaults=False)
 
 
@@ -116,3 +122,19 @@ def test_the_entry_point_is_this_class() -> None:
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
     module, name = project["project"]["entry-points"]["lm_eval.models"]["sparse-bench"].split(":")
     assert getattr(import_module(module), name) is SparseBenchLM
+
+
+def test_the_command_runs_a_task_from_its_first_to_its_last_file(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "few.json").write_text(json.dumps(FEW))
+    settings = f"pretrained=embedded,config={tmp_path / 'few.json'},dtype=float32"
+    words = ["run", "--model", "sparse-bench", "--model_args", settings, "--device", "cpu"]
+    words += ["--tasks", "choose", "--include_path", str(folder), "--output_path", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["sparse-bench-lm-eval", *words])
+    main()
+    (path,) = tmp_path.rglob("results_*.json")
+    found = json.loads(path.read_text())
+    assert found["config"]["model"] == "sparse-bench"
+    assert found["n-samples"]["choose"] == {"original": 2, "effective": 2}
+    assert found["results"]["choose"]["acc,none"] in (0, 0.5, 1)

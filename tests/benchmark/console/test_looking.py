@@ -28,7 +28,7 @@ def test_commands_that_look_at_results(results: Path, tmp_path: Path, capsys) ->
     assert "3 samples" in shown
     assert r"\x1b[31m\u202e<b>" in shown
     assert main(["plot", str(results), "-o", str(tmp_path / "figures"), "--format", "svg"]) == 0
-    assert len(list((tmp_path / "figures").glob("*.svg"))) == 3
+    assert len(list((tmp_path / "figures").glob("*.svg"))) == 4
     assert "\x1b" not in shown + capsys.readouterr().out
 
 

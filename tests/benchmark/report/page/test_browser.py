@@ -24,6 +24,7 @@ sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
 _CHART = "document.querySelector('.chart')"
+_LAYERS = "document.querySelector('.chart[aria-label*=\"density by layer\"]')"
 HOSTILE = "</script><img src=x onerror=document.title='owned'> <b>bold</b> \u202e\x1b[31m"
 
 
@@ -159,3 +160,15 @@ def test_what_is_copied_is_a_table_in_text(opened: Opened) -> None:
     text = page.evaluate("navigator.clipboard.readText()")
     assert text.startswith("| configuration | score |")
     assert "\\<img" in text
+
+
+def test_numbers_by_layer_are_a_table_that_is_made_when_it_is_opened(opened: Opened) -> None:
+    page = opened.page
+    card = page.locator(".card", has=page.get_by_role("heading", name="by layer"))
+    assert card.locator("table").count() == 0
+    card.get_by_text("Numbers by layer").click()
+    assert card.locator("tbody tr").count() == 4  # all but dense attention
+    assert card.locator("thead th").count() == 1 + 2 * 32
+    card.locator("select").first.select_option(label="all settings of knorm")
+    page.wait_for_function(f"{_LAYERS}.data !== undefined && {_LAYERS}.data.length === 3")
+    assert not opened.said
