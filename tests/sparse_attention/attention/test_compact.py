@@ -24,8 +24,8 @@ from sparse_attention.maskers import Local, OracleTopK, Quest, Sink
 from sparse_attention.numerics import heaviest as choosing
 from sparse_attention.numerics.tensors import largest
 from sparse_attention.testing.calls import make_operation
+from sparse_attention.testing.device import DEVICE
 
-CPU = torch.device("cpu")
 KEYS = 60
 
 
@@ -44,7 +44,8 @@ def random_compact(
     keys = ranks.topk(9, dim=-1).indices
     counts = torch.randint(1, 10, (*lines, 1, 1), generator=generator) if ragged else None
     weights = torch.rand(keys.shape, generator=generator) if weighted else None
-    return Compact(KEYS, CPU, spans, Indices(keys, counts, weights))
+    parts = (part if part is None else part.to(DEVICE) for part in (keys, counts, weights))
+    return Compact(KEYS, DEVICE, spans, Indices(*parts))
 
 
 def plain(selection: Selection) -> Selection:
@@ -60,7 +61,7 @@ SPANS = st.lists(
 
 @given(spans=SPANS)
 def test_merged_spans_hold_the_same_keys_and_lie_apart(spans):
-    compact = Compact(KEYS, CPU, merged(tuple(spans)))
+    compact = Compact(KEYS, DEVICE, merged(tuple(spans)))
     expected = {key for start, end in spans for key in range(start, end)}
     assert set(compact.scattered().flatten().nonzero().flatten().tolist()) == expected
     assert compact.size == len(expected) == int(compact.counts)
@@ -94,7 +95,7 @@ def test_attention_and_counts_are_those_of_the_mask(
         selection.united_counts.expand(*full[:2], 1, 1, 1),
         mask.united_counts.expand(*full[:2], 1, 1, 1),
     )
-    values = torch.rand(call.shape, generator=generator)
+    values = torch.rand(call.shape, generator=generator).to(DEVICE)
     barred = selection.compact.barred(values)
     assert torch.equal(barred, values + mask.bar)
     if scored:
@@ -109,7 +110,7 @@ def test_attention_and_counts_are_those_of_the_mask(
     with mock.patch.object(listed, "_LONG", long):
         got = gathered_attention(call, selection, None)
     torch.testing.assert_close(got.double(), exact, atol=1e-5, rtol=1e-5)
-    masked, expected = torch.empty(call.shape), torch.empty(call.shape)
+    masked, expected = torch.empty_like(values), torch.empty_like(values)
     add_selection(values, selection, out=masked)
     add_selection(values, mask, out=expected)
     assert torch.equal(masked.softmax(-1), expected.softmax(-1))
@@ -129,7 +130,8 @@ def test_unions_are_those_of_the_masks(seed, ragged, weighted):
     keys, _ = choosing.heaviest(left, torch.full((1, 1, 1, 1, 1), 7))
     counts = torch.randint(0, 8, (2, 2, 3, 1, 1), generator=generator) if ragged[1] else None
     weights = torch.rand(keys.shape, generator=generator) if weighted else None
-    other = Compact(KEYS, CPU, (), Indices(keys + start, counts, weights), one)
+    parts = (part if part is None else part.to(DEVICE) for part in (keys + start, counts, weights))
+    other = Compact(KEYS, DEVICE, (), Indices(*parts), one)
     united = Selection(one).union(Selection(other))
     assert united.compact is not None
     expected = plain(Selection(one)).union(plain(Selection(other)))
@@ -143,7 +145,7 @@ def test_unions_are_those_of_the_masks(seed, ragged, weighted):
 def test_keys_may_lie_at_any_distance_in_memory_and_values_be_narrower():
     operation = make_operation(OracleTopK(heavy_size=6), heads=(2, 2), prefix=50, tail=3)
     call, selection = operation.call, operation.select()
-    room = torch.zeros(2, 70, 16)
+    room = torch.zeros(2, 70, 16, device=DEVICE)
     room[:, :50] = call.view.segment.keys
     narrow = operation.values[..., :10]
     call.view = replace(
