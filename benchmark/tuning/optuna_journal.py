@@ -17,7 +17,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
 from benchmark.generic_config_optimizer import GenericConfigOptimizer, SearchRange
@@ -73,9 +73,10 @@ class OptunaJournal:
 
     def _opened(self) -> optuna.Study:
         if self._study is None:
+            file = str(self._path)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                storage = JournalStorage(JournalFileBackend(str(self._path)))
+                storage = JournalStorage(JournalFileBackend(file, _Alone(file)))
             self._study = optuna.create_study(
                 storage=storage,
                 study_name=self._path.name.removesuffix(SUFFIX),
@@ -111,6 +112,16 @@ class OptunaJournal:
     def _give_up(self, error: OSError) -> None:
         self._broken = True
         logger.warning("%s cannot be written (%s): no trials for Optuna's tools", self._path, error)
+
+
+class _Alone(JournalFileOpenLock):
+    """No lock: a search has its folder alone, and Optuna's outlives a process that is killed."""
+
+    def acquire(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        pass
 
 
 def _distribution(domain: Any) -> BaseDistribution:

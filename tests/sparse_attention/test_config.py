@@ -160,7 +160,6 @@ def test_one_key_is_not_all_keys():
     one, everything = (make_config("local_masker", window_size=size) for size in (1, 1.0))
     assert one != everything
     assert len({one, everything}) == 2
-    assert not one.methods[0].stacks_with(everything.methods[0])
     small, whole = (make_config("oracle_top_k", heavy_size=size) for size in (1, 1.0))
     assert small.methods[-1].stacks_with(whole.methods[-1])
 

@@ -65,5 +65,6 @@ def test_killed_at_file_operations(
         assert run(folder, last) is None, "it was to be killed before its end"
         rest = run(folder)
         assert rest is not None
-        assert rest <= total - last + 30, "what was done is kept"
+        # The copy of known trials for Optuna's tools is begun anew.
+        assert rest <= total - last + 50, "what was done is kept"
         assert contents(folder) == expected, f"killed at operation {last}"

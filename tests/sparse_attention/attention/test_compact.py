@@ -189,16 +189,16 @@ def test_heaviest_places_are_those_of_the_mask(choose, rows, counts, shape):
 
 
 def test_rows_may_differ_in_the_spans_that_are_left():
-    local = [Local(window_size=size) for size in (3, 200, 20)]
-    operation = make_operation(Sink(sink_size=5), local[0], rows=3)
+    local = [Local(window_size=size) for size in (3, 200, 20, 1, 1.0)]
+    operation = make_operation(Sink(sink_size=5), local[0], rows=5)
     operation.call.stack = [(Sink(sink_size=5), method) for method in local]
     selection = operation.select()
     assert selection.compact is not None
-    assert selection.compact.sizes == (8, 128, 25)
+    assert selection.compact.sizes == (8, 128, 25, 6, 128)
     for row, method in enumerate(local):
         alone = make_operation(Sink(sink_size=5), method).select()
         assert torch.equal(selection.reads[row], alone.reads[0])
-    assert selection.counts[:, 0, 0, 0, 0].tolist() == [8, 128, 25]
+    assert selection.counts[:, 0, 0, 0, 0].tolist() == [8, 128, 25, 6, 128]
 
 
 def test_methods_stay_compact_and_compute_no_scores():
