@@ -32,7 +32,7 @@ lint: setup
 
 # Whole files go to whoever is free, in the order of the folders: the slow ones come first.
 test: lint
-	$(RUN)/python -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder
+	$(RUN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 # The pages and the API reference as a site in site/.
 docs: $(VENV)/docs
