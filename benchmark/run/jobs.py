@@ -62,13 +62,17 @@ class Cell:
         """Under which the samples are answered."""
         return self.chosen.config
 
-    def load(self, ids: Sequence[str]) -> None:
-        """Read what is on disk; samples that failed, or whose cost was lost, are asked again."""
+    def load(self, ids: Sequence[str]) -> int:
+        """Read what is on disk; samples that failed, or whose cost was lost, are asked again.
+
+        Returns:
+            How many answers are those of the search.
+        """
         self.files.prepare()
         self.predictions, self.costs = self.files.read(ids)
         if not self.predictions:
             self._take_over(ids)
-        self._take_from_search(ids)
+        given = self._take_from_search(ids)
         without_cost = [name for name in self.predictions if name not in self.costs]
         if without_cost:
             logger.warning(
@@ -88,6 +92,7 @@ class Cell:
             and metrics.status == "complete"
             and len(self.predictions) == len(ids)
         )
+        return given
 
     def _take_over(self, ids: Sequence[str]) -> None:
         """Copy the answers of the same configuration under another label, if there are any."""
@@ -97,16 +102,16 @@ class Cell:
                 self.files.rewrite(ids, self.predictions, self.costs)
                 return
 
-    def _take_from_search(self, ids: Sequence[str]) -> None:
+    def _take_from_search(self, ids: Sequence[str]) -> int:
         missing = [name for name in ids if name not in self.predictions]
         found = {name: pair for name in missing if (pair := self.chosen.answers.get(name))}
         if not found:
-            return
+            return 0
         self.predictions.update({name: prediction for name, (prediction, _) in found.items()})
         self.costs.update({name: cost for name, (_, cost) in found.items()})
         self.files.rewrite(ids, self.predictions, self.costs)
         self.given = len(found) == len(missing)
-        logger.info("%s: %d answers are those of the search", self.label, len(found))
+        return len(found)
 
     def add(self, predictions: Sequence[Prediction], costs: Sequence[Cost]) -> None:
         """Record new samples, on disk first; those that are known already stay as they are."""

@@ -66,8 +66,9 @@ class MatrixRun:
                 cell.files.lock()
                 stack.callback(cell.files.unlock)
             for job in self._jobs:
-                for cell in job.cells:
-                    cell.load(job.task.ids)
+                given = sum(cell.load(job.task.ids) for cell in job.cells)
+                if given:
+                    logger.info("%s: %d answers are those of the search", job.task.title, given)
             works = []
             for job in self._jobs:
                 contexts = job.pending_contexts()
