@@ -35,6 +35,10 @@ _ENVIRONMENT = {
 }
 
 
+# Else, where the local raylet is dead, Ray ends a process that init has adopted, as after `nohup`,
+# at its next call and without a word.  It is read when Ray is imported.
+os.environ.setdefault("RAY_RAYLET_PID", str(os.getpid()))
+
 _holders = 0
 _started: ExitStack | None = None
 """Ends the Ray that was started here."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import http.server
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -44,6 +47,36 @@ def test_the_raylet_is_killed(
     assert "Traceback" not in shown
     assert lines(folder) > 0
     assert not ray.is_initialized()
+
+
+ORPHAN = """
+import os, sys, time
+if os.fork():
+    os._exit(0)
+time.sleep(0.5)
+import psutil
+from benchmark.run.ray_session import hold_ray, start_ray
+with hold_ray():
+    start_ray()
+    for child in psutil.Process().children(recursive=True):
+        if child.name() == "raylet":
+            child.kill()
+            child.wait()
+open(sys.argv[1], "w").write("it goes on")
+"""
+
+
+def test_an_orphan_outlives_its_raylet(tmp_path: Path) -> None:
+    """As a run that `nohup` leaves behind, and that has to say why it ends."""
+    told = tmp_path / "told"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    environment.pop("RAY_RAYLET_PID", None)
+    command = [sys.executable, "-c", ORPHAN, str(told)]
+    subprocess.run(command, env=environment, stderr=subprocess.DEVNULL, check=True)
+    until = time.monotonic() + 100
+    while not told.exists() and time.monotonic() < until:
+        time.sleep(0.2)
+    assert told.exists()
 
 
 @pytest.fixture
