@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.files import fingerprint
-from benchmark.report.facts.groups import BY_LAYER
+from benchmark.report.frames.columns import BY_LAYER
 from benchmark.report.frames.load import cell_frame
 from benchmark.report.frames.scan import Scan
 from benchmark.tuning.cache import BestConfigCache, CachedResult

@@ -170,11 +170,9 @@ class Probes:
         alike = selection.lines[2] == 1  # all query heads of a group read the same
         full = (len(rows), *shape, 1)
         if known is None:
-            self._add(layer, 0, rows, selection.counts.expand(full))
+            self._add(layer, rows, selection.counts.expand(full), *((0, 1) if alike else (0,)))
         if not alike:
-            self._add(layer, 1, rows, selection.united_counts.expand(full))
-        elif known is None:
-            self._add(layer, 1, rows, selection.counts.expand(full))
+            self._add(layer, rows, selection.united_counts.expand(full), 1)
         reads = [0] * len(rows) if known is None else [lines * size for size in known]
         reads = reads if len(reads) == len(rows) else reads * len(rows)
         for row, read, size in zip(rows, reads, selecting, strict=True):
@@ -185,11 +183,13 @@ class Probes:
             probe._visible[layer] += shape[0] * shape[1] * visible
             probe._selecting += size * geometry.visible_total * shape[0] * shape[1]
 
-    def _add(self, layer: int, kind: int, rows: range, counts: Tensor) -> None:
-        """Add keys that rows read, int64 (rows, H, G, Q, 1), to the sums on the device."""
+    def _add(self, layer: int, rows: range, counts: Tensor, *kinds: int) -> None:
+        """Add keys that rows read, int64 (rows, H, G, Q, 1), to sums on the device."""
         index = self._index[rows.start : rows.stop]
         # Layers of a model that is spread over devices are elsewhere.
-        self._keys[kind, layer].index_add_(0, index, counts.sum((1, 2, 3, 4)).to(index.device))
+        read = counts.sum((1, 2, 3, 4)).to(index.device)
+        for kind in kinds:
+            self._keys[kind, layer].index_add_(0, index, read)
 
     def add_errors(self, layer: int, output: Tensor, dense: Tensor | None, every: int = 1) -> None:
         """Compare outputs (rows, heads, group, queries, head_dim) of one attention operation.

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from benchmark.report.facts.shown import interval, name, number
+from benchmark.report.frames.columns import BY_LAYER, ESTIMATES
 from benchmark.report.frames.load import comparable_part
 from benchmark.report.frames.methods import DENSE
 from benchmark.report.looks import look_of
@@ -22,9 +23,7 @@ COSTS: Mapping[str, str] = {
     "seconds_per_sample": "seconds a sample",
 }
 """Columns of a frame of cells that scores are drawn against, with their titles."""
-_ESTIMATES = ("score", "dense_difference", "held_out_score", "held_out_dense_difference")
 _MEANS = (*COSTS, "attention_error", "union_density", "selection_share")
-BY_LAYER = ("layer_density", "layer_error")
 _STATUSES = ("complete", "incomplete", "unfinished")
 _DIFFERING = 3
 """Fields that a title names."""
@@ -214,7 +213,7 @@ def _configuration(
 def _cell(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "status": row["status"],
-        **{column: interval(row, column) for column in _ESTIMATES},
+        **{column: interval(row, column) for column in ESTIMATES},
         **{column: number(row[column]) for column in _MEANS},
         **{column: row[column] for column in BY_LAYER},
         **{column: int(row[column]) for column in _COUNTS},
@@ -224,7 +223,7 @@ def _cell(row: Mapping[str, Any]) -> dict[str, Any]:
 def _mean(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Over subsets; a value that one of them lacks is missing."""
     mean: dict[str, Any] = {"status": max((c["status"] for c in cells), key=_STATUSES.index)}
-    for column in _ESTIMATES:
+    for column in ESTIMATES:
         limits = [(c[column][0], c[column][1], c[column][2]) for c in cells if c[column]]
         whole = len(limits) == len(cells)
         mean[column] = [number(end) for end in mean_of_estimates(limits)] if whole else None

@@ -99,6 +99,11 @@ PREDICTION: Mapping[str, str] = {
 """Of a frame of predictions."""
 
 
+BY_LAYER = ("layer_density", "layer_error")
+"""Columns of both whose values are lists, a number for each layer that keeps keys."""
+ESTIMATES = ("score", "dense_difference", "held_out_score", "held_out_dense_difference")
+"""Columns of a frame of cells that have an interval, ``*_low`` and ``*_high``."""
+
 TEXTS = frozenset(
     (
         *("model", "benchmark", "subset", "config", "method", "description", "group", "status"),
@@ -113,8 +118,7 @@ TEXTS = frozenset(
             "thought",
         ),
         *(
-            "layer_density",
-            "layer_error",
+            *BY_LAYER,
             "finish_reason",
             "prompt_sha256",
             "prompt",

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 import pandas as pd
 
 from benchmark.files import fingerprint
-from benchmark.report.frames.columns import CELL, PREDICTION, TEXTS
+from benchmark.report.frames.columns import BY_LAYER, CELL, ESTIMATES, PREDICTION, TEXTS
 from benchmark.report.frames.methods import (
     family,
     method_names,
@@ -171,7 +171,7 @@ def _finished(metrics: Mapping[str, Any]) -> dict[str, Any]:
         "answered": counts["ok"] + counts["truncated"],
         **{name: counts[name] for name in _COUNTS},
         **{name: _number(metrics.get(name)) for name in _MEANS},
-        **{name: metrics.get(name) for name in _BY_LAYER},
+        **{name: metrics.get(name) for name in BY_LAYER},
         **{name: costs[name] for name in _COSTS},
         "seconds_per_sample": (
             costs["decode_seconds"] / costs["samples"] if costs["samples"] else math.nan
@@ -183,7 +183,6 @@ def _finished(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 _COUNTS = ("samples", "contexts", "truncated", "skipped", "failed", "missing")
 _MEANS = ("density", "attention_error", "union_density", "selection_share", "kept_share")
-_BY_LAYER = ("layer_density", "layer_error")
 _COSTS = ("prefill_seconds", "decode_seconds", "peak_memory_bytes", "rows")
 
 
@@ -195,7 +194,7 @@ def _half_done(cell: CellFolder, left_out: list[LeftOut]) -> dict[str, Any]:
     status = [one["status"] for one in found]
     samples = int((cell.key.get("data") or {}).get("count", len(found)))
     seconds = sum(cost["decode_seconds"] for cost in costs)
-    nothing = [estimate_columns(name, None) for name in _ESTIMATES]
+    nothing = [estimate_columns(name, None) for name in ESTIMATES]
     return {
         **{name: value for columns in nothing for name, value in columns.items()},
         "status": "unfinished",
@@ -205,7 +204,7 @@ def _half_done(cell: CellFolder, left_out: list[LeftOut]) -> dict[str, Any]:
         **{name: status.count(name) for name in ("truncated", "skipped", "failed")},
         "missing": max(0, samples - len(found)),
         **{name: _mean([one.get(name) for one in answered]) for name in _MEANS},
-        **dict.fromkeys(_BY_LAYER),
+        **dict.fromkeys(BY_LAYER),
         "prefill_seconds": sum(cost["prefill_seconds"] for cost in costs),
         "decode_seconds": seconds,
         "seconds_per_sample": seconds / len(costs) if costs else math.nan,
@@ -214,9 +213,6 @@ def _half_done(cell: CellFolder, left_out: list[LeftOut]) -> dict[str, Any]:
         "devices": ", ".join(sorted({cost["device"] for cost in costs})),
         "remarks": "",
     }
-
-
-_ESTIMATES = ("score", "dense_difference", "held_out_score", "held_out_dense_difference")
 
 
 def _mean(values: list[float | None]) -> float:
