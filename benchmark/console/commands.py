@@ -84,8 +84,7 @@ def _tracked(options: argparse.Namespace, cache: Path, compute: Callable[[], Mat
     with following(Path(options.results_dir), cache, options.track):
         result = compute()
     code = show_result(result)
-    cells = [cell.folder for cell in result.cells if cell.folder != result.results_dir]
-    folder = track_results(result.results_dir, cells, cache, options.track)
+    folder = track_results(result.results_dir, result.folders, cache, options.track)
     print(terminal_text(f"{options.track}: {folder}"))
     return code
 
@@ -93,11 +92,10 @@ def _tracked(options: argparse.Namespace, cache: Path, compute: Callable[[], Mat
 def show_result(result: MatrixResult) -> int:
     """Print tables of a matrix and what is not complete; the exit code."""
     root = result.results_dir
-    cells = [cell.folder for cell in result.cells if cell.folder != root]
     # The tables are of this run; the files beside the results have what earlier runs found too.
-    folders = sorted({cell.parent.parent for cell in cells})
+    folders = sorted({cell.parent.parent for cell in result.folders})
     scan = scan_cells(root, chain.from_iterable(cell_folders(root, folder) for folder in folders))
-    show_groups(group_results(scan, cells).groups, group_results(scan))
+    show_groups(group_results(scan, result.folders).groups, group_results(scan))
     for cell in result.cells:
         if cell.status != "complete":
             place = f"{cell.model} {cell.benchmark}/{cell.subset} {cell.config}"

@@ -46,7 +46,9 @@ def following(results: Path, cache: Path, name: str, pause: float = _PAUSE) -> I
 
 def _follow(news: _News, name: str, pause: float, end: threading.Event) -> None:
     try:
-        while not end.wait(pause):
+        has_ended = False
+        while not has_ended:
+            has_ended = end.wait(pause)
             tell(name, news.results, news.collect())
     except Exception as error:
         logger.warning("%s is not told while the run goes on: %s", name, error)
