@@ -14,7 +14,7 @@ import torch
 from benchmark.executor_config import AdapterConfig
 from benchmark.results.records import Cost, Prediction
 from benchmark.run.failures import describe_error, is_device_lost, is_out_of_memory, reason_of
-from benchmark.run.memory import LARGEST_CHUNK, DoesNotFit, MemoryPlan
+from benchmark.run.memory import LARGEST_CHUNK, DoesNotFit, MemoryPlan, Reading
 from benchmark.run.outcomes import AnsweredRow, Failure, prediction_of
 from benchmark.run.prefill_store import PrefillStore
 from benchmark.run.requests import ContextResult, identity
@@ -48,6 +48,7 @@ class Evaluator:
         self._prefills: PrefillStore[Context] = PrefillStore(settings.prefill_store_bytes)
         self._max_rows = settings.max_rows
         self._needy: list[AttentionConfig] = []
+        self._offload = False
 
     def evaluate(
         self,
@@ -154,14 +155,15 @@ class Evaluator:
         """
         if self._memory is None or self._prefills.holds(tokens):
             return
-        chunk = self._memory.chunk(len(tokens))
-        if chunk != LARGEST_CHUNK and len(self._prefills):
+        reading = self._memory.reading(len(tokens))
+        if reading != Reading(LARGEST_CHUNK) and len(self._prefills):
             self._prefills.clear()
             self._free_memory()
-            chunk = self._memory.chunk(len(tokens))
-        if chunk is None:
+            reading = self._memory.reading(len(tokens))
+        if reading is None:
             raise self._memory.refusal(len(tokens))
-        self._adapter.prefill_chunk = chunk
+        self._adapter.prefill_chunk = reading.chunk
+        self._offload = reading.offload
 
     def _stored_context(self, tokens: tuple[int, ...]) -> tuple[Context, float]:
         # What the configurations so far need: those to come may need it again.
@@ -173,7 +175,7 @@ class Evaluator:
         )
 
     def _read_context(self, tokens: tuple[int, ...]) -> Context:
-        context = self._adapter.prefill(tokens, self._needy)
+        context = self._adapter.prefill(tokens, self._needy, offload=self._offload)
         if self._device.type == "cuda":
             # A GPU works behind the program's back; the time would go to the decoding.
             torch.cuda.synchronize(self._device)
@@ -202,7 +204,9 @@ class Evaluator:
         try:
             if self._memory is not None:
                 asked = len(prompt.question_ids)
-                fitting = self._memory.rows(context.length, asked, configs)
+                fitting = self._memory.rows(
+                    context.length, asked, configs, offload=context.is_offloaded
+                )
                 if fitting < len(configs):
                     parts = (configs[:fitting], configs[fitting:])
                     return [

@@ -1,14 +1,16 @@
 """What a sample needs of a device's memory, set against what is free, before it is answered.
 
 Estimates, with factors that were measured on a CPU: they decide how many tokens of a context are
-read at a time and how many rows share a batch, and refuse what cannot fit.  What they miss is still
-caught where it happens (``failures.is_out_of_memory``).
+read at a time, whether it waits in the memory of the CPU and how many rows share a batch, and
+refuse what cannot fit.  What they miss is still caught where it happens
+(``failures.is_out_of_memory``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
@@ -28,6 +30,15 @@ _SHARE = 0.9
 
 class DoesNotFit(MemoryError):
     """A sample needs more memory than there is."""
+
+
+class Reading(NamedTuple):
+    """How a context is read."""
+
+    chunk: int
+    """Tokens at a time."""
+    offload: bool = False
+    """Whether keys and values wait in the memory of the CPU."""
 
 
 @dataclass(frozen=True)
@@ -60,21 +71,27 @@ class Footprint:
             masked=text._attn_implementation not in ("sdpa", "flash_attention_2"),
         )
 
-    def prefill(self, tokens: int, chunk: int) -> int:
-        """To read a context: its cache, a layer of it twice while it grows, and a chunk."""
+    def prefill(self, tokens: int, chunk: int, *, offload: bool = False) -> int:
+        """To read a context: its cache, a layer of it twice while it grows, and a chunk.
+
+        Of a cache that is elsewhere a layer more, which comes while another one is read.
+        """
         chunk = min(chunk, tokens)
         scores = 4 * _SCORES * self.heads * chunk * tokens if self.masked else 0
-        return tokens * (self.token + 2 * self.token // self.layers) + chunk * (
-            self.activations + scores // max(chunk, 1)
-        )
+        cache = self.layer(tokens) if offload else tokens * self.token
+        return cache + 2 * self.layer(tokens) + chunk * self.activations + scores
+
+    def layer(self, tokens: int) -> int:
+        """Keys and values of so many tokens in a layer."""
+        return tokens * self.token // self.layers
 
     def scores(self, tokens: int, asked: int) -> int:
         """For one more row that reads a question of ``asked`` tokens after so many."""
         return 4 * _SCORES * self.heads * asked * (tokens + asked)
 
-    def row(self, tokens: int, asked: int, config: AttentionConfig) -> int:
-        """``scores``, and what a press leaves of the context, at most."""
-        own = tokens * self.token if config.presses else 0
+    def row(self, tokens: int, asked: int, config: AttentionConfig, *, offload: bool) -> int:
+        """``scores``, and what a press leaves of the context, at most, where that is here."""
+        own = tokens * self.token if config.presses and not offload else 0
         return own + self.scores(tokens, asked)
 
 
@@ -92,28 +109,57 @@ class MemoryPlan:
     def _room(self) -> int:
         return int(_SHARE * self._free(self._device))
 
-    def chunk(self, tokens: int) -> int | None:
-        """How many tokens of a context to read at a time; None if no number is small enough."""
+    def reading(self, tokens: int) -> Reading | None:
+        """How to read a context of so many tokens; None if there is no room for it in any way.
+
+        It is offloaded only where no chunk is small enough else.
+        """
         room = self._room()
-        fitting = (chunk for chunk in _CHUNKS if self._footprint.prefill(tokens, chunk) <= room)
-        return next(fitting, None)
+        for offload in (False, True):
+            if offload and not self._has_room_elsewhere(tokens):
+                continue
+            for chunk in _CHUNKS:
+                if self._footprint.prefill(tokens, chunk, offload=offload) <= room:
+                    return Reading(chunk, offload)
+        return None
+
+    def _has_room_elsewhere(self, tokens: int) -> bool:
+        if self._device.type == "cpu":
+            return False
+        return tokens * self._footprint.token <= _SHARE * self._free(torch.device("cpu"))
 
     def refusal(self, tokens: int) -> DoesNotFit:
         """What says that a context of so many tokens does not fit."""
         least = self._footprint.prefill(tokens, _CHUNKS[-1])
+        cpu = _SHARE * self._free(torch.device("cpu"))
+        beside = "" if self._device.type == "cpu" else f", and {_gb(int(cpu))} of the CPU's memory"
         return DoesNotFit(
             f"a context of {tokens} tokens needs {_gb(least)} besides the weights "
             f"({_gb(self._footprint.weights)}): {_gb(tokens * self._footprint.token)} of keys and "
-            f"values and what reading takes; {_gb(self._room())} of {self._device} are free"
+            f"values and what reading takes; {_gb(self._room())} of {self._device}{beside} are free"
         )
 
-    def rows(self, tokens: int, asked: int, configs: Sequence[AttentionConfig]) -> int:
+    def rows(
+        self,
+        tokens: int,
+        asked: int,
+        configs: Sequence[AttentionConfig],
+        *,
+        offload: bool = False,
+    ) -> int:
         """How many of the configurations to decode together, at least one.
+
+        Args:
+            tokens: of the context.
+            asked: tokens of the question.
+            configs: in their order.
+            offload: whether the context was offloaded: a layer of it is here at a time.
 
         Raises:
             DoesNotFit: if there is no room even for one.
         """
-        room = left = self._room()
+        room = self._room() - (self._footprint.layer(tokens) if offload else 0)
+        left = room
         least = self._footprint.scores(tokens, asked)
         if least > room:
             raise DoesNotFit(
@@ -121,7 +167,7 @@ class MemoryPlan:
                 f"configuration at a time; {_gb(room)} of {self._device} are free"
             )
         for count, config in enumerate(configs):
-            left -= self._footprint.row(tokens, asked, config)
+            left -= self._footprint.row(tokens, asked, config, offload=offload)
             if left < 0:
                 return max(1, count)
         return max(1, len(configs))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -41,6 +41,18 @@ class Segment:
     """(H, n) int64: where the keys were in the sequence; None where that is their number."""
     features: dict[Hashable, tuple[Features, Features]] = field(default_factory=dict, repr=False)
     """By the name that a method gives them: what holds for all keys, and what is kept of each."""
+
+    def on(self, device: torch.device) -> Segment:
+        """The same on a device; what methods keep of the keys stays where it was computed."""
+        if self.keys.device == device:
+            return self
+
+        def moved(tensor: Tensor) -> Tensor:
+            return tensor.to(device, non_blocking=True)  # to a CPU: into memory that is pinned
+
+        keys, values = both(self.keys, self.values, moved)
+        positions = None if self.positions is None else moved(self.positions)
+        return replace(self, keys=keys, values=values, positions=positions)
 
     @cached_property
     def heads(self) -> slice:
@@ -106,6 +118,26 @@ class ContextLayer:
     taken: int = 0
     """Tokens at the start of the tails that are part of this context, and not of the tails."""
 
+    read_on: torch.device | None = None
+    """The device of the model's layer, where keys and values wait in the memory of the CPU."""
+
+    @property
+    def here(self) -> ContextLayer:
+        """The same on the device of the model's layer."""
+        return self if self.read_on is None else self._on(self.read_on)
+
+    def offloaded(self) -> ContextLayer:
+        """The same in the memory of the CPU."""
+        return replace(self._on(torch.device("cpu")), read_on=self.device)
+
+    @property
+    def device(self) -> torch.device:
+        """Of the model's layer."""
+        return self.read_on or self.segments[0].keys.device
+
+    def _on(self, device: torch.device) -> ContextLayer:
+        return replace(self, segments=tuple(segment.on(device) for segment in self.segments))
+
     @property
     def kv_nbytes(self) -> int:
         """Bytes of keys and values."""
@@ -158,6 +190,11 @@ class Context:
     """Nothing in a compressed context."""
 
     @property
+    def is_offloaded(self) -> bool:
+        """Whether keys and values wait in the memory of the CPU until they are read."""
+        return any(layer.read_on is not None for layer in self.layers)
+
+    @property
     def kv_nbytes(self) -> int:
         """Bytes of keys and values."""
         return sum(layer.kv_nbytes for layer in self.layers)
@@ -188,7 +225,7 @@ def _without_keys(layer: ContextLayer) -> ContextLayer:
     whole = layer.segments[0]
     keys, values = both(whole.keys, whole.values, lambda tensor: tensor[:, :0].clone())
     empty = Segment(keys, values, start=whole.start)
-    return ContextLayer((empty,), layer.sliding)
+    return ContextLayer((empty,), layer.sliding, read_on=layer.read_on)
 
 
 def held_nbytes(tensors: Iterable[Tensor], apart_from: Iterable[Tensor] = ()) -> int:

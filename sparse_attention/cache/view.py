@@ -45,7 +45,7 @@ class KeyView:
     @classmethod
     def whole(cls, layer: int, context: Context, tails: Tails, rows: slice) -> KeyView:
         """All of a context, and all of the tails of some rows, in a layer."""
-        segment = context.layers[layer].segments[0]
+        segment = context.layers[layer].here.segments[0]
         return cls(layer, segment, *tails.read(rows, segment.heads, 0), segment.keys.shape[0])
 
     @property

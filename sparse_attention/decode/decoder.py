@@ -77,8 +77,7 @@ class Decoder:
         self.context, self.protocol, self.measure_error = context, protocol, measure_error
         self._context_nbytes = context.kv_nbytes  # also when it is not held any more
         self.tails = [Tails() for _ in context.layers]
-        device = context.layers[0].segments[0].keys.device
-        self._probes = Probes(len(configs), len(context.layers), device)
+        self._probes = Probes(len(configs), len(context.layers), context.layers[0].device)
         rows = zip(configs, sample_keys, self._probes.probes[:-1], strict=True)
         self.rows = [Row(config, key, probe, context) for config, key, probe in rows]
         self._statistics, self._frees = context.statistics, frees and not measure_error
@@ -243,7 +242,7 @@ class Decoder:
         compared = self.measure_error and self._turns.come(layer)
         has_sinks = settings.sink_logits is not None
         for block in self._blocks:
-            of_context = block.context.layers[layer]
+            of_context = block.context.layers[layer].here
             measured = compared and block.context is self.context
             rows = _ALL if measured else block.own
             for number, segment in enumerate(of_context.segments):

@@ -72,7 +72,7 @@ def _with_tail(
     layers: int,
 ) -> PressCall:
     """A layer with the tail of the row as part of the context."""
-    layer, length = row.context.layers[index], row.context.length + tail.length
+    layer, length = row.context.layers[index].here, row.context.length + tail.length
     segment = layer.segments[0]
     new_keys, new_values = tail.read(slice(place, place + 1), slice(None), layer.taken)
     keys, values = joined((segment.keys, segment.values), (new_keys[0], new_values[0]))

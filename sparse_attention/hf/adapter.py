@@ -105,13 +105,21 @@ class HuggingFaceAdapter:
         return cls(*loaded, model, max_positions=max_positions)
 
     def prefill(
-        self, context_ids: Sequence[int], configs: Sequence[AttentionConfig] = ()
+        self,
+        context_ids: Sequence[int],
+        configs: Sequence[AttentionConfig] = (),
+        *,
+        offload: bool = False,
     ) -> Context:
         """Read a context.
 
         Args:
             context_ids: its tokens.
             configs: that will be used on it; their presses say what to collect on the way.
+            offload: whether keys and values wait in the memory of the CPU, from where each layer
+                comes to the GPU when it is read: for contexts that the GPU has no room for.
+                Answers are the same, every step takes as long as the copy; all configurations
+                share it.  Without a GPU it changes nothing.
 
         Raises:
             UserError: if it is empty, longer than the model's positions or of other tokens.
@@ -122,7 +130,7 @@ class HuggingFaceAdapter:
         self._check_length(len(context_ids))
         check_tokens(self.model, context_ids)
         request = joint_needs(configs)
-        return prefill(self.model, context_ids, self.prefill_chunk, request)
+        return prefill(self.model, context_ids, self.prefill_chunk, request, offload=offload)
 
     @torch.inference_mode()
     def answer(
@@ -215,7 +223,11 @@ class HuggingFaceAdapter:
             return context
         request, chunk = context.statistics.request, self.prefill_chunk
         return context.derived.get(
-            "longer", lambda: prefill(self.model, context.tokens, chunk, request, length)
+            "longer",
+            lambda: prefill(
+                *(self.model, context.tokens, chunk, request, length),
+                offload=context.is_offloaded,
+            ),
         )
 
     def _check_length(self, tokens: int) -> None:

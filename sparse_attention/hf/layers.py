@@ -62,10 +62,16 @@ def own_cache(model: PreTrainedModel) -> type[Any] | None:
     return next((one for one in caches if one.__module__ == beside["__name__"]), None)
 
 
-def new_cache(model: PreTrainedModel) -> Cache:
-    """An empty cache of transformers for a model."""
+def new_cache(model: PreTrainedModel, *, offload: bool = False) -> Cache:
+    """An empty cache of transformers for a model.
+
+    ``offload``: its layers are in the memory of the CPU but when they are read; not of a model with
+    a cache of its own.
+    """
     own = own_cache(model)
-    return DynamicCache(config=model.config.get_text_config()) if own is None else own()
+    if own is not None:
+        return own()
+    return DynamicCache(config=model.config.get_text_config(), offloading=offload)
 
 
 def key_layers(config: PreTrainedConfig) -> KeyLayers:

@@ -42,18 +42,22 @@ def prefill(
     chunk: int,
     request: StatisticsRequest = NOTHING,
     length: int = 0,
+    *,
+    offload: bool = False,
 ) -> Context:
     """Read a context with the model's own dense attention, ``chunk`` tokens at a time.
 
     Runs the decoder stack without the head, because no logits of the context are needed.  What is
     requested is collected on the way; keys and values are the same with and without.  They are
-    those of a sequence of ``length`` tokens, if that is more; see ``windows``.
+    those of a sequence of ``length`` tokens, if that is more; see ``windows``.  ``offload`` keeps
+    them in the memory of the CPU, from where a layer comes to the model's device to be read.
 
     Raises:
         UserError: if the model keeps something else than keys and values of all tokens.
         NotFinite: if some of these are NaN or infinite, whether they would be read or not.
     """
-    cache = new_cache(model)
+    offload = offload and model.device.type == "cuda"
+    cache = new_cache(model, offload=offload)
     ids = torch.tensor([list(tokens)], device=model.device)
     statistics = PrefillStatistics(request)
     chunk = chunk if goes_on_at_once(model) else len(tokens)
@@ -71,9 +75,9 @@ def prefill(
     layers, reads = [], Reads(model)
     for number, place in enumerate(reads.kept.places):
         layer: Any = cache.layers[place]
-        keys, values = layer.keys, layer.values
-        if keys is None or values is None:
+        if layer.keys is None or layer.values is None:
             raise Unsupported(type(model).__name__, "some layers cache no keys and values")
+        keys, values = layer.keys.to(layer.device), layer.values.to(layer.device)
         if not bool(keys.isfinite().all() & values.isfinite().all()):
             raise NotFinite(
                 f"keys or values of layer {number} are NaN or infinite after {len(tokens)} "
@@ -81,7 +85,10 @@ def prefill(
             )
         keys, values = reads.held(place, keys.contiguous(), values.contiguous())
         segment = Segment(keys[0], values[0], start=len(tokens) - keys.shape[2])
-        layers.append(ContextLayer((segment,), reads.kept.is_local(number)))
+        kept = ContextLayer((segment,), reads.kept.is_local(number))
+        layers.append(kept.offloaded() if offload else kept)
+        if offload:
+            layer.keys = layer.values = None
     states = states_of(cache)
     if reads.kept.has_states and not states:
         raise Unsupported(
@@ -155,7 +162,8 @@ class _Observer:
         if read.latent is not None:
             place = self._reads.kept.places[read.layer]
             layer: Any = self._cache.layers[place]
-            key, _ = self._reads.held(place, layer.keys, layer.values)
+            held = (layer.keys.to(query.device), layer.values.to(query.device))
+            key, _ = self._reads.held(place, *held)
         _, heads, group, _, _ = read.queries.shape
         find_weight = partial(output_weight, module, heads, group, query.new_empty(0), read.latent)
         facts = LayerFacts(

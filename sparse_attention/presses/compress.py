@@ -53,7 +53,7 @@ def compress(
         if layer.sliding or index in untouched:
             layers.append(layer)
             continue
-        whole = layer.segments[0]
+        whole = layer.here.segments[0]
         keys, values = whole.keys, whole.values
         if tails is not None:
             keys, values = joined((keys, values), tails[index])
@@ -67,7 +67,10 @@ def compress(
             length=keys.shape[1],
             statistics=known.layers.get(index),
         )
-        layers.append(compress_layer(call, at_the_end, extra) or layer)
+        left_over = compress_layer(call, at_the_end, extra)
+        if left_over is not None:
+            layer = left_over if layer.read_on is None else left_over.offloaded()
+        layers.append(layer)
     left = Context(context.length, tuple(layers))
     if any(isinstance(press, KeyRerotation) for press in presses):
         return _rerotated(left, known.facts, context.length + extra)
@@ -139,8 +142,9 @@ def _rerotated(left: Context, facts: dict[int, LayerFacts], total: int) -> Conte
     for index, layer in enumerate(left.layers):
         rotary = rotary_of(facts[index])
         end = (total if layer.taken else left.length) - shift
-        segments = tuple(_moved(segment, end, rotary) for segment in layer.segments)
-        layers.append(replace(layer, segments=segments))
+        segments = tuple(_moved(segment, end, rotary) for segment in layer.here.segments)
+        moved = replace(layer, segments=segments)
+        layers.append(moved if layer.read_on is None else moved.offloaded())
     return replace(left, layers=tuple(layers), shift=shift)
 
 

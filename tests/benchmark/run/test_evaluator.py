@@ -49,11 +49,13 @@ class LimitedAdapter:
         self.prefills = 0
         self.batches: list[int] = []
 
-    def prefill(self, context_ids: Sequence[int], configs: Sequence[AttentionConfig]) -> Context:
+    def prefill(
+        self, context_ids: Sequence[int], configs: Sequence[AttentionConfig], *, offload: bool
+    ) -> Context:
         self.prefills += 1
         if self.prefills <= self._failing_prefills:
             raise torch.OutOfMemoryError("no room for the prefill")
-        return self._adapter.prefill(context_ids, configs)
+        return self._adapter.prefill(context_ids, configs, offload=offload)
 
     def answer(
         self, context: Context, question_ids: Sequence[int], configs: Any, **settings: Any

@@ -8,7 +8,7 @@ from toy_benchmark import Toy
 
 from benchmark.executor_config import AdapterConfig
 from benchmark.run.evaluator import Evaluator
-from benchmark.run.memory import DoesNotFit, Footprint, MemoryPlan
+from benchmark.run.memory import DoesNotFit, Footprint, MemoryPlan, Reading
 from benchmark.run.system_memory import free_memory, total_memory
 from sparse_attention.config_types import make_config
 from sparse_attention.hf.adapter import HuggingFaceAdapter
@@ -44,7 +44,33 @@ def test_free_memory_is_some_of_all() -> None:
 )
 def test_the_chunk_is_what_fits(free: float, chunk: int | None) -> None:
     """128k tokens: 17.2 GB of keys and values, and a layer of them twice."""
-    assert plan(free).chunk(131_072) == chunk
+    reading = plan(free).reading(131_072)
+    assert reading == (None if chunk is None else Reading(chunk))
+
+
+@pytest.mark.parametrize(
+    ("gpu", "cpu", "reading"),
+    [
+        (40e9, 0.0, Reading(8192)),
+        (18.2e9, 17e9, None),
+        (18.2e9, 17.2e9, Reading(8192, offload=True)),
+        (1.7e9, 20e9, Reading(512, offload=True)),
+        (1.6e9, 20e9, None),
+    ],
+)
+def test_what_a_gpu_has_no_room_for_waits_elsewhere(
+    gpu: float, cpu: float, reading: Reading | None
+) -> None:
+    """Three layers of 128k tokens take 1.61 GB."""
+    free = {"cuda": gpu, "cpu": cpu}
+    found = MemoryPlan(LARGE, torch.device("cuda"), lambda device: int(free[device.type] / 0.9))
+    assert found.reading(131_072) == reading
+
+
+def test_the_rows_of_an_offloaded_context_hold_no_cache() -> None:
+    rows = [make_config("snapkv")] * 3
+    assert plan(26e9).rows(131_072, 100, rows) == 1
+    assert plan(26e9).rows(131_072, 100, rows, offload=True) == 3
 
 
 def test_the_refusal_has_the_numbers() -> None:
