@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from common import cpu_seconds, fix_environment, ratios, report, spread
 
-from sparse_attention.hf.attention import forward, our_attention
+from sparse_attention.hf.attention import configs_of, forward, our_attention
 from sparse_attention.hf.cache import DecoderCache
 from sparse_attention.learned import channels, hash_networks
 
@@ -123,6 +123,7 @@ class Ours:
         self, adapter: HuggingFaceAdapter, context: Context, config: AttentionConfig
     ) -> None:
         self.model, self.token = adapter.model, 0
+        self.configs = configs_of(adapter.model)  # once for an answer, as the adapter does it
         own = config.for_model(adapter.profile)
         self.decoder = Decoder(context, [own], ["perf"], Protocol())
         self.cache = DecoderCache(self.model, self.decoder)
@@ -130,7 +131,7 @@ class Ours:
     def step(self) -> None:
         """Process one token."""
         token = torch.tensor([[self.token % 4096]])
-        with our_attention(self.model):
+        with our_attention(self.configs):
             forward(self.model, token, self.cache)
         self.decoder.end_step()
         self.token += 1

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from common import cpu_seconds, fix_environment, ratios, report, spread
 
-from sparse_attention.hf.attention import forward, our_attention
+from sparse_attention.hf.attention import configs_of, forward, our_attention
 from sparse_attention.hf.cache import DecoderCache
 
 fix_environment()
@@ -70,11 +70,11 @@ def adapter_step(
     """Seconds of the median step of the adapter."""
     decoder = Decoder(context, [config], [""], Protocol())
     cache = DecoderCache(model, decoder)
-    following = torch.tensor([[token]])
+    following, configs = torch.tensor([[token]]), configs_of(model)
 
     def step() -> None:
         nonlocal following
-        with our_attention(model):
+        with our_attention(configs):
             following = forward(model, following, cache).argmax(-1, keepdim=True)
         decoder.end_step()
 

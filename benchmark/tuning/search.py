@@ -133,6 +133,12 @@ class Search:
             ended = all(study.has_ended for study in self._studies)
             return not self._trials and (ended or self._is_late())
 
+    @property
+    def may_propose(self) -> bool:
+        """Whether there may be trials to begin, now or when those that run have ended."""
+        with self._mutex:
+            return not self._is_late() and not all(study.has_ended for study in self._studies)
+
     def _is_late(self) -> bool:
         return self._end is not None and time.monotonic() > self._end
 
@@ -164,9 +170,9 @@ class Search:
                         if owner is study and self._wanted.get(name) == rung
                         if not any(want.missing for want in study.wants(record, rung))
                     ]
-                    reports = [study.report(record, rung) for _, record in ready]
-                    study.halve(rung, reports)
-                    for (name, _), report in zip(ready, reports, strict=True):
+                    reached = [(record, study.report(record, rung)) for _, record in ready]
+                    study.halving.judge(rung, reached)
+                    for (name, _), (_, report) in zip(ready, reached, strict=True):
                         self._reports[name, rung] = report
                         del self._wanted[name]
                         if report[STATUS] == OK and not report.get(STOP) and rung + 1 < study.rungs:
@@ -194,7 +200,7 @@ class Search:
                 self._post.reply(ask, report)
 
     def propose(self, trial: str) -> dict[str, Any] | None:
-        """What a new trial gets, of the study that has had the fewest; None if there are enough.
+        """What a new trial gets, of the study that has had the fewest; None if there is none now.
 
         Called by the thread of Ray Tune, as is ``finish``.
         """
@@ -265,7 +271,9 @@ class _Searcher(Searcher):
         """The settings of a new trial."""
         with self._search.crashing():
             found = self._search.propose(trial_id)
-        return Searcher.FINISHED if found is None else {**self._common, **found}
+            if found is None:
+                return None if self._search.may_propose else Searcher.FINISHED
+        return {**self._common, **found}
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False

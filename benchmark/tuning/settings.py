@@ -83,8 +83,16 @@ class OptimizationConfig(BaseModel):
         # With two losses there is no order in which some trials are the bad ones.
         return self.scheduler == "asha" and self.objective.dimensions == 1
 
+    @property
+    def gives_second_chances(self) -> bool:
+        """Whether trials that were stopped may go on: those that did better may keep the constraint
+        on few samples only.
+        """
+        return self.stops_early and self.objective.constrained
+
     def search_key(self) -> dict[str, Any]:
         """What the outcome of a search depends on, but for its length; JSON values."""
+        second = {"second_chances": True} if self.gives_second_chances else {}
         return {
             "objective": self.objective.model_dump(mode="json"),
             "search": {
@@ -94,5 +102,6 @@ class OptimizationConfig(BaseModel):
                 "smallest_rung": self.smallest_rung,
                 "seed": self.seed,
                 "timeout_per_trial": self.timeout_per_trial,
+                **second,
             },
         }

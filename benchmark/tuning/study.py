@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import RLock
@@ -14,6 +13,7 @@ from benchmark.generic_config_optimizer import GenericConfigOptimizer
 from benchmark.objectives import Measured
 from benchmark.results.journal import append_records, read_records
 from benchmark.tuning.evaluations import Failure, TuningTask
+from benchmark.tuning.halving import Halving
 from benchmark.tuning.optuna_journal import SUFFIX, OptunaJournal
 from benchmark.tuning.proposals import Proposals
 from benchmark.tuning.queue import Want
@@ -28,8 +28,8 @@ from benchmark.tuning.records import (
     ended_trial,
 )
 from benchmark.tuning.settings import OptimizationConfig
-from benchmark.tuning.splits import Context, rung_levels, rung_sizes
-from benchmark.tuning.trial import FAILED, LOSS, OK, REASON, STATUS, STOP, STOPPED, Ending
+from benchmark.tuning.splits import Context, rung_sizes
+from benchmark.tuning.trial import FAILED, LOSS, OK, REASON, STATUS, STOPPED, Ending
 from sparse_attention.config import AttentionConfig
 from sparse_attention.errors import UserError
 
@@ -73,13 +73,9 @@ class Study:
         )
         self._numbers: dict[int, int] = {}
         self._exhausted = False
-        self._reported: defaultdict[int, list[float]] = defaultdict(list)
-        """Losses by rung."""
         self._mutex = RLock()
-        smallest = min(len(task.split.tuning) for task in tasks)
-        self.rungs = 1
-        if settings.stops_early:
-            self.rungs = rung_levels(smallest, settings.smallest_rung, settings.reduction_factor)
+        self.halving = Halving(settings, min(len(task.split.tuning) for task in tasks))
+        self.rungs = self.halving.rungs
         journal.parent.mkdir(parents=True, exist_ok=True)
         self._journal, self._lock = journal, try_lock(journal.with_name(f".{journal.name}.lock"))
         if self._lock is None:
@@ -94,7 +90,7 @@ class Study:
             self._lock.close()
 
     def _replay(self) -> None:
-        known = read_records(self._journal, ended_trial, self._journal.name)
+        known = read_records(self._journal, ended_trial, self._journal.name, repeats=True)
         for record in list(known.values())[: self.settings.num_samples]:
             try:
                 self._proposals.replay(record.point, record.losses)
@@ -103,8 +99,7 @@ class Study:
                 continue
             record.number = len(self.trials)
             self.trials.append(record)
-            for rung, reached in enumerate(record.rungs):
-                self._reported[rung].append(reached.losses[0])
+            self.halving.replay(record)
         if self.trials:
             logger.info("%s: goes on after %d trials", self.name, len(self.trials))
 
@@ -125,14 +120,14 @@ class Study:
         return wants
 
     def propose(self) -> TrialRecord | None:
-        """A new trial; None if there were enough, or no settings are left to try."""
+        """A new trial, or one that was stopped and goes on; None if there is none by now."""
         with self._mutex:
-            if self._exhausted or len(self.trials) >= self.settings.num_samples:
-                return None
+            if self._is_enough:
+                return self._resume()
             found = self._proposals.next()
             if found is None:
                 self._exhausted = True
-                return None
+                return self._resume()
             number, point, config = found
             record = TrialRecord(
                 number=len(self.trials),
@@ -146,12 +141,23 @@ class Study:
             self.trials.append(record)
             return record
 
+    def _resume(self) -> TrialRecord | None:
+        record = self.halving.second_chance(self.trials, self.is_feasible)
+        if record is not None:
+            self.halving.resume(record)
+        return record
+
+    @property
+    def _is_enough(self) -> bool:
+        return self._exhausted or len(self.trials) >= self.settings.num_samples
+
     @property
     def has_ended(self) -> bool:
         """Whether no trial will follow and none is running."""
         with self._mutex:
-            enough = self._exhausted or len(self.trials) >= self.settings.num_samples
-            return enough and all(record.status != RUNNING for record in self.trials)
+            if not self._is_enough or any(record.status == RUNNING for record in self.trials):
+                return False
+            return self.halving.second_chance(self.trials, self.is_feasible) is None
 
     @property
     def answers(self) -> tuple[int, int]:
@@ -206,21 +212,6 @@ class Study:
             ]
         return {STATUS: OK, LOSS: means[0]}
 
-    def halve(self, rung: int, reports: Sequence[dict[str, Any]]) -> None:
-        """Tell trials that have reached ``rung`` together to stop unless they are among the best.
-
-        Asynchronous successive halving (Li et al. 2020): a trial goes on if its loss is among the
-        best ``1 / reduction_factor`` of all that were reported at its rung so far.
-        """
-        if rung + 1 >= self.rungs:
-            return
-        earlier = self._reported[rung]
-        earlier += [report[LOSS] for report in reports if report[STATUS] == OK]
-        for report in reports:
-            if report[STATUS] == OK:
-                better = sum(loss < report[LOSS] for loss in earlier)
-                report[STOP] = better >= max(1, len(earlier) / self.settings.reduction_factor)
-
     def finish(self, record: TrialRecord, ending: Ending, reason: str = "") -> None:
         """A trial has ended; one that was stopped is forgotten, to be tried again."""
         with self._mutex:
@@ -229,7 +220,8 @@ class Study:
                 record.status = ending
             else:
                 record.status = COMPLETE if len(record.rungs) == self.rungs else PRUNED
-            self._proposals.tell(self._numbers.pop(record.number), record.losses)
+            if record.number in self._numbers:  # not told before it had a second chance
+                self._proposals.tell(self._numbers.pop(record.number), record.losses)
             if ending != STOPPED:
                 append_records(self._journal, [record], self._journal.name)
                 self._copy.add(record)

@@ -13,7 +13,7 @@ from sparse_attention.config import AttentionConfig
 from sparse_attention.decode.decoder import Decoder, Visit
 from sparse_attention.errors import UserError
 from sparse_attention.hf.adapter import HuggingFaceAdapter
-from sparse_attention.hf.attention import forward, our_attention
+from sparse_attention.hf.attention import configs_of, forward, our_attention
 from sparse_attention.hf.cache import DecoderCache
 from sparse_attention.learned.files import output_file
 from sparse_attention.program import Parser, number_between
@@ -31,7 +31,7 @@ def record(adapter: HuggingFaceAdapter, tokens: Sequence[int], visit: Visit) -> 
     """
     context, rest = adapter.prefill(tokens[:1]), torch.tensor([list(tokens[1:])])
     decoder = Decoder(context, [AttentionConfig()], [""], Protocol(sparse_from="generation"))
-    with our_attention(adapter.model), decoder.question(visit):
+    with our_attention(configs_of(adapter.model)), decoder.question(visit):
         forward(adapter.model, rest.to(adapter.model.device), DecoderCache(adapter.model, decoder))
 
 

@@ -16,7 +16,7 @@ from sparse_attention.decode.probes import Probe
 from sparse_attention.errors import UserError
 from sparse_attention.hf import windows
 from sparse_attention.hf.architecture import check_configuration
-from sparse_attention.hf.attention import forward, our_attention
+from sparse_attention.hf.attention import configs_of, forward, our_attention
 from sparse_attention.hf.cache import DecoderCache
 from sparse_attention.hf.facts import check_tokens, layer_count, model_profile, stop_tokens
 from sparse_attention.hf.loading import load_model
@@ -201,7 +201,7 @@ class HuggingFaceAdapter:
             )
             probes = [row.probe for row in decoder.rows]
             begun = [answers[config].token_ids if answers else () for config in rows]
-            with our_attention(self.model), rotated_for(self.model, length):
+            with our_attention(configs_of(self.model)), rotated_for(self.model, length):
                 generated = self._generate(decoder, question_ids, begun, limit)
             read.trim()
             for config, tokens, probe in zip(rows, generated, probes, strict=True):

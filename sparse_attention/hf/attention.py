@@ -9,7 +9,7 @@ visibility is ours to compute.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any
 
@@ -63,11 +63,15 @@ def reading(cache: RowCache) -> Iterator[None]:
         _current.reset(before)
 
 
-@contextlib.contextmanager
-def our_attention(model: PreTrainedModel) -> Iterator[None]:
-    """Put our attention in place of the model's; undone on exit and on error."""
+def configs_of(model: PreTrainedModel) -> list[Any]:
+    """The configurations of a model and its parts, each once."""
     found: list[Any] = [m.config for m in model.modules() if hasattr(m, "config")]
-    configs = {id(config): config for config in found}.values()
+    return list({id(config): config for config in found}.values())
+
+
+@contextlib.contextmanager
+def our_attention(configs: Sequence[Any]) -> Iterator[None]:
+    """Put our attention in place of that of a model with these; undone on exit and on error."""
     before = [(config, config._attn_implementation) for config in configs]
     try:
         for config in configs:

@@ -11,7 +11,7 @@ from sparse_attention.config import AttentionConfig
 from sparse_attention.decode.decoder import Decoder
 from sparse_attention.errors import UserError
 from sparse_attention.hf.architecture import Unsupported, check_configuration
-from sparse_attention.hf.attention import forward, our_attention
+from sparse_attention.hf.attention import configs_of, forward, our_attention
 from sparse_attention.hf.cache import DecoderCache
 from sparse_attention.hf.prefill import prefill
 from sparse_attention.protocol import Protocol
@@ -44,7 +44,7 @@ def check_architecture(model: PreTrainedModel) -> None:
         context = prefill(model, tokens[:8], chunk=5)
         part = "ours"
         decoder = Decoder(context, [AttentionConfig()], [""], Protocol())
-        with our_attention(model):
+        with our_attention(configs_of(model)):
             rest = torch.tensor([tokens[8:]], device=model.device)
             ours = forward(model, rest, DecoderCache(model, decoder))
     except (torch.OutOfMemoryError, torch.AcceleratorError, MemoryError):

@@ -17,7 +17,7 @@ from transformers.generation import GenerationMode
 
 from sparse_attention.decode.batch import BatchDecoder
 from sparse_attention.errors import UserError
-from sparse_attention.hf.attention import our_attention, reading
+from sparse_attention.hf.attention import configs_of, our_attention, reading
 from sparse_attention.hf.cache import GenerationCache
 from sparse_attention.hf.facts import token_set
 from sparse_attention.hf.states import goes_on_at_once
@@ -55,6 +55,7 @@ class _Forward:
         functools.update_wrapper(self, self.own, updated=())  # generate looks at its parameters
         self.begin, self.stop, self.question_tokens = begin, stop, question_tokens
         self._switch, self._growing = switches_at(model.config), growing_from(model.config)
+        self._configs = configs_of(model)
         self._prompt_columns = 0
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -92,7 +93,7 @@ class _Forward:
             positions = kwargs["position_ids"]
             lower = torch.tensor(batch.position_shifts, device=positions.device)
             changed["position_ids"] = positions - lower[:, None]
-        with our_attention(self.model), reading(self.cache):
+        with our_attention(self._configs), reading(self.cache):
             return self.own(**kwargs | changed)
 
     def _step(self, batch: BatchDecoder, kwargs: dict[str, Any]) -> Any:

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from sparse_attention.config import AttentionConfig
 from sparse_attention.decode.decoder import Decoder
 from sparse_attention.errors import UserError
-from sparse_attention.hf.attention import forward, our_attention
+from sparse_attention.hf.attention import configs_of, forward, our_attention
 from sparse_attention.hf.cache import DecoderCache
 from sparse_attention.hf.prefill import prefill
 from sparse_attention.hf.windows import rotated_for
@@ -74,7 +74,7 @@ def likelihoods(
     for first in range(0, len(answers), max_rows):
         rows = answers[first : first + max_rows]
         decoder = Decoder(context, [config] * len(rows), [sample_key] * len(rows), protocol)
-        with our_attention(model), rotated_for(model, length):
+        with our_attention(configs_of(model)), rotated_for(model, length):
             found += _read(model, decoder, prompt[split:], rows)
         context.trim()
     return found

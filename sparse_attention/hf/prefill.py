@@ -77,7 +77,9 @@ def prefill(
         layer: Any = cache.layers[place]
         if layer.keys is None or layer.values is None:
             raise Unsupported(type(model).__name__, "some layers cache no keys and values")
-        keys, values = layer.keys.to(layer.device), layer.values.to(layer.device)
+        keys, values = layer.keys, layer.values
+        if offload:
+            keys, values = keys.to(layer.device), values.to(layer.device)
         if not bool(keys.isfinite().all() & values.isfinite().all()):
             raise NotFinite(
                 f"keys or values of layer {number} are NaN or infinite after {len(tokens)} "
@@ -162,7 +164,7 @@ class _Observer:
         if read.latent is not None:
             place = self._reads.kept.places[read.layer]
             layer: Any = self._cache.layers[place]
-            held = (layer.keys.to(query.device), layer.values.to(query.device))
+            held = layer.keys.to(query.device), layer.values.to(query.device)
             key, _ = self._reads.held(place, *held)
         _, heads, group, _, _ = read.queries.shape
         find_weight = partial(output_weight, module, heads, group, query.new_empty(0), read.latent)

@@ -18,7 +18,7 @@ from sparse_attention import (
     make_config,
 )
 from sparse_attention.decode.decoder import Decoder
-from sparse_attention.hf.attention import forward, our_attention
+from sparse_attention.hf.attention import configs_of, forward, our_attention
 from sparse_attention.hf.cache import DecoderCache
 from sparse_attention.prompt import EncodedPrompt, PromptSettings, encode_prompt
 
@@ -73,7 +73,7 @@ def check_dense(adapter: HuggingFaceAdapter, case: Case, answer: Answer) -> None
     )
     assert list(answer.token_ids) == own.sequences[0, case.ids.shape[1] :].tolist()
     decoder = Decoder(case.context, [AttentionConfig()], [""], Protocol())
-    with torch.inference_mode(), our_attention(model):
+    with torch.inference_mode(), our_attention(configs_of(model)):
         question = torch.tensor([case.prompt.question_ids])
         logits = forward(model, question, DecoderCache(model, decoder))
     torch.testing.assert_close(logits, own.logits[0], atol=1e-4, rtol=1e-4)

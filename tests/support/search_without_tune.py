@@ -20,7 +20,7 @@ class WithoutTune(Search):
                 for rung in range(study.rungs):
                     self.evaluate(study.wants(record, rung))
                     report = study.report(record, rung)
-                    study.halve(rung, [report])
+                    study.halving.judge(rung, [(record, report)])
                     if report.get(STOP):
                         break
                 study.finish(record, report[STATUS], report.get(REASON, ""))

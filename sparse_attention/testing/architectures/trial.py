@@ -24,7 +24,7 @@ from sparse_attention.decode.decoder import Decoder
 from sparse_attention.errors import UserError
 from sparse_attention.hf.adapter import HuggingFaceAdapter
 from sparse_attention.hf.architecture import Unsupported
-from sparse_attention.hf.attention import forward, our_attention
+from sparse_attention.hf.attention import configs_of, forward, our_attention
 from sparse_attention.hf.cache import DecoderCache
 from sparse_attention.hf.check import check_architecture
 from sparse_attention.protocol import Protocol
@@ -86,7 +86,7 @@ def try_model(model: PreTrainedModel, model_type: str) -> Trial:
     adapter.prefill(_tokens(CONTEXT, 3))  # what is read of it must not be that of another
 
     decoder = Decoder(prefix, [DENSE], [""], Protocol())
-    with our_attention(model):
+    with our_attention(configs_of(model)):
         ours = forward(
             model, torch.tensor([question], device=model.device), DecoderCache(model, decoder)
         )[0]

@@ -30,7 +30,7 @@ from transformers import (
 from sparse_attention import AttentionConfig, HuggingFaceAdapter, UserError, make_config
 from sparse_attention.decode.decoder import Decoder
 from sparse_attention.hf.architecture import check_configuration
-from sparse_attention.hf.attention import forward, our_attention
+from sparse_attention.hf.attention import configs_of, forward, our_attention
 from sparse_attention.hf.cache import DecoderCache
 from sparse_attention.hf.check import check_architecture
 from sparse_attention.maskers import PQCache
@@ -66,7 +66,7 @@ def test_dense_path_gives_the_models_own_tokens_and_logits(name, chunk):
     expected, logits = own_greedy(adapter.model, context + question, 12)
     prefix = adapter.prefill(context)
     decoder = Decoder(prefix, [AttentionConfig()], [""], Protocol())
-    with our_attention(adapter.model):
+    with our_attention(configs_of(adapter.model)):
         ours = forward(
             adapter.model,
             torch.tensor([question], device=DEVICE),
