@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from paper_settings import SOURCES, Source
+from paper_settings import SOURCES, Source, line_rows
 from real_lines import LINES, Line
 from real_model import TASKS, channel_file, measure
 
@@ -54,6 +54,16 @@ not as a result about the method.
 
 | config type | in its paper or code | measured | our default | measured | least that keeps | |
 |---|---|---|---|---|---|---|
+"""
+_LINES = """
+
+## What says so
+
+The lines that decide the second column, in the files where they were read, at the revision that was
+read. Of most papers only the beginning could be read: what they measured with is in their code.
+
+| config type | line | where |
+|---|---|---|
 """
 
 
@@ -187,7 +197,8 @@ def main() -> int:
         samples=dense.score.samples,
         dense=f"{dense.score.mean:.2f}",
     )
-    print(head + "\n".join(rows(found, channel_file(options.folder))))
+    table = "\n".join(rows(found, channel_file(options.folder)))
+    print(head + table + _LINES + "\n".join(line_rows()))
     return 0
 
 

@@ -108,6 +108,8 @@ def _reasons(config: PreTrainedConfig, kind: type[PreTrainedModel] | None) -> It
         yield "it has an encoder, and reads the context there"
     if is_encoder(text):
         yield "its tokens attend to those after them as well: it is an encoder"
+    if getattr(text, "prefix_lm", False):
+        yield "tokens of its prompt attend to those after them as well (prefix LM)"
     if kind is None and not getattr(config, "auto_map", None):
         yield f"transformers has no causal language model of the type {config.model_type!r}"
     yield from _of_layers(config)

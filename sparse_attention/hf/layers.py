@@ -52,7 +52,8 @@ class KeyLayers:
 def decoder_of(model: PreTrainedModel) -> nn.Module:
     """The stack of layers, without the head that makes logits."""
     found: nn.Module = model.get_decoder()
-    return getattr(model, "model", model) if found is model else found
+    is_head = found is model.get_output_embeddings()  # ModernBERT's decoder calls it its decoder
+    return getattr(model, "model", model) if found is model or is_head else found
 
 
 def own_cache(model: PreTrainedModel) -> type[Any] | None:

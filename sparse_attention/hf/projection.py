@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from sparse_attention.hf.latent import Latent
 
-_NAMES = ("o_proj", "out_proj", "dense", "c_proj", "wo", "attention_output")
+_NAMES = ("o_proj", "out_proj", "dense", "c_proj", "wo", "Wo", "attention_output")
 """What architectures call it."""
 _TOLERANCE = 0.05
 """Relative difference between a projection and its matrix, for half precision and int8."""

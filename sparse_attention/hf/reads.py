@@ -74,10 +74,7 @@ class Reads:
         Raises:
             UserError: if no layer keeps its keys.
         """
-        place = getattr(module, "layer_idx", None)
-        if place not in self.kept.numbers:  # a module of several layers, or one that reads another
-            known = (place for place, newest in self._newest.items() if newest() is key)
-            place = next(known, None)
+        place = self._place(getattr(module, "layer_idx", None), key)
         if place is None:
             raise UserError("it reads keys that are not those of one of its layers")
         first = place in self._unread
@@ -93,6 +90,17 @@ class Reads:
         else:
             queries = met.reshape(rows, kv_heads, heads // kv_heads, count, -1)
         return Read(layer, queries, self.kept.limited(layer, settings), first, tiled, latent)
+
+    def _place(self, stated: int | None, key: Tensor) -> int | None:
+        """The layer of the model's cache whose keys a module reads.
+
+        That is not what it states where it is a module of several layers, or reads another one.
+        """
+        newest = self._newest.get(-1 if stated is None else stated)
+        if newest is not None and newest() is key:
+            return stated
+        found = (place for place, newest in self._newest.items() if newest() is key)
+        return next(found, stated if stated in self.kept.numbers else None)
 
 
 def _is_tiled(key: Tensor, kv_heads: int) -> bool:

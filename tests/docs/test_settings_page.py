@@ -20,7 +20,7 @@ LEFT_OUT = {"dense", "sink_masker", "local_masker", "snapkv_top_k", *COMBINED}
 @pytest.fixture
 def perf(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.syspath_prepend(str(ROOT / "perf"))
-    for name in ("real_lines", "paper_settings"):
+    for name in ("real_lines", "paper_settings", "paper_files"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     import paper_settings
     import real_lines
@@ -51,3 +51,14 @@ def test_the_page_shows_the_defaults_of_today(perf) -> None:
             field, _, value = setting.partition(" ")
             if value:
                 assert str(getattr(last, field)) == value, name
+
+
+def test_the_page_shows_what_papers_use_and_the_lines_that_say_so(perf) -> None:
+    papers, _ = perf
+    page = PAGE.read_text()
+    shown = re.findall(r"^\| `(\w+)` \| (.*?) \|.*\|.*\|.*\|.*\|", page, re.MULTILINE)
+    assert shown == [(name, source.words) for name, source in papers.SOURCES.items()]
+    assert all(source.lines for source in papers.SOURCES.values())
+    _, _, lines = page.partition("## What says so")
+    found = [line for line in lines.splitlines() if line.startswith("| `")]
+    assert found == list(papers.line_rows())

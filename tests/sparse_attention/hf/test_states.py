@@ -9,8 +9,11 @@ from transformers import DynamicCache
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.deepseek_v3.modeling_deepseek_v3 import apply_rotary_pos_emb
 
-from sparse_attention import AttentionConfig, HuggingFaceAdapter, make_config
+from sparse_attention import AttentionConfig, HuggingFaceAdapter, UserError, make_config
 from sparse_attention.attention.geometry import Geometry
+from sparse_attention.hf.check import check_architecture
+from sparse_attention.hf.layers import decoder_of
+from sparse_attention.hf.projection import output_weight
 from sparse_attention.hf.reads import Reads
 from sparse_attention.hf.rotary import _keys_at, rotary_layers
 from sparse_attention.hf.states import goes_on_at_once
@@ -162,3 +165,27 @@ def test_a_query_sees_its_own_chunk():
     assert seen == [[8, 9, 10, 11], [12], [12, 13]]
     alone = Geometry.of(8, 12, 1, None, torch.device("cpu"), chunk=4)
     assert alone.visible is None
+
+
+def test_a_module_of_several_layers_reads_the_keys_of_each():
+    pytest.importorskip("transformers.models.hrm_text")
+    model, context, question = small_model("hrm_text"), tokens(40, 1), tokens(5, 2)
+    with pytest.raises(UserError, match=r"prompt attend to those after them .*prefix LM"):
+        check_architecture(model)
+    model.config.prefix_lm = False
+    adapter = HuggingFaceAdapter(model, word_tokenizer(), "hrm_text")
+    assert adapter.profile.layers == 32  # two cycles: 4 modules three times, and 4 others once
+    configs = [AttentionConfig(), make_config("sink_local", sink_size=2, window_size=6)]
+    dense, sparse = adapter.answer(adapter.prefill(context), question, configs, max_new_tokens=4)
+    assert dense.attention_error < 1e-9 < sparse.attention_error
+    assert sparse.density < 0.5
+
+
+def test_the_stack_of_layers_is_found_where_the_head_is_called_decoder():
+    pytest.importorskip("transformers.models.modernbert_decoder")
+    model = small_model("modernbert-decoder")
+    check_architecture(model)
+    assert decoder_of(model) is model.model
+    weight = output_weight(model.model.layers[0].attn, 4, 1, torch.empty(0))
+    assert weight is not None
+    assert weight.shape == (4, 1, 16, 64)
