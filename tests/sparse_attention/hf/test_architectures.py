@@ -130,6 +130,17 @@ def test_the_models_own_attention_is_back_after_an_error():
     assert adapter.model.config._attn_implementation == before
 
 
+def test_a_model_that_has_passed_is_not_tried_again():
+    model = random_model("llama")
+    check_architecture(model)
+    with failing(model):
+        check_architecture(model)
+    other = random_model("llama")
+    with failing(other), pytest.raises(UserError, match="IndexError"):
+        check_architecture(other)
+    check_architecture(other)
+
+
 REFUSED = {
     "mamba": (MambaConfig(), "no attention layer .* keep a state of fixed size"),
     "rwkv": (RwkvConfig(), "no attention heads"),
