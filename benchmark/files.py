@@ -89,23 +89,28 @@ def abandoned(path: Path) -> Iterator[bool]:
             yield True
 
 
-def json_line(value: Any) -> bytes:
-    """One line of JSON.
-
-    Escapes all but ASCII, so that lone surrogates and NUL in a model's text survive.  Raises
-    ``ValueError`` for NaN and infinities, which are not JSON.
-    """
-    return json.dumps(value, allow_nan=False, separators=(", ", ": ")).encode() + b"\n"
-
-
 def json_document(value: Any) -> bytes:
     """A JSON document for people to read; the same bytes for the same value."""
     return json.dumps(value, allow_nan=False, indent=2).encode() + b"\n"
 
 
+def canonical_json(value: Any) -> str:
+    """The one text of a JSON value: keys sorted, no white space, in ASCII.
+
+    Lone surrogates and NUL in a model's text survive in it.  Raises ``ValueError`` for NaN and
+    infinities, which are not JSON.
+    """
+    return _CANONICAL.encode(value)
+
+
+def text_sha256(text: str) -> str:
+    """Hex SHA-256 of a text in ASCII."""
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
 def fingerprint(value: Any) -> str:
     """Hex SHA-256 of a JSON value, independent of the order of its keys."""
-    return hashlib.sha256(_CANONICAL.encode(value).encode()).hexdigest()
+    return text_sha256(canonical_json(value))
 
 
 def safe_name(name: str) -> str:

@@ -232,7 +232,9 @@ def _is_plain(root: Any, any_text: bool) -> bool:
                 if not any_text:
                     inner += value
             elif kind is list:
-                inner += value
+                # Of long lists, most are of numbers; a sum that is finite has only finite parts.
+                if set(map(type, value)) != {float} or not isfinite(sum(value)):
+                    inner += value
             elif not isfinite(value) if kind is float else _problem(value):
                 return False
         level, depth = inner, depth + 1

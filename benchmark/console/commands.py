@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 
 from benchmark.console.logs import is_quiet
@@ -11,7 +13,8 @@ from benchmark.console.selection import MatrixSelection
 from benchmark.executor import BenchmarkExecutor
 from benchmark.optimizer.optimized_executor import create_optimized_benchmark_executor
 from benchmark.report.facts.searches import CACHE
-from benchmark.report.groups import read_results
+from benchmark.report.frames.scan import cell_folders, scan_cells
+from benchmark.report.groups import group_results
 from benchmark.run.forecast import Forecast
 from benchmark.run.requests import PoolFactory
 from benchmark.run.result import MatrixResult
@@ -38,10 +41,9 @@ def run(
     )
     if options.dry_run:
         return _show_forecast(executor.forecast(*what))
-    result = executor.run_benchmark_matrix(*what)
-    code = show_result(result)
-    _track(options, result, result.results_dir / CACHE)
-    return code
+    return _tracked(
+        options, Path(options.results_dir) / CACHE, lambda: executor.run_benchmark_matrix(*what)
+    )
 
 
 def _show_forecast(forecast: Forecast) -> int:
@@ -65,37 +67,35 @@ def tune(
         quiet=is_quiet(options.verbosity),
         pool=pool,
     )
-    result = executor.run_benchmark_matrix(
-        selection.models,
-        selection.configs,
-        selection.benchmarks,
-        selection.adapter,
-        selection.requests,
+    what = (
+        *(selection.models, selection.configs, selection.benchmarks),
+        *(selection.adapter, selection.requests),
     )
+    return _tracked(options, Path(search.cache_dir), lambda: executor.run_benchmark_matrix(*what))
+
+
+def _tracked(options: argparse.Namespace, cache: Path, compute: Callable[[], MatrixResult]) -> int:
+    """Compute and show results; a tracker, where one was asked for, hears of them as they come."""
+    if "track" not in options:
+        return show_result(compute())
+    from benchmark.trackers.follow import following
+    from benchmark.trackers.track import track_results
+
+    with following(Path(options.results_dir), cache, options.track):
+        result = compute()
     code = show_result(result)
-    _track(options, result, Path(search.cache_dir))
+    folder = track_results(result.results_dir, result.folders, cache, options.track)
+    print(terminal_text(f"{options.track}: {folder}"))
     return code
-
-
-def _track(options: argparse.Namespace, result: MatrixResult, cache: Path) -> None:
-    """Tell a tracker, where one was asked for."""
-    if "track" in options:
-        from benchmark.trackers.track import track_results
-
-        cells = [cell.folder for cell in result.cells]
-        folder = track_results(result.results_dir, cells, cache, options.track)
-        print(terminal_text(f"{options.track}: {folder}"))
 
 
 def show_result(result: MatrixResult) -> int:
     """Print tables of a matrix and what is not complete; the exit code."""
-    cells = [cell.folder for cell in result.cells]
+    root = result.results_dir
     # The tables are of this run; the files beside the results have what earlier runs found too.
-    folders = sorted({cell.parent.parent for cell in cells})
-    found = read_results(
-        result.results_dir, [cell for folder in folders for cell in sorted(folder.glob("*/*"))]
-    )
-    show_groups(read_results(result.results_dir, cells).groups, found)
+    folders = sorted({cell.parent.parent for cell in result.folders})
+    scan = scan_cells(root, chain.from_iterable(cell_folders(root, folder) for folder in folders))
+    show_groups(group_results(scan, result.folders).groups, group_results(scan))
     for cell in result.cells:
         if cell.status != "complete":
             place = f"{cell.model} {cell.benchmark}/{cell.subset} {cell.config}"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmark.report.facts.searches import CACHE
 from benchmark.report.frames.scan import scan_results
-from benchmark.report.groups import Group, Results, read_results
+from benchmark.report.groups import Group, Results, group_results
 from benchmark.report.page.build import PAGE, write_page
 from benchmark.report.sample import print_answers, read_answers
 from benchmark.report.tables import print_group
@@ -25,14 +25,16 @@ from sparse_attention.reading import user_folder, user_path
 def report(options: argparse.Namespace) -> int:
     """``sparse-bench report``; exit code 1 if something is damaged and left out."""
     scan = scan_results(options.results_dir)
-    found = read_results(scan.root)
+    shown = found = group_results(scan)
+    if not user_path(options.results_dir, "results folder").samefile(scan.root):
+        found = group_results(scan_results(scan.root))  # the files beside the results have all
     if not scan.cells:
         others = "; ".join(f"{one.cell}: {one.reason}" for one in scan.left_out[:3])
         raise UserError(
             f"no results in {options.results_dir} that this version can show"
             f"{f' ({others})' if others else ''}."
         )
-    show_groups(found.groups, found)
+    show_groups(shown.groups, found)
     given = vars(options)
     page = user_path(given.get("output", scan.root / PAGE), "report")
     caches = [Path(given.get("cache_dir", scan.root / CACHE))]

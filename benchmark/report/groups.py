@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import localtime, strftime
@@ -10,14 +10,11 @@ from typing import Any
 
 from benchmark.files import fingerprint
 from benchmark.report.frames.load import comparable_part
-from benchmark.report.frames.scan import LeftOut
+from benchmark.report.frames.scan import CellFolder, LeftOut, Scan
 from benchmark.report.spelled import spelled_out
-from benchmark.results.cells import check_marker
-from benchmark.results.finished import METRICS, read_key, read_metrics
-from benchmark.results.key import FORMAT
+from benchmark.results.finished import METRICS
 from benchmark.results.metrics_file import EstimateRecord, Metrics
 from benchmark.results.statistics import mean_of_estimates
-from sparse_attention.errors import UserError
 
 Interval = tuple[float, float, float]
 """Mean, lower and upper limit."""
@@ -135,38 +132,31 @@ class Results:
         return [found for found in self.left_out if found.format is None]
 
 
-def read_results(results: Path, cells: Iterable[Path] | None = None) -> Results:
-    """All finished cells below ``results``, or in the folders ``cells`` alone.
+def group_results(scan: Scan, cells: Collection[Path] | None = None) -> Results:
+    """The finished cells of a scan; of ``cells`` alone, and in their order, where given.
 
-    One that is damaged is left out, and so is one of another format.  Raises ``UserError`` if
-    ``results`` is no results folder.
+    One that is damaged is left out, and so is one of another format.
     """
-    if not results.is_dir():
-        raise UserError(f"no results folder {results}.")
-    check_marker(results)
     groups: dict[str, Group] = {}
-    left_out = []
-    for cell in sorted(results.glob("*/*/*/*")) if cells is None else cells:
-        if not (cell / METRICS).exists() or ".damaged-" in cell.name:
-            continue
-        try:
-            key = read_key(cell)
-            if key["format"] == FORMAT:
-                _add(groups, cell, read_metrics(cell, key), key)
-            else:
-                left_out.append(LeftOut(cell, key["format"], f"format {key['format']}"))
-        except ValueError as error:
-            left_out.append(LeftOut(cell, None, f"damaged: {error}"))
+    left_out = list(scan.left_out)
+    found = {cell.path: cell for cell in scan.cells if cell.metrics is not None}
+    for cell in found.values() if cells is None else [found[one] for one in cells if one in found]:
+        if cell.is_current:
+            _add(groups, cell, Metrics.from_json(cell.metrics))
+        else:
+            number = cell.key["format"]
+            left_out.append(LeftOut(cell.path, number, f"format {number}"))
     for group in groups.values():
         if cells is None:
             group.rows = dict(sorted(group.rows.items(), key=lambda item: not item[1].is_dense))
     return Results(list(groups.values()), left_out)
 
 
-def _add(groups: dict[str, Group], cell: Path, metrics: Metrics, key: Mapping[str, Any]) -> None:
+def _add(groups: dict[str, Group], cell: CellFolder, metrics: Metrics) -> None:
+    key = cell.key
     shared = comparable_part(key)
     model, benchmark, subset = metrics.model, metrics.benchmark, metrics.subset
-    folder = cell.parent.parent
+    folder = cell.path.parent.parent
     group = groups.setdefault(fingerprint([model, shared]), Group(model, benchmark, shared, folder))
     tuning = metrics.tuning
     name = fingerprint([metrics.config, tuning.to_json() if tuning else key["config"]])
@@ -180,7 +170,7 @@ def _add(groups: dict[str, Group], cell: Path, metrics: Metrics, key: Mapping[st
         settings={**known.settings, subset: spelled_out(key["config"], metrics.description)},
     )
     group.qualifier = metrics.qualifier or group.qualifier
-    day = strftime("%Y-%m-%d", localtime((cell / METRICS).stat().st_mtime))
+    day = strftime("%Y-%m-%d", localtime((cell.path / METRICS).stat().st_mtime))
     group.date = max(group.date, day)
     if subset not in group.subsets:
         group.subsets.append(subset)

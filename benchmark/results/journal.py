@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol, Self, TypeVar
 
-from benchmark.files import json_line, move_aside, name_aside, write_atomic, write_if_changed
-from benchmark.results.seal import seal, unseal
+from benchmark.files import move_aside, name_aside, write_atomic, write_if_changed
+from benchmark.results.seal import sealed_line, unsealed_line
 from sparse_attention.errors import UserError
-from sparse_attention.reading import DATA_FILE, decoded, parse_json, read_bytes
+from sparse_attention.reading import DATA_FILE, read_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def write_records(path: Path, records: Sequence[Line], scope: str) -> None:
 
 
 def _lines(records: Sequence[Line], scope: str) -> bytes:
-    return b"".join(json_line(seal(record.to_json(), scope)) for record in records)
+    return b"".join(sealed_line(record.to_json(), scope) for record in records)
 
 
 def read_records(
@@ -82,7 +82,7 @@ def read_records(
     seen: set[str] = set()
     for number, line in enumerate(lines, start=1):
         try:
-            record = parse(unseal(_value(line), scope))
+            record = parse(unsealed_line(line, scope))
             if known_ids is not None and record.id not in known_ids:
                 raise ValueError(f"sample {record.id[:80]!r} is not of this data")
             if record.id in seen and not repeats:
@@ -123,14 +123,9 @@ def sound_records(
         return records, damaged
     for line in read_bytes(path, "records", DATA_FILE).splitlines(keepends=True):
         try:
-            record = parse(unseal(_value(line), scope))
+            record = parse(unsealed_line(line, scope))
         except ValueError:
             damaged += line.endswith(b"\n")
         else:
             records[record.id] = record
     return records, damaged
-
-
-def _value(line: bytes) -> object:
-    """The JSON value of a line; a model may have written halves of characters."""
-    return parse_json(decoded(line, "it", "text"), "text", any_text=True)

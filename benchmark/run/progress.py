@@ -78,6 +78,23 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
+class TimeLeft:
+    """An estimate from the second count on: until the first, models are loaded."""
+
+    def __init__(self) -> None:
+        self._first: tuple[float, float] | None = None
+
+    def counted(self, done: float) -> None:
+        """So much is done by now."""
+        self._first = self._first or (monotonic(), done)
+
+    def each(self, done: float) -> float | None:
+        """Seconds for one of them; None if that is not known yet."""
+        if self._first is None or done <= self._first[1]:
+            return None
+        return (monotonic() - self._first[0]) / (done - self._first[1])
+
+
 class _Rate(ProgressColumn):
     """Samples per second, under all configurations at once."""
 
@@ -116,6 +133,7 @@ class JobProgress:
         self._name, self._samples, self._bar = name, samples, bar
         self._done = 0
         self._row: TaskID | None = None
+        self._left = TimeLeft()
         self._lines = Lines(wanted=bar is None and not quiet)
         if bar is not None:
             self._row = bar.add_task(terminal_text(name), total=samples)
@@ -124,17 +142,17 @@ class JobProgress:
     def advance(self, samples: int) -> None:
         """Samples are done under all configurations."""
         self._done += samples
+        self._left.counted(self._done)
         if self._bar is not None and self._row is not None:
             self._bar.advance(self._row, samples)
         self._lines.say_if_due(self._how_far)
 
     def _how_far(self) -> str:
-        each = self._lines.seconds / self._done
+        each, far = self._left.each(self._done), f"{self._done} of {self._samples} samples"
+        if each is None:
+            return f"{self._name}: {far}"
         left = duration(each * (self._samples - self._done))
-        return (
-            f"{self._name}: {self._done} of {self._samples} samples, {1 / each:.2f} samples/s, "
-            f"about {left} left"
-        )
+        return f"{self._name}: {far}, {1 / each:.2f} samples/s, about {left} left"
 
     def finish(self) -> None:
         """The job is done."""

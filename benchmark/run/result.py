@@ -35,6 +35,11 @@ class MatrixResult(Table):
         """0 if every cell is complete, else 1."""
         return int(any(cell.status != "complete" for cell in self.cells))
 
+    @property
+    def folders(self) -> list[Path]:
+        """Of the cells; one for which a search found nothing has none."""
+        return [cell.folder for cell in self.cells if cell.folder != self.results_dir]
+
     def to_frame(self) -> pd.DataFrame:
         """A row for each cell.
 

@@ -13,6 +13,7 @@ from benchmark.report.frames.columns import BY_LAYER
 from benchmark.report.frames.load import cell_frame
 from benchmark.report.frames.scan import Scan
 from benchmark.tuning.cache import BestConfigCache, CachedResult
+from benchmark.tuning.search_file import journal_stem
 from sparse_attention.printable import terminal_text
 
 _ABOUT = (
@@ -44,17 +45,21 @@ class TrackedRun:
 
 def tracked_runs(scan: Scan, cache: Path) -> list[TrackedRun]:
     """Of cells that were found, and of the searches in ``cache`` that chose their settings."""
-    cells = [cell for cell in scan.cells if cell.metrics is not None]
-    frame = cell_frame(Scan(scan.root, cells))
-    runs = [_cell_run(row) for row in frame.to_dict("records")]
-    tuned = [(cell.metrics or {}).get("tuning") for cell in cells]
+    runs = cell_runs(scan)
+    tuned = [(cell.metrics or {}).get("tuning") for cell in scan.cells]
     searches = {one["search"] for one in tuned if one}
-    models = {cell.names["model"] for cell in cells}
+    models = {cell.names["model"] for cell in scan.cells}
     for result in BestConfigCache(cache).read_all() if searches else ():
         own = {name: value for name, value in result.key.items() if name != "tasks"}
         if result.names.model in models and fingerprint(own)[:8] in searches:
             runs += _trial_runs(result)
     return runs
+
+
+def cell_runs(scan: Scan) -> list[TrackedRun]:
+    """Of the finished cells among those that were found."""
+    cells = [cell for cell in scan.cells if cell.metrics is not None]
+    return [_cell_run(row) for row in cell_frame(Scan(scan.root, cells)).to_dict("records")]
 
 
 def _cell_run(row: Mapping[Any, Any]) -> TrackedRun:
@@ -75,32 +80,43 @@ def _cell_run(row: Mapping[Any, Any]) -> TrackedRun:
 
 
 def _trial_runs(result: CachedResult) -> Iterator[TrackedRun]:
-    title = f"{result.names.model} search {result.names.config_type} {result.names.task}"
+    journal, best = journal_stem(result.names, result.key), result.best["trial"]
     for trial in result.document["trials"]:
-        yield TrackedRun(
-            id=fingerprint([result.key, trial["number"]])[:16],
-            group=_text(title),
-            name=f"trial {trial['number']}",
-            params={
-                **{name: _param(value) for name, value in trial["point"].items()},
-                "status": trial["status"],
-                "is_best": trial["number"] == result.best["trial"],
-            },
-            steps=[
-                (
-                    rung["mean"]["samples"],
-                    {
-                        "loss": rung["losses"][0],
-                        **{
-                            name: rung["mean"][name]
-                            for name in _OF_TRIALS
-                            if rung["mean"].get(name) is not None
-                        },
+        yield trial_run(journal, trial, is_best=trial["number"] == best)
+
+
+def trial_run(journal: str, trial: Mapping[str, Any], *, is_best: bool | None = None) -> TrackedRun:
+    """Of a trial that has ended.
+
+    Args:
+        journal: name of the file that has it, without its ending.
+        trial: the JSON of its record.
+        is_best: None while that is not known.
+    """
+    return TrackedRun(
+        id=fingerprint([journal, trial["number"]])[:16],
+        group=_text(f"search {journal}"),
+        name=f"trial {trial['number']}",
+        params={
+            **{name: _param(value) for name, value in trial["point"].items()},
+            "status": trial["status"],
+            **({} if is_best is None else {"is_best": is_best}),
+        },
+        steps=[
+            (
+                rung["mean"]["samples"],
+                {
+                    "loss": rung["losses"][0],
+                    **{
+                        name: rung["mean"][name]
+                        for name in _OF_TRIALS
+                        if rung["mean"].get(name) is not None
                     },
-                )
-                for rung in trial["rungs"]
-            ],
-        )
+                },
+            )
+            for rung in trial["rungs"]
+        ],
+    )
 
 
 def _param(value: Any) -> str | int | float | bool:

@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmark.files import fingerprint
 from benchmark.generic_config_optimizer import GenericConfigOptimizer
 from benchmark.tuning.cache import BestConfigCache, CachedResult
 from benchmark.tuning.evaluations import TuningTask
 from benchmark.tuning.outcome import document
-from benchmark.tuning.search_file import Names
+from benchmark.tuning.search_file import Names, journal_stem
 from benchmark.tuning.settings import OptimizationConfig
 from benchmark.tuning.study import Study
 
@@ -89,10 +88,8 @@ class SearchPlan:
         """The studies of the open searches, each with what its journal has."""
         studies = []
         for wanted in self.open:
-            # A longer search goes on from a shorter one.
-            continued = {**wanted.key, "num_samples": None}
-            name = f"{wanted.names.stem}-{fingerprint(continued)[:8]}.jsonl"
             title = f"{wanted.names.config_type} {wanted.names.task}"
+            name = f"{journal_stem(wanted.names, wanted.key)}.jsonl"
             journal = self.cache.folder / "trials" / name
             study = Study(title, wanted.space, wanted.tasks, self.settings, journal)
             studies.append((wanted, study))

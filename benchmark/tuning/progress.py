@@ -10,7 +10,7 @@ from typing import Self
 
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 
-from benchmark.run.progress import Lines, duration, new_bar
+from benchmark.run.progress import Lines, TimeLeft, duration, new_bar
 from benchmark.tuning.records import PRUNED, RUNNING, TrialRecord
 from benchmark.tuning.study import Study
 from sparse_attention.printable import terminal_text
@@ -36,8 +36,7 @@ class TuningProgress:
         columns = (BarColumn(), MofNCompleteColumn(), TextColumn("answers"))
         self._bar = new_bar(quiet, name, *columns, TextColumn("{task.fields[said]}", markup=False))
         self._lines = Lines(wanted=self._bar is None and not quiet)
-        self._known = sum(study.answers[0] for study in studies)
-        """Answers that were there at the start."""
+        self._left = TimeLeft()
         self._counted = 0.0
         self._reported: set[str] = set()
         if self._bar is not None:
@@ -63,6 +62,7 @@ class TuningProgress:
             if monotonic() - self._counted < _PAUSE:
                 return
             self._counted = monotonic()
+            self._left.counted(self._answers[0])
             for study in self._studies:
                 self._draw(study)
             self._lines.say_if_due(self._how_far)
@@ -92,14 +92,17 @@ class TuningProgress:
             said = ", ".join(filter(None, [_ended(study), _best(study)]))
             self._bar.update(self._bars[study.name], completed=answers, total=expected, said=said)
 
-    def _how_far(self) -> str:
+    @property
+    def _answers(self) -> tuple[int, int]:
+        """As of a study, of all together."""
         counts = [study.answers for study in self._studies]
         answers, expected = (sum(column) for column in zip(*counts, strict=True))
-        new = answers - self._known
-        left = ""
-        if new > 0:
-            seconds = self._lines.seconds * (expected - answers) / new
-            left = f", about {duration(seconds)} left"
+        return answers, expected
+
+    def _how_far(self) -> str:
+        answers, expected = self._answers
+        each = self._left.each(answers)
+        left = "" if each is None else f", about {duration(each * (expected - answers))} left"
         ended = "; ".join(f"{study.name} {_ended(study)}" for study in self._studies)
         return f"searching: {answers} of about {expected} answers{left} ({ended})"
 

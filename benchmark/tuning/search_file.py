@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final, Literal, Self
 
 from pydantic import NonNegativeFloat, NonNegativeInt, model_validator
 
-from benchmark.files import safe_name
+from benchmark.files import fingerprint, safe_name
 from benchmark.objectives import Measured
 from benchmark.results.metrics_file import EstimateRecord
 from benchmark.results.records import PartOfRecord, Record, Share, Text
@@ -37,6 +38,11 @@ class Names(Record):
         """Name of the file without its ending."""
         model = self.model.rstrip("/")
         return "_".join(safe_name(part) for part in (model, self.config_type, self.task))
+
+
+def journal_stem(names: Names, key: Mapping[str, Any]) -> str:
+    """Name, without its ending, of the file with the trials of a search and of longer ones."""
+    return f"{names.stem}-{fingerprint({**key, 'num_samples': None})[:8]}"
 
 
 class Judged(Record):

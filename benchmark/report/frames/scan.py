@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
@@ -108,8 +108,14 @@ def scan_results(path: str | Path) -> Scan:
     folder = user_folder(path, "results folder")
     if not (folder / MARKER).is_file():
         folder = folder.resolve()  # it may be within one
-    scan = Scan(results_root(folder))
-    for cell in cell_folders(scan.root, folder):
+    root = results_root(folder)
+    return scan_cells(root, cell_folders(root, folder))
+
+
+def scan_cells(root: Path, cells: Iterable[Path]) -> Scan:
+    """Read the keys and metrics of these cells in the results folder ``root``."""
+    scan = Scan(root)
+    for cell in cells:
         try:
             key = read_key(cell)
             scan.cells.append(CellFolder(cell, key, _metrics(cell, key)))

@@ -14,7 +14,8 @@ from benchmark.console.main import main
 from benchmark.console.selection import benchmarks
 from benchmark.embedded import SUPPORTED_TASKS
 from benchmark.executor_config import BenchmarkConfig
-from benchmark.report.groups import read_results
+from benchmark.report.frames.scan import scan_results
+from benchmark.report.groups import group_results
 from benchmark.run.embedded_defaults import embedded_defaults
 from sparse_attention.config import load_configs
 from sparse_attention.config_types import make_config
@@ -50,7 +51,7 @@ def test_run_and_report(
     assert "| dense | 1.000 | 1.000 | 0.000 | 1.000 |" in report
     assert '"words": 90' in report
     assert (folder / "scores.png").read_bytes().startswith(b"\x89PNG")
-    (group,) = read_results(Path("results")).groups
+    (group,) = group_results(scan_results(Path("results"))).groups
     assert group.subsets == ["first", "second"]
     assert [row.label for row in group.rows.values()] == ["dense", "mine", "sink_local"]
     picture = (folder / "scores.png").read_bytes()
@@ -69,7 +70,7 @@ def test_protocols_have_their_own_tables(
     shown = capsys.readouterr().out
     assert "sparse from the question on" in shown
     assert "sparse from the generation on" in shown
-    assert len(read_results(Path("results")).groups) == 2
+    assert len(group_results(scan_results(Path("results"))).groups) == 2
     assert len(list(Path("results").glob("*/toy/scores-*.png"))) == 2
 
 
@@ -78,7 +79,7 @@ def test_damaged_results_are_left_out_of_the_report(
 ) -> None:
     assert run(tiny_model, "--subsets", "first", "--configs", "dense", "sink_masker") == 0
     next(Path("results").glob("*/*/*/sink*/metrics.json")).write_text('{"model": "x"}')
-    found = read_results(Path("results"))
+    found = group_results(scan_results(Path("results")))
     (group,) = found.groups
     assert [row.label for row in group.rows.values()] == ["dense"]
     assert [one.cell.name[:12] for one in found.damaged] == ["sink_masker-"]

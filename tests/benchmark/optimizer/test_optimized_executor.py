@@ -17,7 +17,8 @@ from benchmark.executor_config import BenchmarkConfig
 from benchmark.hyperparameter_optimization import OptimizationConfig, search_tasks
 from benchmark.optimizer import optimized_executor
 from benchmark.optimizer.optimized_executor import create_optimized_benchmark_executor
-from benchmark.report.groups import read_results
+from benchmark.report.frames.scan import scan_results
+from benchmark.report.groups import group_results
 from sparse_attention.config_types import make_config
 from sparse_attention.errors import UserError
 from sparse_attention.hf.adapter import HuggingFaceAdapter
@@ -83,7 +84,7 @@ def test_tuned_settings_reach_the_attention(
         assert prediction["density"] == pytest.approx(answer.density, rel=1e-5)
         seen = set(by_task[task].key["tasks"][task]["tuning_ids"])
         assert cell.metrics["held_out"]["score"]["samples"] == 24 - len(seen)
-    (group,) = read_results(result.results_dir).groups
+    (group,) = group_results(scan_results(result.results_dir)).groups
     assert [row.label for row in group.rows.values()] == ["dense", "sink_local, per task"]
 
 

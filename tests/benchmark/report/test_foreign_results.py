@@ -19,7 +19,8 @@ from rich.console import Console
 
 from benchmark.console.main import main
 from benchmark.files import fingerprint
-from benchmark.report.groups import read_results
+from benchmark.report.frames.scan import scan_results
+from benchmark.report.groups import group_results
 from benchmark.report.tables import print_group
 from benchmark.report.write import write_report
 from benchmark.results.seal import seal, unseal
@@ -56,7 +57,7 @@ def test_whatever_stands_there_nothing_raises(
         replace(cell, **documents)
     except (ValueError, TypeError):  # no JSON, or none that has a checksum
         return
-    found = read_results(cell.parents[3])
+    found = group_results(scan_results(cell.parents[3]))
     assert 1 <= sum(len(group.rows) for group in found.groups) <= 2
     out = io.StringIO()
     for group in found.groups:

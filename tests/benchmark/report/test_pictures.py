@@ -11,7 +11,8 @@ from search_files import KEY, content
 
 from benchmark.report import picture, search_picture
 from benchmark.report.apart import HEIGHT, WIDTH, side_by_side
-from benchmark.report.groups import read_results
+from benchmark.report.frames.scan import scan_results
+from benchmark.report.groups import group_results
 from benchmark.report.looks import BLACK, look_of
 from benchmark.run.matrix import MatrixResult
 from benchmark.tuning.cache import BestConfigCache
@@ -48,7 +49,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
 
 
 def test_a_picture_of_results(finished: MatrixResult, drawn: list[Figure]) -> None:
-    (group,) = read_results(finished.results_dir).groups
+    (group,) = group_results(scan_results(finished.results_dir)).groups
     picture.write_picture(group, Path("unused.png"))
     (figure,) = drawn
     for axis in figure.axes:

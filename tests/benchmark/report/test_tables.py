@@ -10,7 +10,8 @@ import pytest
 from rich.console import Console
 from search_files import KEY, content
 
-from benchmark.report.groups import Group, Row, read_results
+from benchmark.report.frames.scan import scan_results
+from benchmark.report.groups import Group, Row, group_results
 from benchmark.report.search_table import print_results, search_table
 from benchmark.report.tables import notes, print_group, subset_table, summary_table
 from benchmark.report.text_table import TextTable
@@ -26,7 +27,7 @@ LABELS = ("pq_cache, default", "magic_pig, per task", "lagkv, global", "quest, g
 @pytest.fixture(scope="module")
 def group(finished: MatrixResult) -> Group:
     """Results of the form of the demo's: three tasks, presses, settings that were searched."""
-    (found,) = read_results(finished.results_dir).groups
+    (found,) = group_results(scan_results(finished.results_dir)).groups
     dense, sparse = found.rows.values()
     (metrics,) = sparse.metrics.values()
     changed = metrics.model_copy(
@@ -120,5 +121,5 @@ def test_what_must_be_said_is_said(group: Group) -> None:
 
 
 def test_defaults_are_spelled_out(finished: MatrixResult) -> None:
-    (found,) = read_results(finished.results_dir).groups
+    (found,) = group_results(scan_results(finished.results_dir)).groups
     assert "edges: sink sink_size=2 + local window_size=4." in list(notes(found))

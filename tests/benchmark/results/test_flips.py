@@ -15,7 +15,8 @@ from local_pool import LocalPool
 from small_matrix import run_toy
 from toy_benchmark import Toy
 
-from benchmark.report.groups import read_results
+from benchmark.report.frames.scan import scan_results
+from benchmark.report.groups import group_results
 from benchmark.report.write import write_report
 from benchmark.results.cells import CellFiles
 from benchmark.results.journal import append_records, read_records
@@ -44,7 +45,7 @@ def test_of_a_results_folder(
     before = files.read(IDS)
     assert len(before[0]) == len(before[1]) == len(IDS)
     (cell / name).write_bytes(data.draw(flipped((cell / name).read_bytes())))
-    found = read_results(results)
+    found = group_results(scan_results(results))
     (group,) = found.groups
     shown = {row.label: row.metrics["first"].to_json() for row in group.rows.values()}
     expected = {one.config: one.metrics for one in finished.cells}
@@ -64,7 +65,7 @@ def test_of_a_results_folder_s_own_file(finished: MatrixResult, tmp_path: Path) 
     shutil.copytree(finished.results_dir, tmp_path / "results")
     (tmp_path / "results" / "sparse-bench-results.json").write_text('{"format": 4, "format": 4}')
     with pytest.raises(ValueError, match="keys twice in one object"):
-        read_results(tmp_path / "results")
+        group_results(scan_results(tmp_path / "results"))
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -93,7 +94,7 @@ def test_a_run_makes_up_for_what_is_not_believed(
     assert again.cells[1].metrics is not None
     assert again.cells[1].metrics["costs"]["samples"] == len(IDS)
     assert again.cells[1].metrics["score"] == finished.cells[1].metrics["score"]
-    assert len(write_report(read_results(results))) == 1
+    assert len(write_report(group_results(scan_results(results)))) == 1
 
 
 NAMES = Names(model="m", config_type="sink_masker", benchmark="toy", subset="first")

@@ -18,7 +18,6 @@ from benchmark import files
 from benchmark.files import (
     distinct_name,
     fingerprint,
-    json_line,
     move_aside,
     safe_name,
     try_lock,
@@ -27,7 +26,7 @@ from benchmark.files import (
 from benchmark.results.cells import CellFiles, find_results, open_results, subset_folder
 from benchmark.results.key import differing_fields
 from benchmark.results.records import Cost, Prediction, Record, six_digits
-from benchmark.results.seal import seal, unseal
+from benchmark.results.seal import seal, sealed_line, unseal, unsealed_line
 from benchmark.tuning.evaluations import Evaluation
 from benchmark.tuning.records import TrialRecord
 from sparse_attention.config_types import make_config
@@ -86,12 +85,21 @@ def cell(tmp_path: Path) -> CellFiles:
     return files
 
 
+def _line(value: object) -> bytes:
+    """A line of JSON as other programs, and earlier versions, write it."""
+    return json.dumps(value).encode() + b"\n"
+
+
 @given(any_text)
 def test_predictions_survive_json(text: str) -> None:
     before = prediction("a", text)
-    line = json_line(before.to_json())
+    line = sealed_line(before.to_json(), SCOPE)
     assert line.count(b"\n") == 1
-    assert Prediction.from_json(json.loads(line)) == before
+    assert Prediction.from_json(unsealed_line(line, SCOPE)) == before
+    assert unseal(json.loads(line), SCOPE) == before.to_json()
+    assert (
+        Prediction.from_json(unsealed_line(_line(seal(before.to_json(), SCOPE)), SCOPE)) == before
+    )
 
 
 @pytest.mark.parametrize(
@@ -171,7 +179,7 @@ def test_an_unanswered_sample_has_a_reason() -> None:
     about = {"id": "a", "task": "t", "context": "0", "question": "q", "answer_prefix": ""}
     about["references"] = []
     skipped = Prediction.unanswered("skipped", "prompt_too_long", "300 tokens", **about)
-    assert Prediction.from_json(json.loads(json_line(skipped.to_json()))) == skipped
+    assert Prediction.from_json(json.loads(_line(skipped.to_json()))) == skipped
     with pytest.raises(ValueError, match="reason"):
         Prediction.unanswered("failed", "", "", **about)
 
@@ -221,7 +229,7 @@ def test_a_trial_survives_json() -> None:
     trial = TrialRecord.from_json(TRIAL)
     assert trial.losses == (0.625,)
     assert len(trial.id) == 16
-    assert json_line(trial.to_json()) == json_line(TRIAL)
+    assert trial.to_json() == TRIAL
 
 
 @pytest.mark.parametrize(
@@ -290,12 +298,12 @@ def test_a_torn_line_costs_only_itself(
         b"[]\n",
         b"\xff\xfe\n",
         b"\n",
-        json_line(prediction("b").to_json()),
-        json_line({**prediction("b").to_json(), "check": "0" * 16}),
-        json_line(seal(prediction("b").to_json(), "another cell")),
-        json_line(seal({**prediction("b").to_json(), "density": 1.5}, SCOPE)),
-        json_line(seal(prediction("of another data set").to_json(), SCOPE)),
-        json_line(seal(prediction("b").to_json(), SCOPE)).replace(b'{"id"', b'{"id": "a", "id"'),
+        _line(prediction("b").to_json()),
+        _line({**prediction("b").to_json(), "check": "0" * 16}),
+        _line(seal(prediction("b").to_json(), "another cell")),
+        _line(seal({**prediction("b").to_json(), "density": 1.5}, SCOPE)),
+        _line(seal(prediction("of another data set").to_json(), SCOPE)),
+        _line(seal(prediction("b").to_json(), SCOPE)).replace(b'{"id"', b'{"id": "a", "id"'),
         b"[" * 100_000 + b"\n",
         b"9" * 5_000 + b"\n",
     ],

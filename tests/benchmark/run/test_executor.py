@@ -17,7 +17,8 @@ from local_pool import LocalPool
 
 from benchmark.executor import BenchmarkExecutor
 from benchmark.executor_config import AdapterConfig, BenchmarkConfig
-from benchmark.report.groups import read_results
+from benchmark.report.frames.scan import scan_results
+from benchmark.report.groups import group_results
 from benchmark.report.write import write_report
 from benchmark.results import cells
 from benchmark.run import plan
@@ -193,7 +194,7 @@ def test_results_of_an_earlier_format_are_named_and_kept(
         run()
     assert not [one for one in caplog.records if one.levelno >= logging.WARNING]
     kept = {path: path.read_bytes() for path in results.rglob("*") if path.is_file()}
-    found = read_results(results)
+    found = group_results(scan_results(results))
     assert found.groups == []
     assert [one.format for one in found.left_out] == [2, 2]
     before = LocalPool.requests
@@ -206,13 +207,13 @@ def test_results_of_an_earlier_format_are_named_and_kept(
     changed = {path for path, content in kept.items() if path.read_bytes() != content}
     assert changed == {marker}
     assert not any(cell.folder / "key.json" in kept for cell in again.cells)
-    (group,) = read_results(results).groups
+    (group,) = group_results(scan_results(results)).groups
     assert list(group.subsets) == ["first"]
     before = LocalPool.requests
     run()
     assert LocalPool.requests == before
     assert caplog.text.count("this version writes format") == 1, "it is said once"
-    (report,) = write_report(read_results(results))
+    (report,) = write_report(group_results(scan_results(results)))
     text = report.read_text()
     for one in found.left_out:
         assert f"- first/{one.cell.name}: format 2\n" in text

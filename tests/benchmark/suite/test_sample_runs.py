@@ -7,7 +7,8 @@ import json
 import pytest
 from sample_frames import BENCHMARKS, sample_benchmark
 
-from benchmark.report.groups import read_results
+from benchmark.report.frames.scan import scan_results
+from benchmark.report.groups import group_results
 from benchmark.report.tables import notes
 from benchmark.suite.registry import benchmark_class
 from benchmark.testing import tokenizer
@@ -21,7 +22,7 @@ SHORT = ["--samples", "1", "--max-prompt-tokens", "600", "--max-new-tokens", "8"
 def test_every_task_runs_and_is_marked(name, sample_run):
     short = ["--option", "ruler.length=500"] if name == "ruler" else []
     results = sample_run(name, *SHORT, *short)
-    (group,) = read_results(results).groups
+    (group,) = group_results(scan_results(results)).groups
     assert sorted(group.subsets) == sorted(benchmark_class(name).subsets)
     assert "sample data" in group.title
     report = (results / "embedded" / name / "report.md").read_text()
@@ -39,9 +40,9 @@ def test_every_task_runs_and_is_marked(name, sample_run):
 
 
 def test_remarks_stand_in_the_report(sample_run):
-    (group,) = read_results(sample_run("longbench", *SHORT)).groups
+    (group,) = group_results(scan_results(sample_run("longbench", *SHORT))).groups
     assert "lcc: edit similarity by difflib." in list(notes(group))
-    (group,) = read_results(sample_run("zero_scrolls", *SHORT)).groups
+    (group,) = group_results(scan_results(sample_run("zero_scrolls", *SHORT))).groups
     assert any(note.startswith("qmsum: 2 validation samples;") for note in notes(group))
 
 
@@ -64,7 +65,7 @@ def test_prompt_policies_are_recorded_and_can_be_replaced(sample_run):
     replaced = {"chat_template": "never", "truncation": "left"}
     assert found["other", "trec"] == ("never", "left", replaced)
     assert found["other", "qasper"] == ("never", "left", replaced)
-    assert len(read_results(own).groups) == 1
+    assert len(group_results(scan_results(own)).groups) == 1
 
 
 def test_a_cut_document_is_followed_by_the_notice_of_the_dataset(sample_run):

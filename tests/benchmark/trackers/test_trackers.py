@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import struct
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,11 +18,14 @@ from benchmark.console.selection import select_run
 from benchmark.files import fingerprint
 from benchmark.report import load_results
 from benchmark.report.frames.scan import scan_results
+from benchmark.results.journal import append_records
 from benchmark.trackers import TRACKERS
+from benchmark.trackers.follow import following
 from benchmark.trackers.runs import tracked_runs
 from benchmark.trackers.track import track_results
 from benchmark.tuning.cache import BestConfigCache
-from benchmark.tuning.search_file import Names
+from benchmark.tuning.records import TrialRecord
+from benchmark.tuning.search_file import Names, journal_stem
 from perf import made_results
 from perf.made_results import make_results
 from sparse_attention.config import AttentionConfig
@@ -102,10 +106,32 @@ def test_trials_of_the_searches_behind_cells_are_runs_too(
     cache.store(names.model_copy(update={"model": "another"}), KEY, content())
     *cells, trial = tracked_runs(scan_results(root), cache.folder)
     assert [run.name for run in cells] == ["vt dense", "vt sink, per task"]
-    assert trial.group == "made-up search sink_masker ruler_vt"
+    assert trial.group == f"search {journal_stem(names, KEY)}"
     assert (trial.name, trial.params["sink_size"], trial.params["is_best"]) == ("trial 0", 4, True)
     measured = {"score": 0.5, "density": 0.25, "attention_error": 0.125}
     assert trial.steps == [(4, {"loss": 0.25, **measured})]
+
+
+def test_what_ends_is_told_while_a_run_goes_on(made: Path, tmp_path: Path) -> None:
+    results, cache = tmp_path / "results", tmp_path / "cache"
+    told = results / "tracking" / "tensorboard"
+
+    def wait_for(pattern: str) -> list[str]:
+        for _ in range(1000):
+            if list(told.glob(f"{pattern}/events.out.tfevents.*")):
+                break
+            time.sleep(0.01)
+        return sorted(run.name.rpartition("-")[0] for run in told.glob(pattern))
+
+    with following(results, cache, "tensorboard", pause=0.01):
+        shutil.copytree(made, results, ignore=shutil.ignore_patterns("tracking"))
+        for path in results.glob("*/*/*/*/metrics.json"):
+            path.touch()
+        assert wait_for("made-up-ruler/vt-half*") == ["vt-half"]
+        journal = cache / "trials" / "made-up_knorm-0123abcd.jsonl"
+        journal.parent.mkdir(parents=True)
+        append_records(journal, [TrialRecord.from_json(content()["trials"][0])], journal.name)
+        assert wait_for(f"search-{journal.stem}/*") == ["trial-0"]
 
 
 def test_mlflow(made: Path, cells: list[Path], half: dict[str, float]) -> None:

@@ -81,7 +81,7 @@ def test_what_is_damaged_is_left_out_and_said(results: Path, caplog) -> None:
     metrics = cell_of(results, "half") / "metrics.json"
     metrics.write_text(metrics.read_text().replace("knorm", "norm"))
     lines = cell_of(results, "top") / "predictions.jsonl"
-    lines.write_text(lines.read_text().replace('"score": 1.0', '"score": 0.5', 1))
+    lines.write_text(lines.read_text().replace('"score":1.0', '"score":0.5', 1))
     with caplog.at_level(logging.WARNING):
         cells = load_results(results)
         predictions = load_results(results, "prediction")
