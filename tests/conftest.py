@@ -17,6 +17,9 @@ os.environ["OMP_NUM_THREADS"] = "1"
 if os.environ.get("SPARSE_BENCH_TEST_DEVICE", "cpu") == "cpu":
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
+# Tests kill processes, but none cuts the power: what was written stays without a wait for the disk.
+os.fsync = lambda descriptor: None
+
 # How long an example takes depends on what else the machine does.
 settings.register_profile("untimed", deadline=None, max_examples=30)
 settings.load_profile("untimed")

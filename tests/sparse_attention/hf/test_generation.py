@@ -61,7 +61,7 @@ PROTOCOLS = {
     "generation": Protocol(sparse_from="generation"),
     "aware": Protocol(sparse_from="generation", press_sees_question=True),
 }
-NEW = 6
+NEW = 5
 PAD = 96
 GREEDY = {"max_new_tokens": NEW, "do_sample": False, "pad_token_id": PAD}
 
@@ -99,7 +99,7 @@ def test_results_equal_those_of_the_adapter_and_of_plain_generate(number, name):
     assert dense.reports[0].attention_error == pytest.approx(0, abs=1e-9)
     ways = (("generation", 1), ("question", 6), ("generation", 6))
     for place, (sparse_from, question) in enumerate(ways):
-        config = (LSH, TOP, DRAWN)[(number + place) % 3]  # three architectures: every combination
+        config = (LSH, TOP, DRAWN)[(number + place) % 3]  # every one in three architectures
         options = {
             "protocol": Protocol(sparse_from=sparse_from, dense_layers=(1,)),
             "sample_key": "s",
