@@ -54,7 +54,6 @@ def test_answers_are_counted_and_the_count_ends_whole(
         str(tmp_path),
         ("sink_local",),
         LocalPool,
-        FEW,
         num_samples=9,
         use_per_task_config=False,
         search_space={"window_size": [2, 4, 8], "sink_size": [1, 2]},
