@@ -27,7 +27,7 @@ demo-real: setup
 lint: setup
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
-	$(RUN)/mypy
+	$(RUN)/mypy --num-workers 2
 	$(RUN)/lint-imports
 
 # Whole files go to whoever is free, in the order of the folders: the slow ones come first.

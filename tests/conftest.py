@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -16,8 +17,11 @@ os.environ["OMP_NUM_THREADS"] = "1"
 if os.environ.get("SPARSE_BENCH_TEST_DEVICE", "cpu") == "cpu":
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
+# Tests kill processes, but none cuts the power: what was written stays without a wait for the disk.
+os.fsync = lambda descriptor: None
+
 # How long an example takes depends on what else the machine does.
-settings.register_profile("untimed", deadline=None)
+settings.register_profile("untimed", deadline=None, max_examples=30)
 settings.load_profile("untimed")
 
 
@@ -39,6 +43,11 @@ def pytest_configure(config: pytest.Config) -> None:
         # A file is written and read for each example, which is the point.
         suppress_health_check=list(HealthCheck),
     )
+
+
+def pytest_collection_finish() -> None:
+    # Modules and tests live to the end: a collection of garbage need not walk through them.
+    gc.freeze()
 
 
 @pytest.fixture

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from weakref import WeakSet
+
 import torch
-from transformers import (
-    PreTrainedModel,
-)
+from transformers import PreTrainedModel
 
 from sparse_attention.config import AttentionConfig
 from sparse_attention.decode.decoder import Decoder
@@ -23,12 +23,19 @@ _PARTS = {
 }
 
 
+_WORKING: WeakSet[PreTrainedModel] = WeakSet()
+
+
 def check_architecture(model: PreTrainedModel) -> None:
     """Run a few tokens with the model's own attention and with ours, and compare the logits.
+
+    A model that has passed is not tried again.
 
     Raises:
         UserError: if the architecture cannot work with our attention.
     """
+    if model in _WORKING:
+        return
     name = type(model).__name__
     check_configuration(model.config, type(model))
     vocabulary = int(model.config.get_text_config().vocab_size)
@@ -62,3 +69,4 @@ def check_architecture(model: PreTrainedModel) -> None:
     difference = float((own - ours).abs().max() / own.abs().max().clamp(min=1e-6))
     if not difference <= tolerance:
         raise Unsupported(name, f"its logits differ by {difference:.2g} from its own attention's")
+    _WORKING.add(model)

@@ -35,7 +35,8 @@ def finished(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Matr
 def sample_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """A function that runs the embedded model on the sample data of a benchmark, in this process.
 
-    Returns the results folder; a run with the same arguments is not repeated.
+    Returns the results folder; a run with the same arguments is not repeated.  Its report has no
+    pictures, which take longer than the answers.
     """
     done: dict[tuple[str, ...], Path] = {}
 
@@ -45,7 +46,9 @@ def sample_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
             command = ["run", "--quiet", "--gpu-ids", "--models", "embedded", "--benchmarks", name]
             command += ["--option", f"{name}.source=samples", "--configs", "dense", "sink_local"]
             command += ["--results-dir", str(folder), *arguments]
-            assert main(command, LocalPool) == 0
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("benchmark.report.write.write_picture", lambda *_: None)
+                assert main(command, LocalPool) == 0
             done[name, *arguments] = folder
         return done[name, *arguments]
 

@@ -78,11 +78,8 @@ def test_it_chats_and_stops(adapter: HuggingFaceAdapter) -> None:
 def test_dense_attention_finds_the_needles(
     cases: list[Case], answers: list[dict[str, Answer]]
 ) -> None:
-    found = [
-        case.sample.answers[0] in row["dense"].text
-        for case, row in zip(cases, answers, strict=True)
-    ]
-    assert sum(found) / len(found) >= 0.8
+    for case, row in zip(cases, answers, strict=True):
+        assert case.sample.answers[0] in row["dense"].text
 
 
 def test_dense_attention_gives_the_models_own_tokens_and_logits(
@@ -107,7 +104,7 @@ def test_presses_hold_half_and_answer(cases: list[Case], answers: list[dict[str,
         for name in PRESSES:
             answer = row[name]
             held = question + len(answer.token_ids) - 1  # the last one is not read any more
-            kept = case.context.length - int(0.5 * case.context.length)
+            kept = case.context.length - round(0.5 * case.context.length)
             whole = case.context.length + held
             assert answer.kept_share == pytest.approx((kept + held) / whole, abs=2e-3), name
             assert answer.finish_reason == "stop", (name, answer.text)
@@ -130,7 +127,7 @@ def test_presses_keep_what_their_formula_says(name: str, cases: list[Case]) -> N
             "keydiff": -torch.cosine_similarity(keys, mean, dim=-1),
         }[name]
         count = left.segments[0].keys.shape[1]
-        assert count == context.length - context.length // 2
+        assert count == context.length - round(0.5 * context.length)
         least = scores.topk(count, dim=-1).values[:, -1:]
         # Equal tokens have equal norms in the first layer, and rounding ranks those at will.
         assert (scores.gather(-1, left.segments[0].places) >= least - 1e-5 * least.abs()).all()

@@ -48,9 +48,9 @@ def test_there_are_keys_for_a_context_of_needles_only():
     assert len(vocabulary.KEYS) > longest // needle
 
 
-@pytest.mark.parametrize("piece", [*pieces(), *PUNCTUATION])
-def test_every_piece_is_one_token(piece):
-    assert len(ids_of(piece)) == count_tokens(piece) == 1
+def test_every_piece_is_one_token():
+    for piece in (*pieces(), *PUNCTUATION):
+        assert len(ids_of(piece)) == count_tokens(piece) == 1, piece
 
 
 @pytest.mark.parametrize(

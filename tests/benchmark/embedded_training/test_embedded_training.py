@@ -131,7 +131,7 @@ def test_rate_warms_up_and_decays():
 
 
 def test_training_repeats_and_saves_a_loadable_checkpoint(tmp_path):
-    words = ["--steps", "2", "--batch-tokens", "512", "--seed", "5", "--output"]
+    words = ["--steps", "2", "--batch-tokens", "128", "--seed", "5", "--output"]
     assert main([*words, str(tmp_path / "first")]) == 0
     command = [sys.executable, "-m", "benchmark.embedded_training.train", *words]
     environment = {**os.environ, "PYTHONHASHSEED": "1"}

@@ -103,8 +103,8 @@ def test_the_first_value_is_skipped_on_demand():
 @pytest.mark.parametrize("task", SCORES)
 @pytest.mark.parametrize(
     "prediction",
-    ["", None, float("nan"), "9" * 5000, "A " * 10**5, "is: " * 10**5, "\ud800\x00" * 10**5,
-     "1 " * 10**5, "a\n" * 10**5, "²٣"],
+    ["", None, float("nan"), "9" * 5000, "A " * 30_000, "is: " * 30_000,
+     "\ud800\x00" * 30_000, "1 " * 30_000, "a\n" * 30_000, "²٣"],
     ids=["empty", "none", "nan", "digits", "letters", "leads", "surrogates", "numbers", "lines",
          "odd-digits"],
 )  # fmt: skip

@@ -21,7 +21,7 @@ import benchmark.tuning.search
 from benchmark.executor import BenchmarkExecutor
 from benchmark.executor_config import BenchmarkConfig
 
-FEW = 4
+FEW = 3
 SMALL = BenchmarkConfig("toy", ["first", "second"], {"contexts": 2})
 
 

@@ -139,7 +139,7 @@ def test_known_short_answers():
 
 @pytest.mark.parametrize(
     "text",
-    ["x" * 200_000, "the a " * 34_000, "\ud800\x00" * 20_000, "9" * 5000, "北京大学" * 20_000],
+    ["x" * 60_000, "the a " * 10_000, "\ud800\x00" * 10_000, "9" * 5000, "北京大学" * 6_000],
 )
 def test_absurd_texts_are_scored(text):
     for metric in (english_f1, chinese_character_f1, chinese_word_f1):

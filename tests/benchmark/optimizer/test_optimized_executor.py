@@ -13,6 +13,7 @@ from toy_benchmark import Toy
 from toy_search import BENCHMARK, TYPES, search
 
 from benchmark.executor import BenchmarkExecutor
+from benchmark.executor_config import BenchmarkConfig
 from benchmark.hyperparameter_optimization import OptimizationConfig, search_tasks
 from benchmark.optimizer import optimized_executor
 from benchmark.optimizer.optimized_executor import create_optimized_benchmark_executor
@@ -98,7 +99,8 @@ def test_fixed_and_dense_configurations_are_not_searched(
         raise AssertionError("a search was started")
 
     monkeypatch.setattr(optimized_executor, "search_tasks", refuse)
-    run = [str(tiny_model)], [("dense", None), ("mine", make_config("local_masker"))], [BENCHMARK]
+    few = [BenchmarkConfig("toy", ["first"], {"contexts": 1})]
+    run = [str(tiny_model)], [("dense", None), ("mine", make_config("local_masker"))], few
     tuned_executor = create_optimized_benchmark_executor(
         [], results_dir=tmp_path / "a", quiet=True, pool=LocalPool
     )
@@ -106,9 +108,7 @@ def test_fixed_and_dense_configurations_are_not_searched(
     tuned_executor = create_optimized_benchmark_executor(
         [], enable_optimization=False, results_dir=tmp_path / "b", quiet=True, pool=LocalPool
     )
-    result = tuned_executor.run_benchmark_matrix(
-        [str(tiny_model)], [("local_masker", None)], [BENCHMARK]
-    )
+    result = tuned_executor.run_benchmark_matrix([str(tiny_model)], [("local_masker", None)], few)
     key = json.loads((result.cells[0].folder / "key.json").read_text())
     assert key["config"] == make_config("local_masker").to_json()
 

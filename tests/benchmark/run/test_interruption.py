@@ -5,11 +5,14 @@ from pathlib import Path
 import pytest
 from folders import contents
 from local_pool import LocalPool
-from toy_run import BENCHMARK, CONFIGS
+from toy_run import CONFIGS
 
 from benchmark.executor import BenchmarkExecutor
+from benchmark.executor_config import BenchmarkConfig
 from benchmark.run.requests import PoolFactory
 from benchmark.run.result import MatrixResult
+
+BENCHMARK = BenchmarkConfig("toy", ["first", "second"], {"contexts": 4})
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from benchmark.testing import tokenizer
 from benchmark.zero_scrolls import ZeroScrolls
 from sparse_attention.prompt import encode_prompt
 
-SHORT = ["--samples", "1", "--max-prompt-tokens", "600", "--max-new-tokens", "8"]
+SHORT = ["--samples", "1", "--max-prompt-tokens", "600", "--max-new-tokens", "4"]
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from local_pool import LocalPool
-from toy_search import BENCHMARK, TASKS, search
+from toy_search import BENCHMARK, TASKS, TYPES, search
 
 from benchmark.executor_config import AdapterConfig, BenchmarkConfig
 from benchmark.hyperparameter_optimization import (
@@ -249,3 +249,20 @@ def test_a_search_measures_the_attention_error_where_its_objective_needs_it(
     assert result.best["tuning"]["samples"] > 0
     (read,) = BestConfigCache(tmp_path).read_all()
     assert read.best == result.best
+
+
+def test_a_trial_that_takes_too_long_is_given_up(tiny_model: Path, tmp_path: Path):
+    found = search(
+        str(tiny_model), str(tmp_path), TYPES[:1], LocalPool, num_samples=2, timeout_per_trial=1e-3
+    )
+    for optimized in found.values():
+        assert not optimized.results
+        assert "no result after 0.001 s" in optimized.failures["toy_first"]
+
+
+def test_a_search_ends_with_its_time(tiny_model: Path, tmp_path: Path):
+    few = str(tiny_model), str(tmp_path), TYPES[:1], LocalPool
+    found = search(*few, time_limit=1e-3, num_samples=2)
+    assert all(set(optimized.failures) == TASKS for optimized in found.values())
+    found = search(*few, num_samples=2)
+    assert all(set(optimized.results) == TASKS for optimized in found.values())

@@ -9,9 +9,11 @@ from local_pool import LocalPool
 from search_without_tune import WithoutTune
 from toy_search import search
 
+from benchmark.executor_config import BenchmarkConfig
 from benchmark.run import progress
 from benchmark.tuning.progress import TuningProgress
 
+FEW = BenchmarkConfig("toy", ["first", "second"], {"contexts": 6})
 SECONDS = 60.0
 """That each batch of answers takes."""
 
@@ -78,6 +80,6 @@ def test_a_search_that_is_done_has_as_many_answers_as_it_expects(
         "advance",
         lambda self, study, record: ended.append(study.answers) if study.has_ended else None,
     )
-    search(str(tiny_model), str(tmp_path), ("sink_local",), LocalPool, num_samples=4)
+    search(str(tiny_model), str(tmp_path), ("sink_local",), LocalPool, FEW, num_samples=4)
     assert len(ended) == 2, "one for each task"
     assert all(answers == expected > 0 for answers, expected in ended)

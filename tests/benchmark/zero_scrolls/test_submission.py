@@ -100,7 +100,7 @@ def test_the_test_split_is_answered_and_not_scored(sample_run):
 
 
 def test_a_submission_needs_the_test_split(sample_run, tmp_path, capsys):
-    results = sample_run("zero_scrolls", *SHORT)
+    results = sample_run("zero_scrolls", "--subsets", "gov_report", *SHORT)
     arguments = ["create", str(results / "embedded" / "zero_scrolls"), "dense"]
     assert main([*arguments, str(tmp_path / "s.csv"), "--source", "samples"]) == 2
     assert "is of the split validation" in capsys.readouterr().err

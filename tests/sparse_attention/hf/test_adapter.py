@@ -67,12 +67,12 @@ def digest(prefix) -> str:
     return total.hexdigest()
 
 
-@pytest.mark.parametrize("sparse_from", ["question", "generation"])
-def test_a_row_alone_equals_the_row_in_a_batch(adapter, prefix, sparse_from):
+@pytest.mark.parametrize(("sparse_from", "every"), [("question", 1), ("generation", 3)])
+def test_a_row_alone_equals_the_row_in_a_batch(adapter, prefix, sparse_from, every):
     protocol = Protocol(sparse_from=sparse_from)
-    options = {"max_new_tokens": 5, "protocol": protocol, "sample_key": "s"}
+    options = {"max_new_tokens": 4, "protocol": protocol, "sample_key": "s"}
     together = adapter.answer(prefix, tokens(6, 2), CONFIGS, **options)
-    for config, expected in zip(CONFIGS, together, strict=True):
+    for config, expected in zip(CONFIGS[::every], together[::every], strict=True):
         (alone,) = adapter.answer(prefix, tokens(6, 2), [config], **options)
         assert alone.token_ids == expected.token_ids
         assert alone.density == pytest.approx(expected.density, abs=1e-4)
@@ -95,13 +95,13 @@ def test_a_batch_of_32_rows_equals_single_rows(adapter, prefix):
 
 def test_the_prefix_stays_bit_identical_and_serves_several_questions(adapter, prefix):
     before = digest(prefix)
-    first = [adapter.answer(prefix, tokens(5, s), CONFIGS, max_new_tokens=5) for s in (4, 5, 6)]
-    again = [adapter.answer(prefix, tokens(5, s), CONFIGS, max_new_tokens=5) for s in (6, 5, 4)]
+    first = [adapter.answer(prefix, tokens(5, s), CONFIGS, max_new_tokens=3) for s in (4, 5)]
+    again = [adapter.answer(prefix, tokens(5, s), CONFIGS, max_new_tokens=3) for s in (5, 4)]
     assert first == again[::-1]
     assert digest(prefix) == before
     fresh = adapter.prefill(tokens(120, 3), CONFIGS)
     assert digest(fresh) == before
-    assert adapter.answer(fresh, tokens(5, 4), CONFIGS, max_new_tokens=5) == first[0]
+    assert adapter.answer(fresh, tokens(5, 4), CONFIGS, max_new_tokens=3) == first[0]
 
 
 def test_rows_that_end_leave_the_batch(adapter, prefix, monkeypatch):

@@ -114,7 +114,7 @@ def pilot_error(terms, drawn):
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_bias_of_numerator_and_denominator_over_seeds(name):
-    numerators, denominators, numerator, denominator = estimates(SAMPLERS[name], seeds=400)
+    numerators, denominators, numerator, denominator = estimates(SAMPLERS[name], seeds=250)
     operation = make_operation(Sink(sink_size=4), Local(window_size=6), scale=1.5, seed=3)
     terms = operation.call.scores.double().exp()[..., 4:-6]
     products = terms[..., None, :] * operation.values.double()[:, :, None, None, 4:-6].mT

@@ -38,7 +38,7 @@ from benchmark.tuning.cache import BestConfigCache
 from sparse_attention import make_config
 from sparse_attention.errors import UserError
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 LLAMA = "meta-llama/Llama-3.1-8B-Instruct"
 
 # Quick start, and "Retrieving cached results".
