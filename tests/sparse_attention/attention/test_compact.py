@@ -125,7 +125,7 @@ def test_attention_and_counts_are_those_of_the_mask(
 def test_unions_are_those_of_the_masks(seed, ragged, weighted):
     generator = torch.Generator().manual_seed(seed)
     one = random_compact(generator, (1, 2, 3), ((0, 4),), ragged[0], False)
-    ranks = torch.rand(2, 2, 3, 1, KEYS, generator=generator)
+    ranks = torch.rand(2, 2, 3, 1, KEYS, generator=generator).to(DEVICE)
     start, left = one.open(ranks)
     keys, _ = choosing.heaviest(left, torch.full((1, 1, 1, 1, 1), 7))
     counts = torch.randint(0, 8, (2, 2, 3, 1, 1), generator=generator) if ragged[1] else None
