@@ -2,18 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from pathlib import Path
-
-import pytest
-from local_pool import LocalPool
 from search_files import content
-from search_without_tune import without_tune
-from toy_search import search
 
-from benchmark.objectives import Measured, Objective
-from benchmark.run.ray_session import hold_ray
 from benchmark.tuning.halving import Halving
 from benchmark.tuning.records import COMPLETE, PRUNED, RUNNING, TrialRecord
 from benchmark.tuning.settings import OptimizationConfig
@@ -54,36 +44,3 @@ def test_a_winner_that_keeps_the_constraint_bounds_the_others() -> None:
 def test_without_a_constraint_nothing_is_resumed() -> None:
     halving = Halving(OptimizationConfig(optimization_metric="benchmark_score"), 12)
     assert halving.second_chance([trial(1, PRUNED, 0.3)], is_feasible) is None
-
-
-@pytest.mark.parametrize("running", [without_tune, hold_ray], ids=["alone", "tune"])
-def test_what_is_right_on_few_samples_only_does_not_hide_what_is_right(
-    running: Callable[[], AbstractContextManager[object]],
-    tiny_model: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Settings that read less than half of the keys keep the constraint on few samples alone."""
-
-    def losses(_: Objective, measured: Measured, __: float | None) -> tuple[float, ...]:
-        kept = measured.samples < 6 or measured.density > 0.5
-        return (measured.density if kept else 1.5,)
-
-    monkeypatch.setattr(Objective, "losses", losses)
-    settings = {"num_samples": 9, "optimization_metric": "density_at_score", "smallest_rung": 2}
-    with running():
-        found = {
-            scheduler: search(
-                str(tiny_model),
-                str(tmp_path / scheduler),
-                ("sink_local",),
-                LocalPool,
-                scheduler=scheduler,
-                search_algorithm="grid",
-                **settings,
-            )["sink_local"].results["toy_first"]
-            for scheduler in ("asha", "none")
-        }
-    stopping, whole = found["asha"], found["none"]
-    assert stopping.feasible
-    assert stopping.best["config"] == whole.best["config"]

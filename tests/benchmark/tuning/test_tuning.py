@@ -15,6 +15,7 @@ from benchmark.hyperparameter_optimization import (
     optimize,
     optimize_sparse_configs,
 )
+from benchmark.objectives import Measured, Objective
 from benchmark.run.ray_session import hold_ray
 from benchmark.tuning.cache import BestConfigCache
 from benchmark.tuning.records import config_hash
@@ -185,6 +186,29 @@ def test_the_interface_is_asynchronous(searched, tiny_model: Path):
         )
     )
     assert set(found["sink_local"].results) == TASKS
+
+
+def test_what_is_right_on_few_samples_only_does_not_hide_what_is_right(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Settings that read less than half of the keys keep the constraint on few samples alone."""
+
+    def losses(_: Objective, measured: Measured, __: float | None) -> tuple[float, ...]:
+        kept = measured.samples < 6 or measured.density > 0.5
+        return (measured.density if kept else 1.5,)
+
+    monkeypatch.setattr(Objective, "losses", losses)
+    found = search(
+        *(str(tiny_model), str(tmp_path), ("sink_local",), LocalPool),
+        BenchmarkConfig("toy", ["first"], {"contexts": 12}),
+        num_samples=8,
+        optimization_metric="density_at_score",
+        search_algorithm="grid",
+        smallest_rung=2,
+    )["sink_local"].results["toy_first"]
+    assert found.feasible
+    densities = [trial["rungs"][-1]["mean"]["density"] for trial in found.document["trials"]]
+    assert found.best["tuning"]["density"] == min(one for one in densities if one > 0.5)
 
 
 def test_failures_never_win(tiny_model: Path, tmp_path: Path):
