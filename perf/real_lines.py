@@ -19,6 +19,11 @@ class Line:
     press: bool = False
     """Whether its cost is what it keeps of the cache, not the share of the keys that it reads."""
 
+    @property
+    def methods(self) -> list[str]:
+        """Names of the methods in its configurations."""
+        return [method.name for method in make_config(self.config_type).methods]
+
     def configs(self, channel_file: str | None = None) -> dict[str, AttentionConfig]:
         """By label; ``channel_file`` is double sparsity's, and None if they are not to be run."""
         found = {}

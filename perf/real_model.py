@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -27,7 +28,8 @@ from benchmark.executor import BenchmarkExecutor
 from benchmark.executor_config import AdapterConfig, BenchmarkConfig
 from benchmark.files import write_atomic
 from benchmark.named_models import SMOLLM2, named_model
-from benchmark.report.axes import density_axis
+from benchmark.report.axes import density_axis, marker
+from benchmark.report.looks import look_of
 from benchmark.ruler.filler import filler_sentence
 from benchmark.run.result import MatrixResult
 from sparse_attention import AttentionConfig
@@ -117,8 +119,10 @@ def draw(points: Points, length: int, path: Path) -> None:
     panels = figure.subplots(2, len(points), squeeze=False, sharey=True)
     for row, lines in zip(panels, (PRESSES, MASKERS), strict=True):
         for panel, (task, found) in zip(row, points.items(), strict=True):
+            looks = [look_of(line.methods) for line in lines]
             for number, line in enumerate(lines):
-                _draw_line(panel, number, line.name, [found[label] for label in labels(line)])
+                drawn = marker(looks[number], looks[:number].count(looks[number]))
+                _draw_line(panel, drawn, line.name, [found[label] for label in labels(line)])
             dense = found["dense"]
             panel.axhline(dense.score, color="0.25", linewidth=1, label="dense")
             panel.set_title(f"{task}, {length} tokens, {dense.samples} samples", fontsize=9)
@@ -138,15 +142,11 @@ def draw(points: Points, length: int, path: Path) -> None:
     write_atomic(path, buffer.getvalue())
 
 
-def _draw_line(panel: Axes, number: int, name: str, points: Sequence[Point]) -> None:
+def _draw_line(panel: Axes, drawn: Mapping[str, Any], name: str, points: Sequence[Point]) -> None:
     ordered = sorted(points, key=lambda point: point.cost)
-    panel.plot(
-        [point.cost for point in ordered],
-        [point.score for point in ordered],
-        "-" if number < 10 else "--",
-        **{"color": f"C{number % 10}", "marker": "osD^vPX*<>"[number % 9]},
-        **{"markersize": 4, "linewidth": 1.2, "label": name},
-    )
+    style = {**drawn, "markersize": 4, "linewidth": 1.2, "linestyle": "-"}
+    costs, scores = [point.cost for point in ordered], [point.score for point in ordered]
+    panel.plot(costs, scores, **style, label=name)
 
 
 def table(points: Points) -> str:
