@@ -130,8 +130,7 @@ class Search:
 
     def _is_over(self) -> bool:
         with self._mutex:
-            ended = all(study.has_ended for study in self._studies)
-            return not self._trials and (ended or self._is_late())
+            return not self._trials and not self.may_propose
 
     @property
     def may_propose(self) -> bool:

@@ -130,6 +130,10 @@ class ContextLayer:
         """The same in the memory of the CPU."""
         return replace(self._on(torch.device("cpu")), read_on=self.device)
 
+    def waiting_as(self, other: ContextLayer) -> ContextLayer:
+        """The same, in the memory of the CPU if another layer waits there."""
+        return self if other.read_on is None else self.offloaded()
+
     @property
     def device(self) -> torch.device:
         """Of the model's layer."""

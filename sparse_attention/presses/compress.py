@@ -67,10 +67,8 @@ def compress(
             length=keys.shape[1],
             statistics=known.layers.get(index),
         )
-        left_over = compress_layer(call, at_the_end, extra)
-        if left_over is not None:
-            layer = left_over if layer.read_on is None else left_over.offloaded()
-        layers.append(layer)
+        left_over = compress_layer(call, at_the_end, extra) or layer
+        layers.append(left_over.waiting_as(layer))
     left = Context(context.length, tuple(layers))
     if any(isinstance(press, KeyRerotation) for press in presses):
         return _rerotated(left, known.facts, context.length + extra)
@@ -143,8 +141,7 @@ def _rerotated(left: Context, facts: dict[int, LayerFacts], total: int) -> Conte
         rotary = rotary_of(facts[index])
         end = (total if layer.taken else left.length) - shift
         segments = tuple(_moved(segment, end, rotary) for segment in layer.here.segments)
-        moved = replace(layer, segments=segments)
-        layers.append(moved if layer.read_on is None else moved.offloaded())
+        layers.append(replace(layer, segments=segments).waiting_as(layer))
     return replace(left, layers=tuple(layers), shift=shift)
 
 
