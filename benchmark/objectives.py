@@ -50,6 +50,9 @@ class Measured(Record):
     """None where it was not measured."""
     bytes_read: NonNegativeFloat | None = None
     """As of predictions; None in results of earlier versions."""
+    margin: float | None = None
+    """Score less that of dense attention on the same samples, less one standard error of this
+    difference; None where it was not compared or cannot be told."""
     samples: PositiveInt
 
 
@@ -102,6 +105,17 @@ class Objective(BaseModel):
     def is_kept(self, losses: Sequence[float]) -> bool:
         """Whether losses on a task say that the constraint, if any, is kept there."""
         return not self.constrained or losses[0] <= 1
+
+    def is_clear(self, losses: Sequence[float], margin: float | None) -> bool:
+        """Whether the constraint, if any, is kept on a task by one standard error at least.
+
+        Of many settings the best that keep it on some samples are those that were lucky there.  To
+        ask for one standard error is the rule of Breiman et al. (1984, Classification and
+        Regression Trees, 3.4.3).
+        """
+        if self.name != "density_at_score":
+            return self.is_kept(losses)
+        return self.is_kept(losses) and margin is not None and margin >= -self.tolerance
 
     def losses(self, measured: Measured, dense_score: float | None) -> tuple[float, ...]:
         """The losses of a configuration.

@@ -97,6 +97,20 @@ def paired_difference(
     return Estimate(mean, low, high, "bootstrap", len(differences), len(counts))
 
 
+def standard_error(values: Sequence[float], contexts: Sequence[str]) -> float | None:
+    """Standard error of the mean of values, contexts being independent; None for one context.
+
+    With s_c the sum of the m_c values of context c, n contexts and mean y:
+    sqrt(n / (n - 1) sum((s_c - y m_c)^2)) / sum(m_c) (Cochran 1977, Sampling Techniques, 6.4).
+    """
+    sums, counts = _per_context(np.asarray(values, dtype=np.float64), contexts)
+    n, total = len(counts), counts.sum()
+    if n < 2:
+        return None
+    residuals = sums - counts * (sums.sum() / total)
+    return float(math.sqrt(n / (n - 1) * np.square(residuals).sum()) / total)
+
+
 def wilson(mean: float, n: int) -> tuple[float, float]:
     """Wilson's score interval for ``n`` independent samples; always contains ``mean``."""
     centre = (mean + _Z**2 / (2 * n)) / (1 + _Z**2 / n)

@@ -23,6 +23,7 @@ from benchmark.objectives import Measured
 from benchmark.results.journal import append_records, read_records
 from benchmark.results.metrics import score_predictions
 from benchmark.results.records import Cost, Prediction, Record, Text
+from benchmark.results.statistics import standard_error
 from benchmark.run.failures import describe_error
 from benchmark.run.task import Task
 from benchmark.tuning.splits import Context, Split
@@ -165,8 +166,12 @@ class TuningTask:
         scored, _ = score_predictions(self.task.benchmark, samples, found)
         return [scored[sample.id] for sample in samples]
 
-    def measure(self, name: str, contexts: Sequence[Context]) -> Measured | Failure:
+    def measure(
+        self, name: str, contexts: Sequence[Context], reference: str | None = None
+    ) -> Measured | Failure:
         """Means over the samples of contexts that a configuration has.
+
+        The margin is over the configuration of the hash ``reference``.
 
         One failed sample, a measurement that is missing or a mean that is not finite make it a
         failure: a mean over the others would compare different samples.
@@ -195,8 +200,24 @@ class TuningTask:
             density=density,
             attention_error=error,
             bytes_read=read if math.isfinite(read) else None,
+            margin=None if reference is None else self._margin(answered, reference, contexts),
             samples=len(answered),
         )
+
+    def _margin(
+        self, answered: Sequence[Prediction], reference: str, contexts: Sequence[Context]
+    ) -> float | None:
+        others = {found.id: found.score for found in self.scored(reference, contexts)}
+        pairs = [(found, others[found.id]) for found in answered]
+        differences = [
+            found.score - other
+            for found, other in pairs
+            if found.score is not None and other is not None
+        ]
+        if len(differences) < len(answered):
+            return None
+        error = standard_error(differences, [found.context for found in answered])
+        return None if error is None else math.fsum(differences) / len(differences) - error
 
 
 def _mean(values: Sequence[float | None]) -> float:

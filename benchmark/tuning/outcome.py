@@ -61,6 +61,11 @@ def remarks(study: Study, winner: TrialRecord) -> Iterator[str]:
             f"infeasible: none of {len(study.complete)} settings {asked} on all tasks; the best "
             f"score is {mean.score:.3f} at density {mean.density:.3f}"
         )
+    elif not study.is_clear(winner):
+        yield (
+            f"not clear: it is within {objective.tolerance:g} of dense attention's score, but not "
+            "by one standard error of the difference; more samples would tell"
+        )
     yield from saves_little(mean.density, mean.bytes_read)
     if winner.attention.oracle:
         yield "an oracle: it needs all true scores and cannot be deployed"

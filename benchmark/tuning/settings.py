@@ -31,7 +31,8 @@ class OptimizationConfig(BaseModel):
     ``benchmark_score``: 1 - score; ``attention_error``, which does not rank methods: its rank
     correlation with the score of 17 configurations on SmolLM2-135M was -.12; ``density``;
     ``score_at_density``: 1 - score, with a density of at most the budget; ``density_at_score``:
-    density, with a score within the tolerance of dense attention's; ``pareto``: 1 - score and
+    density, with a score within the tolerance of dense attention's, by one standard error where a
+    setting reaches that; ``pareto``: 1 - score and
     density, the winner is the sparsest within the tolerance of the best score."""
     use_per_task_config: bool = False
     """True: the best settings for each task; False: one for all tasks, the best on average."""

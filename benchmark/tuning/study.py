@@ -142,7 +142,7 @@ class Study:
             return record
 
     def _resume(self) -> TrialRecord | None:
-        record = self.halving.second_chance(self.trials, self.is_feasible)
+        record = self._second_chance()
         if record is not None:
             self.halving.resume(record)
         return record
@@ -157,7 +157,10 @@ class Study:
         with self._mutex:
             if not self._is_enough or any(record.status == RUNNING for record in self.trials):
                 return False
-            return self.halving.second_chance(self.trials, self.is_feasible) is None
+            return self._second_chance() is None
+
+    def _second_chance(self) -> TrialRecord | None:
+        return self.halving.second_chance(self.trials, self.is_feasible, self.is_clear)
 
     @property
     def answers(self) -> tuple[int, int]:
@@ -188,8 +191,9 @@ class Study:
         losses = []
         for task in self.tasks:
             contexts = self.contexts(task, rung)
-            found = task.measure(record.id, contexts)
-            dense = task.measure(DENSE_NAME, contexts) if self._objective.needs_dense else None
+            reference = DENSE_NAME if self._objective.needs_dense else None
+            found = task.measure(record.id, contexts, reference)
+            dense = task.measure(reference, contexts) if reference else None
             for result, owner in ((found, ""), (dense, "dense attention: ")):
                 if isinstance(result, Failure):
                     reason = f"{task.name}: {owner}{result.reason}: {result.detail}"
@@ -235,13 +239,22 @@ class Study:
         """Whether a trial that saw all samples keeps the constraint, if any, on every task."""
         return all(self._objective.is_kept(task.losses) for task in record.rungs[-1].tasks.values())
 
+    def is_clear(self, record: TrialRecord) -> bool:
+        """Whether it keeps the constraint, if any, by one standard error on every task."""
+        return all(
+            self._objective.is_clear(task.losses, task.margin)
+            for task in record.rungs[-1].tasks.values()
+        )
+
     def winner(self) -> TrialRecord | None:
         """The best trial of those that saw all samples and keep the constraint.
 
-        Where none keeps it, the one with the best score, of equal scores the densest.
+        Those that keep it clearly come first.  Where none keeps it, the one with the best score, of
+        equal scores the densest.
         """
         complete = self.complete
-        trials = [record for record in complete if self.is_feasible(record)]
+        trials = [record for record in complete if self.is_clear(record)]
+        trials = trials or [record for record in complete if self.is_feasible(record)]
         if not trials:
             means = [(record.rungs[-1].mean, record) for record in complete]
             best = max(means, key=lambda one: (one[0].score, one[0].density), default=None)
@@ -252,11 +265,13 @@ class Study:
 
     def winner_of(self, task: TuningTask) -> TrialRecord:
         """The trial, of those that saw all samples, that is best on one task alone."""
-        own = [record.rungs[-1].tasks[task.name] for record in self.complete]
+        own = [(record, record.rungs[-1].tasks[task.name]) for record in self.complete]
+        clear = [one for one in own if self._objective.is_clear(one[1].losses, one[1].margin)]
+        trials = clear or own
         place = self._objective.best(
-            [found.losses for found in own], [found.density for found in own]
+            [found.losses for _, found in trials], [found.density for _, found in trials]
         )
-        return self.complete[place]
+        return trials[place][0]
 
 
 def _mean(measured: Sequence[Measured]) -> Measured:

@@ -37,6 +37,17 @@ def test_the_documented_formulas():
     assert Objective(name="density_at_score", tolerance=0.25).losses(found, 1.0) == (0.2,)
 
 
+def test_what_is_clear_is_kept_by_one_standard_error() -> None:
+    quality = Objective(name="density_at_score", tolerance=0.1)
+    assert quality.is_clear([0.5], -0.1)
+    assert not quality.is_clear([0.5], -0.11)
+    assert not quality.is_clear([0.5], None)
+    assert not quality.is_clear([1.1], 0.0)
+    budget = Objective(name="score_at_density")
+    assert budget.is_clear([0.5], None)
+    assert not budget.is_clear([1.1], None)
+
+
 @given(st.lists(measured, min_size=1, max_size=8), share)
 def test_a_kept_constraint_wins(found, dense):
     budget = Objective(name="score_at_density", density_budget=0.3)

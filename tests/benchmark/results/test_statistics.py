@@ -10,6 +10,7 @@ from benchmark.results.statistics import (
     mean_interval,
     mean_of_estimates,
     paired_difference,
+    standard_error,
     wilson,
 )
 
@@ -19,6 +20,21 @@ clustered = st.lists(st.tuples(scores, st.sampled_from("abcdef")), min_size=1, m
 
 def names(count: int) -> list[str]:
     return [str(number) for number in range(count)]
+
+
+@given(st.lists(scores, min_size=2, max_size=30))
+def test_the_standard_error_of_single_samples_is_the_usual_one(values: list[float]) -> None:
+    usual = np.std(values, ddof=1) / len(values) ** 0.5
+    assert standard_error(values, names(len(values))) == pytest.approx(usual, abs=1e-12)
+
+
+@given(st.lists(scores, min_size=2, max_size=9), st.integers(2, 4))
+def test_samples_that_share_a_context_tell_no_more_than_one(values: list[float], by: int) -> None:
+    contexts = names(len(values))
+    assert standard_error(values * by, contexts * by) == pytest.approx(
+        standard_error(values, contexts), abs=1e-12
+    )
+    assert standard_error(values, ["one"] * len(values)) is None
 
 
 def test_wilson_is_that_of_the_literature() -> None:
