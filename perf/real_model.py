@@ -166,7 +166,7 @@ def main() -> int:
     """Measure, draw and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--folder", type=Path, default=Path("results-real"), help="what is kept")
-    parser.add_argument("--lengths", type=int, nargs="+", default=[1024, 2048, 4096])
+    parser.add_argument("--lengths", type=int, nargs="+", default=[1024, 4096])
     parser.add_argument("--samples", type=int, default=3, help="of each task (default: 3)")
     parser.add_argument("--tasks", nargs="+", default=TASKS)
     parser.add_argument("--workers", type=int, default=2, help="processes (default: 2)")

@@ -24,6 +24,8 @@ def listed_attention(call: AttentionCall, compact: Compact, sink_logits: Tensor 
     Returns:
         (R, H, G, 1, Dv) float32.
     """
+    if compact.indices is None and compact.spans:
+        return _spans_attention(call, compact, sink_logits)
     shape = _Lines(call.shape, compact)
     keys, values = in_steps(call.view.segment.keys), in_steps(call.view.segment.values)
     context = keys.shape[1]
@@ -58,6 +60,38 @@ def listed_attention(call: AttentionCall, compact: Compact, sink_logits: Tensor 
     own_weights = shape.join(weights[..., lines.shape[-1] :]).flatten(0, 1)[:, :, 0]
     output += product(own_weights, tail.flatten(0, 1)).view_as(output)
     return output if sink_logits is None else output * sink_share(shape.join(logits), sink_logits)
+
+
+def _spans_attention(call: AttentionCall, compact: Compact, sink_logits: Tensor | None) -> Tensor:
+    """The same where all rows and heads read the same spans, which are read where they lie."""
+    rows, heads, group, _, width = call.queries.shape
+    keys, values = call.view.segment.keys, call.view.segment.values
+    context = keys.shape[1]
+    spans = [slice(start, min(end, context)) for start, end in compact.spans if start < context]
+    scores = call.known_scores
+    if scores is None:
+        asked = call.queries.transpose(0, 1).reshape(heads, rows * group, width).to(keys.dtype)
+        dots = [product(asked, keys[:, span].mT).mul_(call.scaling) for span in spans]
+        parts = [dot.view(heads, rows, group, 1, -1).transpose(0, 1) for dot in dots]
+        logits = torch.cat([*parts, _tail_dots(call)], -1)
+        soft_cap(logits, call.softcap)
+    else:
+        logits = torch.cat([scores[..., span] for span in [*spans, slice(context, None)]], -1)
+    read = sum(span.stop - span.start for span in spans)
+    bar = _tail_bar(compact, context)
+    if bar is not None:
+        logits[..., read:] += bar
+    weights = logits.softmax(-1)
+    tail = call.view.tail_values
+    own = weights[..., read:].reshape(rows * heads, group, -1)
+    output = product(own, tail.flatten(0, 1)).view(rows, heads, group, 1, -1)
+    flat, first = weights.transpose(0, 1)[..., :read].reshape(heads, rows * group, read), 0
+    for span in spans:
+        end = first + span.stop - span.start
+        part = product(flat[..., first:end], values[:, span])
+        output += part.view(heads, rows, group, 1, -1).transpose(0, 1)
+        first = end
+    return output if sink_logits is None else output * sink_share(logits, sink_logits)
 
 
 class _Lines:

@@ -44,13 +44,15 @@ def heaviest(
     width = max(places.shape[-1] for places, _ in rows)
     if all(found is None and places.shape[-1] == width for places, found in rows):
         return torch.from_numpy(np.stack([places for places, _ in rows])).unflatten(1, lines), None
-    padded = [np.pad(places, ((0, 0), (0, width - places.shape[-1]))) for places, _ in rows]
+    padded = np.zeros((len(rows), rows[0][0].shape[0], width), dtype=np.int64)
+    for room, (places, _) in zip(padded, rows, strict=True):
+        room[:, : places.shape[-1]] = places
     found = [
         np.full((own.shape[0], 1), own.shape[-1]) if few is None else few[:, None]
         for own, few in rows
     ]
-    places, number = (torch.from_numpy(np.stack(part)) for part in (padded, found))
-    return places.unflatten(1, lines), number.unflatten(1, lines)
+    number = torch.from_numpy(np.stack(found))
+    return torch.from_numpy(padded).unflatten(1, lines), number.unflatten(1, lines)
 
 
 def true_places(mask: Tensor) -> tuple[Tensor, Tensor]:

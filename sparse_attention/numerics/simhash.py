@@ -22,7 +22,11 @@ _INTEGERS = (("uint8", 8), ("int16", 15), ("int32", 31), ("int64", _MOST_BITS))
 """Types of a code, each with the most bits that it holds."""
 _MATCH_BLOCK = 1 << 27
 """Comparisons of codes at a time, a byte each."""
-_FEW_HITS = 1 << 11
+_MANY_HITS = 1 << 19
+"""Hits from which on a processor takes table after table; of fewer the calls would be most of the
+time (measured with 1024 to 32768 keys)."""
+_ROOM = 1 << 22
+"""Bytes for the comparisons of several tables."""
 _LOWEST = math.log(2.0**-126)
 """Of the smallest normal float32."""
 
@@ -142,14 +146,20 @@ def count_meetings(
 
 
 def _count_meetings_numpy(asked: np.ndarray, codes: np.ndarray, hits: np.ndarray) -> None:
-    if hits.size <= _FEW_HITS:  # the overhead of a loop would be most of the time
-        hits += (codes[:, :, :, None, None] == asked[..., None]).sum(2, dtype=hits.dtype)
+    rows, heads, tables, *lines = asked.shape
+    if hits.size > _MANY_HITS:
+        met = np.empty(hits.shape, dtype=bool)
+        as_numbers = met.view(np.uint8)
+        for table in range(tables):
+            np.equal(codes[:, :, None, None, table], asked[:, :, table, :, :, None], out=met)
+            np.add(hits, as_numbers, out=hits)
         return
-    met = np.empty(hits.shape, dtype=bool)
-    as_numbers = met.view(np.uint8)
-    for table in range(asked.shape[2]):
-        np.equal(codes[:, :, None, None, table], asked[:, :, table, :, :, None], out=met)
-        np.add(hits, as_numbers, out=hits)
+    block = max(1, min(255, tables, _ROOM // max(1, hits.size)))  # sums of 255 fit into a byte
+    room = np.empty((rows, heads, block, *lines, codes.shape[-1]), dtype=bool)
+    for first in range(0, tables, block):
+        own, theirs = asked[:, :, first : first + block], codes[:, :, first : first + block]
+        met = np.equal(theirs[:, :, :, None, None], own[..., None], out=room[:, :, : own.shape[2]])
+        hits += met.view(np.uint8).sum(2, dtype=np.uint8)
 
 
 def log_meeting_probability(

@@ -34,6 +34,7 @@ def search(
                 "num_samples": 6,
                 "cache_dir": cache,
                 "use_per_task_config": True,
+                "max_concurrent_trials": 4,  # each is a process that Ray starts
                 "search_space": {"window_size": [2, 4, 8, 16], "sink_size": [1, 2, 4, 8]},
                 **settings,
             }
