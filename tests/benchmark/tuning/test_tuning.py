@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from local_pool import LocalPool
+from search_without_tune import without_tune
 from toy_search import BENCHMARK, TASKS, TYPES, search
 
 from benchmark.executor_config import AdapterConfig, BenchmarkConfig
@@ -125,13 +126,14 @@ def test_another_objective_asks_no_model_for_known_answers(searched, tiny_model:
                 yield request, outcome
 
     known = journaled(cache)
-    found = search(
-        str(tiny_model),
-        str(cache),
-        pool=Watching,
-        optimization_metric="density",
-        scheduler="none",
-    )
+    with without_tune():
+        found = search(
+            str(tiny_model),
+            str(cache),
+            pool=Watching,
+            optimization_metric="density",
+            scheduler="none",
+        )
     assert {t for one in found.values() for t in one.results} == TASKS
     assert len(set(asked)) == len(asked), "nothing is asked twice"
     assert set(asked).isdisjoint(known)
@@ -147,9 +149,9 @@ def test_another_objective_asks_no_model_for_known_answers(searched, tiny_model:
 
 def test_global_winners_are_best_on_average(searched, tiny_model: Path):
     _, cache = searched
-    found = search(
-        str(tiny_model), str(cache), pool=LocalPool, use_per_task_config=False, scheduler="none"
-    )
+    settings = {"use_per_task_config": False, "scheduler": "none"}
+    with without_tune():
+        found = search(str(tiny_model), str(cache), pool=LocalPool, **settings)
     for optimized in found.values():
         (result,) = optimized.results.values()
         assert result.names.task == "global"
@@ -214,15 +216,9 @@ def test_what_is_right_on_few_samples_only_does_not_hide_what_is_right(
 def test_failures_never_win(tiny_model: Path, tmp_path: Path):
     benchmarks = [BenchmarkConfig("toy", ["broken"], {"contexts": 4})]
     settings = OptimizationConfig(num_samples=2, cache_dir=str(tmp_path), use_per_task_config=True)
-    found = optimize(
-        str(tiny_model),
-        benchmarks,
-        ["local_masker"],
-        settings,
-        gpu_ids=[],
-        quiet=True,
-        pool=LocalPool,
-    )["local_masker"]
+    words = str(tiny_model), benchmarks, ["local_masker"], settings
+    with without_tune():
+        found = optimize(*words, gpu_ids=[], quiet=True, pool=LocalPool)["local_masker"]
     assert not found.results
     assert "no metric for broken" in found.failures["toy_broken"]
     assert not list(tmp_path.glob("*.json"))
@@ -268,7 +264,8 @@ def test_a_search_measures_the_attention_error_where_its_objective_needs_it(
 
     with pytest.raises(UserError, match="combined_score needs the attention error"):
         optimized("combined_score", no_pool)
-    (result,) = optimized("density_at_score", LocalPool).results.values()
+    with without_tune():
+        (result,) = optimized("density_at_score", LocalPool).results.values()
     assert result.best["tuning"]["attention_error"] is None
     assert result.best["tuning"]["samples"] > 0
     (read,) = BestConfigCache(tmp_path).read_all()
