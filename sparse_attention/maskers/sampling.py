@@ -71,9 +71,7 @@ class Residual:
 
     def first(self, count: Tensor) -> Tensor:
         """The first ``count`` keys, see ``sample``: bool (R, H, G, Q, K)."""
-        count = _by_line(count)
-        rows = max(self.lots.shape[0], count.shape[0])
-        return largest(self.lots.expand(rows, -1, -1, -1, -1), count)
+        return largest(self.lots, _by_line(count))
 
 
 def _by_line(count: Tensor) -> Tensor:

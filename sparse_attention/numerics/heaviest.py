@@ -99,14 +99,13 @@ def _each_its_own(values: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
     """``heaviest`` where the lines of a row have counts of their own."""
     most = counts.amax().view((1,) * counts.ndim)
     places, found = heaviest(values, most)
-    rows = max(values.shape[0], counts.shape[0])
-    places = places.expand(rows, *places.shape[1:])
-    chosen = values.expand(rows, *values.shape[1:]).gather(-1, places)
+    chosen = values.gather(-1, places)
     if found is not None:
         chosen.masked_fill_(torch.arange(places.shape[-1]) >= found, -torch.inf)
         counts = torch.minimum(counts, found)
     order = chosen.sort(dim=-1, descending=True, stable=True).indices
-    return places.gather(-1, order), counts
+    places = places.gather(-1, order)
+    return places.expand(max(values.shape[0], counts.shape[0]), *places.shape[1:]), counts
 
 
 def _on_gpu(values: Tensor, counts: Tensor, enough: bool) -> tuple[Tensor, Tensor | None]:

@@ -63,12 +63,14 @@ def largest(values: Tensor, count: Tensor) -> Tensor:
     equal values those with the lowest index come first.
 
     Args:
-        values: float32 (..., n).
-        count: int64, broadcastable to (..., 1).
+        values: float32 (R or 1, ..., n).
+        count: int64, broadcastable to (R, ..., 1).
 
     Returns:
-        bool (..., n).
+        bool (R, ..., n), or (1, ..., n) where the rows agree.
     """
+    if values.is_cuda:
+        values = values.expand(torch.broadcast_shapes(values.shape, (*count.shape[:-1], 1)))
     kernels = gpu_kernels() if values.is_cuda else None
     if kernels is not None:
         marked: Tensor = kernels.largest(values, count.to(values.device, non_blocking=True))
@@ -109,7 +111,8 @@ def _nth_largest(values: Tensor, count: Tensor, least: int, most: int) -> Tensor
     if most == least:
         return torch.from_numpy(ordered[..., :1])
     ordered.sort(axis=-1)
-    place = ordered.shape[-1] - np.broadcast_to(count.numpy(), (*ordered.shape[:-1], 1))
+    lines = np.broadcast_shapes(count.shape[:-1], ordered.shape[:-1])
+    place = ordered.shape[-1] - np.broadcast_to(count.numpy(), (*lines, 1))
     return torch.from_numpy(np.take_along_axis(ordered, place, axis=-1))
 
 

@@ -14,6 +14,7 @@ from sparse_attention import HuggingFaceAdapter, Selection, make_config
 from sparse_attention.attention import paths as attention
 from sparse_attention.attention.paths import gathered_attention, reference_attention
 from sparse_attention.decode import operation
+from sparse_attention.numerics.simhash import count_meetings
 from sparse_attention.numerics.tensors import keyed_generator, largest
 from sparse_attention.testing.calls import make_operation
 from sparse_attention.testing.device import DEVICE
@@ -33,6 +34,31 @@ def test_largest_marks_exactly_the_largest_values_first_come_first(rows, counts)
     for row, wanted, marked in zip(rows, counts, chosen.tolist(), strict=False):
         order = sorted((i for i in range(6) if row[i] > -INFINITY), key=lambda i: (-row[i], i))
         assert [i for i in range(6) if marked[i]] == sorted(order[:wanted])
+
+
+@given(
+    row=st.lists(VALUES, min_size=6, max_size=6),
+    counts=st.lists(st.integers(0, 8), min_size=1, max_size=4),
+)
+def test_largest_of_values_that_rows_share_are_those_of_each_row(row, counts):
+    count = torch.tensor(counts, device=DEVICE)[:, None]
+    shared = largest(torch.tensor([row], device=DEVICE), count)
+    each = largest(torch.tensor([row] * len(counts), device=DEVICE), count)
+    assert torch.equal(shared.expand_as(each), each)
+
+
+@pytest.mark.parametrize("tables", [1, 9, 300])
+@pytest.mark.parametrize("keys", [0, 5, 700, 40_000])
+def test_meetings_are_tables_with_the_same_code(tables, keys):
+    random = torch.Generator().manual_seed(0)
+    asked = torch.randint(0, 3, (2, 2, tables, 3, 2), generator=random, dtype=torch.int16)
+    codes = torch.randint(0, 3, (1, 2, tables, keys), generator=random, dtype=torch.int16)
+    met = sum(
+        (codes[:, :, table, None, None] == asked[:, :, table, :, :, None]).int()
+        for table in range(tables)
+    )
+    counted = count_meetings(asked.to(DEVICE), codes.to(DEVICE), "int64")
+    assert torch.equal(counted.cpu().int(), met)
 
 
 def test_largest_leaves_its_input_alone():
