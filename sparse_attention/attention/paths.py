@@ -145,7 +145,10 @@ def gathering_pays(call: AttentionCall, selection: Selection, sharing: int, scor
     start = float(_GATHER_START)
     if compact is None:
         start += _SEARCH_COST * selection.reads.numel()
-        read = min(context, int(selection.counts.sum()) / selection.counts.shape[1])
+        if of_heads > 1:
+            read = min(context, int(selection.counts.sum()) / of_heads)
+        else:  # neighbouring queries read much the same
+            read = int(context_union(selection, context).sum())
         gathered = 2 * read * (_GATHER_COST + multiply)
     else:
         read = compact.width
