@@ -87,7 +87,7 @@ def largest(values: Tensor, count: Tensor) -> Tensor:
     else:
         chosen = torch.from_numpy(np.greater_equal(values.numpy(), threshold.numpy()))
     if least < 1:
-        chosen &= count > 0
+        chosen = chosen & (count > 0)
     if float(threshold.amin()) == -torch.inf:
         chosen &= values > -torch.inf
     found = count_true(chosen)

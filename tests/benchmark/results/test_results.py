@@ -208,6 +208,7 @@ MEASURED = {
     "density": 0.25,
     "attention_error": 0.125,
     "bytes_read": 0.5,
+    "margin": -0.25,
     "samples": 4,
 }
 RUNG = {
