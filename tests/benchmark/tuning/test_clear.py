@@ -14,14 +14,12 @@ from benchmark.objectives import Measured
 from benchmark.tuning.evaluations import TuningTask
 
 
-@pytest.mark.parametrize("scheduler", ["none", "asha"])
 @pytest.mark.parametrize("clear_above", [0.5, 2.0])
 def test_what_is_clear_wins_where_something_is(
     tiny_model: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     clear_above: float,
-    scheduler: str,
 ) -> None:
     """Settings that read more than ``clear_above`` of the keys are."""
     measure = TuningTask.measure
@@ -41,7 +39,6 @@ def test_what_is_clear_wins_where_something_is(
             num_samples=8,
             optimization_metric="density_at_score",
             search_algorithm="grid",
-            scheduler=scheduler,
         )["sink_local"].results["toy_first"]
     trials = found.document["trials"]
     densities = [t["rungs"][-1]["mean"]["density"] for t in trials if t["status"] == "complete"]
