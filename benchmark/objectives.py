@@ -50,9 +50,10 @@ class Measured(Record):
     """None where it was not measured."""
     bytes_read: NonNegativeFloat | None = None
     """As of predictions; None in results of earlier versions."""
-    margin: float | None = None
-    """Score less that of dense attention on the same samples, less one standard error of this
-    difference; None where it was not compared or cannot be told."""
+    dense_difference: float | None = None
+    """Score less that of dense attention on the same samples; None where it was not compared."""
+    dense_error: NonNegativeFloat | None = None
+    """Standard error of this difference; None of one context, too."""
     samples: PositiveInt
 
 
@@ -106,7 +107,7 @@ class Objective(BaseModel):
         """Whether losses on a task say that the constraint, if any, is kept there."""
         return not self.constrained or losses[0] <= 1
 
-    def is_clear(self, losses: Sequence[float], margin: float | None) -> bool:
+    def is_clear(self, losses: Sequence[float], measured: Measured) -> bool:
         """Whether the constraint, if any, is kept on a task by one standard error at least.
 
         Of many settings the best that keep it on some samples are those that were lucky there.  To
@@ -115,7 +116,16 @@ class Objective(BaseModel):
         """
         if self.name != "density_at_score":
             return self.is_kept(losses)
-        return self.is_kept(losses) and margin is not None and margin >= -self.tolerance
+        difference, error = measured.dense_difference, measured.dense_error
+        if difference is None or error is None or not self.is_kept(losses):
+            return False
+        return difference - error >= -self.tolerance
+
+    def can_be_clear(self, measured: Measured) -> bool:
+        """Whether there are samples enough to tell one that loses nothing from the tolerance."""
+        if self.name != "density_at_score":
+            return True
+        return measured.dense_error is not None and measured.dense_error <= self.tolerance
 
     def losses(self, measured: Measured, dense_score: float | None) -> tuple[float, ...]:
         """The losses of a configuration.

@@ -171,7 +171,7 @@ class TuningTask:
     ) -> Measured | Failure:
         """Means over the samples of contexts that a configuration has.
 
-        The margin is over the configuration of the hash ``reference``.
+        The difference is to the configuration of the hash ``reference``, dense attention's.
 
         One failed sample, a measurement that is missing or a mean that is not finite make it a
         failure: a mean over the others would compare different samples.
@@ -200,13 +200,13 @@ class TuningTask:
             density=density,
             attention_error=error,
             bytes_read=read if math.isfinite(read) else None,
-            margin=None if reference is None else self._margin(answered, reference, contexts),
+            **({} if reference is None else self._compared(answered, reference, contexts)),
             samples=len(answered),
         )
 
-    def _margin(
+    def _compared(
         self, answered: Sequence[Prediction], reference: str, contexts: Sequence[Context]
-    ) -> float | None:
+    ) -> dict[str, float | None]:
         others = {found.id: found.score for found in self.scored(reference, contexts)}
         pairs = [(found, others[found.id]) for found in answered]
         differences = [
@@ -215,9 +215,11 @@ class TuningTask:
             if found.score is not None and other is not None
         ]
         if len(differences) < len(answered):
-            return None
-        error = standard_error(differences, [found.context for found in answered])
-        return None if error is None else math.fsum(differences) / len(differences) - error
+            return {}
+        return {
+            "dense_difference": math.fsum(differences) / len(differences),
+            "dense_error": standard_error(differences, [found.context for found in answered]),
+        }
 
 
 def _mean(values: Sequence[float | None]) -> float:

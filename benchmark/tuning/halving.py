@@ -54,12 +54,12 @@ class Halving:
         self,
         trials: Iterable[TrialRecord],
         is_feasible: Callable[[TrialRecord], bool],
-        is_clear: Callable[[TrialRecord], bool],
+        settles: Callable[[TrialRecord], bool],
     ) -> TrialRecord | None:
         """The best trial that was stopped and may win all the same; None while others run.
 
-        Under a constraint those that did better at first may keep it on few samples only, or not
-        clearly: then one that reads more wins, and has to see all samples.
+        Under a constraint those that did better at first may keep it on few samples only: then one
+        that reads more wins, and has to see all samples, until one that keeps it ``settles`` it.
         """
         settings, limit, stopped = self._settings, 1.0, []
         if not settings.gives_second_chances:
@@ -70,7 +70,7 @@ class Halving:
             if record.status in (COMPLETE, PRUNED) and is_feasible(record):
                 loss = record.rungs[-1].losses[0]
                 if record.status == COMPLETE:
-                    limit = min(limit, loss) if is_clear(record) else limit
+                    limit = min(limit, loss) if settles(record) else limit
                 elif record.number not in self._resumed:
                     stopped.append((loss, record.number, record))
         best = min(stopped, default=None)

@@ -160,7 +160,7 @@ class Study:
             return self._second_chance() is None
 
     def _second_chance(self) -> TrialRecord | None:
-        return self.halving.second_chance(self.trials, self.is_feasible, self.is_clear)
+        return self.halving.second_chance(self.trials, self.is_feasible, self._settles)
 
     @property
     def answers(self) -> tuple[int, int]:
@@ -242,9 +242,17 @@ class Study:
     def is_clear(self, record: TrialRecord) -> bool:
         """Whether it keeps the constraint, if any, by one standard error on every task."""
         return all(
-            self._objective.is_clear(task.losses, task.margin)
-            for task in record.rungs[-1].tasks.values()
+            self._objective.is_clear(task.losses, task) for task in record.rungs[-1].tasks.values()
         )
+
+    def _settles(self, record: TrialRecord) -> bool:
+        """Whether nothing that reads more has to be seen for this one's sake.
+
+        Also where samples are lacking: then no other trial would be clear either.
+        """
+        tasks = record.rungs[-1].tasks.values()
+        lacking = not all(self._objective.can_be_clear(task) for task in tasks)
+        return lacking or self.is_clear(record)
 
     def winner(self) -> TrialRecord | None:
         """The best trial of those that saw all samples and keep the constraint.
@@ -266,7 +274,7 @@ class Study:
     def winner_of(self, task: TuningTask) -> TrialRecord:
         """The trial, of those that saw all samples, that is best on one task alone."""
         own = [(record, record.rungs[-1].tasks[task.name]) for record in self.complete]
-        clear = [one for one in own if self._objective.is_clear(one[1].losses, one[1].margin)]
+        clear = [one for one in own if self._objective.is_clear(one[1].losses, one[1])]
         trials = clear or own
         place = self._objective.best(
             [found.losses for _, found in trials], [found.density for _, found in trials]

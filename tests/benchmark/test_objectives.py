@@ -38,14 +38,22 @@ def test_the_documented_formulas():
 
 
 def test_what_is_clear_is_kept_by_one_standard_error() -> None:
-    quality = Objective(name="density_at_score", tolerance=0.1)
-    assert quality.is_clear([0.5], -0.1)
-    assert not quality.is_clear([0.5], -0.11)
-    assert not quality.is_clear([0.5], None)
-    assert not quality.is_clear([1.1], 0.0)
+    def found(difference: float | None, error: float | None) -> Measured:
+        compared = {"dense_difference": difference, "dense_error": error}
+        return Measured(score=0.5, density=0.5, samples=3, **compared)
+
+    quality = Objective(name="density_at_score", tolerance=0.125)
+    assert quality.is_clear([0.5], found(-0.0625, 0.0625))
+    assert not quality.is_clear([0.5], found(-0.0625, 0.125))
+    assert not quality.is_clear([0.5], found(0.0, None))
+    assert not quality.is_clear([1.1], found(0.0, 0.0))
+    assert quality.can_be_clear(found(-0.5, 0.125))
+    assert not quality.can_be_clear(found(0.0, 0.25))
+    assert not quality.can_be_clear(found(0.0, None))
     budget = Objective(name="score_at_density")
-    assert budget.is_clear([0.5], None)
-    assert not budget.is_clear([1.1], None)
+    assert budget.is_clear([0.5], found(None, None))
+    assert not budget.is_clear([1.1], found(None, None))
+    assert budget.can_be_clear(found(None, None))
 
 
 @given(st.lists(measured, min_size=1, max_size=8), share)

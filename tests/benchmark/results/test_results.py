@@ -208,7 +208,8 @@ MEASURED = {
     "density": 0.25,
     "attention_error": 0.125,
     "bytes_read": 0.5,
-    "margin": -0.25,
+    "dense_difference": -0.25,
+    "dense_error": 0.125,
     "samples": 4,
 }
 RUNG = {

@@ -14,22 +14,25 @@ from benchmark.objectives import Measured
 from benchmark.tuning.evaluations import TuningTask
 
 
-@pytest.mark.parametrize("clear_above", [0.5, 2.0])
+@pytest.mark.parametrize(("clear_above", "error"), [(0.5, 0.01), (2.0, 0.01), (2.0, 0.3)])
 def test_what_is_clear_wins_where_something_is(
     tiny_model: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     clear_above: float,
+    error: float,
 ) -> None:
-    """Settings that read more than ``clear_above`` of the keys are."""
+    """Settings that read more than ``clear_above`` of the keys are; others have an ``error``."""
     measure = TuningTask.measure
 
     def measured(task: TuningTask, name: str, contexts, reference=None) -> Measured:
         found = measure(task, name, contexts, reference)
         assert isinstance(found, Measured)
-        assert (found.margin is None) == (reference is None)
-        margin = 0.0 if found.density > clear_above else -0.3
-        return found.model_copy(update={"score": 1.0, "margin": margin})
+        assert (found.dense_difference is None) == (reference is None)
+        clear = {"dense_difference": 0.0, "dense_error": 0.0}
+        unclear = {"dense_difference": -0.015, "dense_error": error}
+        compared = clear if found.density > clear_above else unclear
+        return found.model_copy(update={"score": 1.0, **compared})
 
     monkeypatch.setattr(TuningTask, "measure", measured)
     with without_tune():
@@ -43,7 +46,8 @@ def test_what_is_clear_wins_where_something_is(
     trials = found.document["trials"]
     densities = [t["rungs"][-1]["mean"]["density"] for t in trials if t["status"] == "complete"]
     assert found.feasible
-    assert min(densities) < 0.5 < max(densities)
+    assert min(densities) < 0.5
+    assert (max(densities) > 0.5) == (error < 0.1), "no trial goes on where samples are lacking"
     if clear_above < 1:
         assert found.best["tuning"]["density"] == min(one for one in densities if one > 0.5)
         assert not any("not clear" in remark for remark in found.remarks)

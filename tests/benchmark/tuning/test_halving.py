@@ -44,7 +44,7 @@ def test_a_winner_that_keeps_the_constraint_bounds_the_others() -> None:
     assert halving.second_chance([trial(0, COMPLETE, 0.4), stopped], *VERDICTS) is stopped
 
 
-def test_a_winner_that_does_not_keep_it_clearly_bounds_nothing() -> None:
+def test_a_winner_that_does_not_settle_it_bounds_nothing() -> None:
     halving, stopped = Halving(CONSTRAINED, 12), trial(1, PRUNED, 0.3)
     complete = trial(0, COMPLETE, 0.2)
     assert halving.second_chance([complete, stopped], is_feasible, lambda _: False) is stopped
