@@ -191,9 +191,9 @@ class Study:
         losses = []
         for task in self.tasks:
             contexts = self.contexts(task, rung)
-            reference = DENSE_NAME if self._objective.needs_dense else None
+            dense = task.measure(DENSE_NAME, contexts) if self._objective.needs_dense else None
+            reference = DENSE_NAME if isinstance(dense, Measured) else None
             found = task.measure(record.id, contexts, reference)
-            dense = task.measure(reference, contexts) if reference else None
             for result, owner in ((found, ""), (dense, "dense attention: ")):
                 if isinstance(result, Failure):
                     reason = f"{task.name}: {owner}{result.reason}: {result.detail}"
