@@ -243,6 +243,8 @@ class Decoder:
         for block in self._blocks:
             of_context = block.context.layers[layer].here
             measured = compared and block.context is self.context
+            if not (measured or block.rows):
+                continue
             rows = _ALL if measured else block.own
             for segment in of_context.segments:
                 tails = tail.read(rows, segment.heads, of_context.taken)
