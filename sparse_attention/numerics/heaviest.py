@@ -91,10 +91,12 @@ def _of_lines(values: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray | 
     bounds = taken.searchsorted(starts)
     found = bounds[1:] - bounds[:-1]
     more = np.maximum(found - count, 0)
-    if more.any():
-        ties = np.flatnonzero(values.reshape(-1)[taken] == threshold.repeat(found))
-        ends = ties.searchsorted(bounds[1:])
-        last = [ties[end - few : end] for end, few in zip(ends, more, strict=True)]
+    last = []
+    for line in np.flatnonzero(more):  # the last of equal values are one too many
+        own = taken[bounds[line] : bounds[line + 1]] - starts[line]
+        ties = np.flatnonzero(values[line].take(own) == threshold[line])
+        last.append(bounds[line] + ties[-more[line] :])
+    if last:
         taken, found = np.delete(taken, np.concatenate(last)), found - more
     if taken.size == lines * count:
         return taken.reshape(lines, count) - starts[:-1, None], None
