@@ -99,8 +99,10 @@ class HashAttention(TopK):
         asked = apply_network(query_network, asked, activation)
         bits = asked.shape[-1]
         asked = pack_signs(asked).view(heads, group, rows, queries, -1).permute(2, 0, 1, 3, 4)
-        distances = torch.cat([hamming(asked, context), hamming(asked, tail)], -1)
-        scores = bits - 2 * distances.float()
+        scores = torch.empty(call.shape, device=call.device)
+        scores[..., : context.shape[-1]] = hamming(asked, context)
+        scores[..., context.shape[-1] :] = hamming(asked, tail)
+        scores.mul_(-2).add_(bits)
         hide(scores, call.geometry)
         return scores
 
@@ -121,7 +123,9 @@ class HashAttention(TopK):
         for block in keys.split(_BLOCK, dim=2):
             count, heads, length, _ = block.shape
             group = network[0][0].shape[0] // heads
-            inputs = block.float().transpose(0, 1).flatten(1, 2).repeat_interleave(group, 0)
+            inputs = block.float().transpose(0, 1).flatten(1, 2)
+            if group > 1:
+                inputs = inputs.repeat_interleave(group, 0)
             packed = pack_signs(apply_network(network, inputs, activation))
             codes.append(packed.view(heads, group, count, length, -1).permute(2, 0, 1, 4, 3))
         return (torch.cat(codes, -1),)
