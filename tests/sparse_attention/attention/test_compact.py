@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparse_attention import Selection
-from sparse_attention.attention import listed
+from sparse_attention.attention import single_keys
 from sparse_attention.attention.compact import Compact, merged
 from sparse_attention.attention.indices import Indices
 from sparse_attention.attention.paths import (
@@ -107,7 +107,7 @@ def test_attention_and_counts_are_those_of_the_mask(
         mask.log_weights.double(),
         call.scaling,
     )
-    with mock.patch.object(listed, "_ROOM", room):
+    with mock.patch.object(single_keys, "_ROOM", room):
         got = gathered_attention(call, selection, None)
     torch.testing.assert_close(got.double(), exact, atol=1e-5, rtol=1e-5)
     masked, expected = torch.empty_like(values), torch.empty_like(values)
