@@ -52,8 +52,7 @@ class Indices:
         """float32 like ``keys``, -inf at padding; None where all are 0."""
         if self.valid is None:
             return self.weights
-        weights = torch.zeros((), device=self.keys.device) if self.weights is None else self.weights
-        return torch.where(self.valid, weights, -torch.inf)
+        return torch.where(self.valid, 0.0 if self.weights is None else self.weights, -torch.inf)
 
     @classmethod
     def packed(cls, keys: Tensor, valid: Tensor, weights: Tensor | None = None) -> Indices:

@@ -76,7 +76,7 @@ def _of_context(listed: Indices, context: int, of_tails: bool) -> tuple[Tensor, 
     """Keys and log-weights; those of the tails, if there are any, as others with -inf."""
     keys, log_weights = listed.keys, listed.log_weights
     if of_tails:
-        weights = torch.zeros((), device=keys.device) if log_weights is None else log_weights
+        weights = 0.0 if log_weights is None else log_weights
         log_weights = torch.where(keys < context, weights, -torch.inf)
     if of_tails or listed.counts is not None:  # padding may be of the tails, too
         keys = keys.clamp(max=context - 1)

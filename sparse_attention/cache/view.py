@@ -95,6 +95,8 @@ class KeyView:
                     own = tuple(torch.cat(pair, -1) for pair in zip(old, own, strict=True))
                 known[name] = EncodedTail(length, own)
         found = [known[name].tensors for known in self.known]
+        if len(found) == 1:
+            return found[0]
         return tuple(torch.cat(tensors) for tensors in zip(*found, strict=True))
 
     def _newest_keys(self, start: int) -> Tensor:

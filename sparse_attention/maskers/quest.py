@@ -112,21 +112,32 @@ class Quest(HeavyKeys):
         if left:
             count = self._count(call).clamp(max=left)
             pages, counts = heaviest(ranks[..., first:last], count, enough=True)
-            indices = self._unread(pages + first, counts, prior, last)
+            indices = self._unread(pages, counts, prior, first, last)
         return Selection(Compact(keys, call.device, ((own * size, keys),), indices, prior))
 
-    def _unread(self, pages: Tensor, counts: Tensor | None, prior: Compact, last: int) -> Indices:
-        """Keys of ``pages``, all below page ``last``, that ``prior`` does not read."""
+    def _unread(
+        self, places: Tensor, counts: Tensor | None, prior: Compact, first: int, last: int
+    ) -> Indices:
+        """Keys that ``prior`` does not read of pages from ``first`` to before ``last``.
+
+        Args:
+            places: which pages, counted from ``first``.
+            counts: how many of each line count; None if all do.
+            prior: what is read.
+            first: a page.
+            last: the first page after those that may be read.
+        """
         size, spans = self.page_size, prior.spans
         edges = [edge for span in spans for edge in span if edge % size and edge < last * size]
         at_end = counts is None and edges == [span[0] for span in spans if span[1] >= last * size]
-        if edges and at_end:
-            pages = pages.sort(-1).values
-        keys = (pages[..., None] * size + torch.arange(size, device=pages.device)).flatten(-2)
+        if edges and at_end and places.is_cuda:
+            places = places.sort(-1).values
+        offsets = torch.arange(first * size, (first + 1) * size, device=places.device)
+        keys = ((places * size)[..., None] + offsets).flatten(-2)
         if not edges:
             return Indices(keys, None if counts is None else counts * size)
         if at_end:  # only the last keys of page last - 1 are read
-            cut = (pages[..., -1:] == last - 1) * (last * size - edges[0])
+            cut = (places[..., -1:] == last - 1 - first) * (last * size - edges[0])
             return Indices(keys, keys.shape[-1] - cut)
         unread = torch.ones_like(keys, dtype=torch.bool)
         if counts is not None:
@@ -164,6 +175,8 @@ class Quest(HeavyKeys):
     def _extremes(self, fitted: Features, keys: Tensor) -> Features:
         """Least and then greatest values of each channel, float32 (n, H, 2 D, complete pages)."""
         count = keys.shape[2] // self.page_size
+        if not count:
+            return (keys.new_empty(*keys.shape[:2], 2 * keys.shape[3], 0, dtype=torch.float32),)
         pages = keys[:, :, : count * self.page_size].float().unflatten(2, (count, self.page_size))
         low, high = pages.amin(3).mT, pages.amax(3).mT
         low = round_to_levels(low, self.label_bits, 2, torch.floor)

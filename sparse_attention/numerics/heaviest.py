@@ -27,8 +27,9 @@ def heaviest(
         enough: whether each line is known to have so many places above -inf.
 
     Returns:
-        int64 (R, ..., m), in any order, and how many of a line count, int64, broadcasting to
-        (R, ..., 1); None where all do.
+        int64 (R, ..., m), in rising order on a processor if counts differ by row at most, else in
+        any order; and how many of a line count, int64, broadcasting to (R, ..., 1), None where all
+        do.
     """
     *lines, size = values.shape[1:]
     if values.is_cuda:
