@@ -77,8 +77,7 @@ class AttentionCall:
         Returns:
             int64 (R, 1, 1, Q, 1), or (1, 1, 1, Q, 1) where the rows agree, on the processor.
         """
-        sizes = [self.geometry.resolve(value) for value in self.values(method, field)]
-        return torch.stack(sizes)[:, None, None, :, None]
+        return self.geometry.resolve(self.values(method, field))
 
     def setting(self, method: Method, field: str) -> Tensor:
         """A number: (R, 1, 1, 1, 1), or () where the rows agree, on the processor."""

@@ -80,8 +80,9 @@ class PQCache(TopK):
     def predict(self, call: AttentionCall) -> Tensor:
         """Products of the queries with the centroids of the keys."""
         joined = self._joined(call.view.segment.keys.shape[1])
+        clustering = (self.kmeans_iter, self.init_offset, self.metric, self.seed)
         (centroids, _), (context,), (tail,) = call.key_features(
-            self.model_dump_json(exclude={"heavy_size", "group_scores"}),
+            (self.name, self.subspaces, self.pq_bits, *clustering),
             partial(self._fit, call),
             partial(self._encode, joined),
         )
