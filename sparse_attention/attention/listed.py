@@ -31,9 +31,11 @@ def listed_attention(call: AttentionCall, compact: Compact, sink_logits: Tensor 
     context = keys.shape[1]
     spans = [slice(start, min(end, context)) for start, end in compact.spans if start < context]
     bar = _tail_bar(compact, context)
-    lines = log_weights = None
-    if compact.indices is not None and context and compact.indices.keys.shape[-1]:
-        numbers, log_weights = _of_context(compact.indices, context, bar is not None)
+    listed, lines = compact.indices, None
+    if listed is not None and context and listed.keys.shape[-1]:
+        # Of the tails may also be what is only padding.
+        anywhere = bar is not None or listed.counts is not None
+        numbers = listed.keys.clamp(max=context - 1) if anywhere else listed.keys
         lines = Lines(call.shape, numbers)
     scores = call.known_scores
     if scores is None:
@@ -51,8 +53,8 @@ def listed_attention(call: AttentionCall, compact: Compact, sink_logits: Tensor 
         logits = torch.cat([*parts, scores[..., context:]], -1)
     tail = slice(logits.shape[-1] - call.view.tail_keys.shape[2], None)
     chosen = slice(sum(span.stop - span.start for span in spans), tail.start)
-    if log_weights is not None:
-        logits[..., chosen] += log_weights
+    if listed is not None and lines is not None:
+        _weigh_listed(logits[..., chosen], listed, None if bar is None else context)
     if bar is not None:
         logits[..., tail] += bar
 
@@ -72,15 +74,14 @@ def listed_attention(call: AttentionCall, compact: Compact, sink_logits: Tensor 
     return output if sink_logits is None else output * sink_share(logits, sink_logits)
 
 
-def _of_context(listed: Indices, context: int, of_tails: bool) -> tuple[Tensor, Tensor | None]:
-    """Keys and log-weights; those of the tails, if there are any, as others with -inf."""
-    keys, log_weights = listed.keys, listed.log_weights
-    if of_tails:
-        weights = 0.0 if log_weights is None else log_weights
-        log_weights = torch.where(keys < context, weights, -torch.inf)
-    if of_tails or listed.counts is not None:  # padding may be of the tails, too
-        keys = keys.clamp(max=context - 1)
-    return keys, log_weights
+def _weigh_listed(logits: Tensor, listed: Indices, context: int | None) -> None:
+    """Add log-weights to ``logits`` (R, H, G, 1, n) of listed keys; -inf from ``context`` on."""
+    if listed.weights is not None:
+        logits += listed.weights
+    if listed.valid is not None:
+        logits.masked_fill_(~listed.valid, -torch.inf)
+    if context is not None:
+        logits.masked_fill_(listed.keys >= context, -torch.inf)
 
 
 def _tail_bar(compact: Compact, context: int) -> Tensor | None:

@@ -90,7 +90,8 @@ class Quest(HeavyKeys):
             done = done | ~call.visible
         ranks = pool_scores(bounds, self.group_scores)
         ranks = ranks.masked_fill(self._whole_pages(done), -torch.inf)
-        chosen = largest(ranks, self._count(call)) | (pages == own)
+        count = (call.resolve(self, "heavy_size") // size).clamp(min=1)
+        chosen = largest(ranks, count) | (pages == own)
         return Selection(chosen.repeat_interleave(size, -1)[..., :keys])
 
     def _pages(self, call: AttentionCall, prior: Compact) -> Selection:
@@ -110,7 +111,9 @@ class Quest(HeavyKeys):
                 ranks[..., start:end] = -torch.inf
         indices = None
         if left:
-            count = self._count(call).clamp(max=left)
+            sizes = call.resolve(self, "heavy_size")
+            most = [min(max(1, keys // size), left) for keys in sizes.flatten().tolist()]
+            count = torch.tensor(most).view(sizes.shape)
             pages, counts = heaviest(ranks[..., first:last], count, enough=True)
             indices = self._unread(pages, counts, prior, first, last)
         return Selection(Compact(keys, call.device, ((own * size, keys),), indices, prior))
@@ -133,22 +136,19 @@ class Quest(HeavyKeys):
         if edges and at_end and places.is_cuda:
             places = places.sort(-1).values
         offsets = torch.arange(first * size, (first + 1) * size, device=places.device)
-        keys = ((places * size)[..., None] + offsets).flatten(-2)
+        keys = torch.add(offsets, places[..., None], alpha=size).flatten(-2)
         if not edges:
             return Indices(keys, None if counts is None else counts * size)
         if at_end:  # only the last keys of page last - 1 are read
-            cut = (places[..., -1:] == last - 1 - first) * (last * size - edges[0])
-            return Indices(keys, keys.shape[-1] - cut)
+            cut = places[..., -1:] == last - 1 - first
+            read = keys.shape[-1]
+            return Indices(keys, torch.where(cut, read - last * size + edges[0], read))
         unread = torch.ones_like(keys, dtype=torch.bool)
         if counts is not None:
             unread = torch.arange(keys.shape[-1], device=keys.device) < counts * size
         for start, end in spans:
             unread = unread & ((keys < start) | (keys >= end))
         return Indices.packed(keys, unread)
-
-    def _count(self, call: AttentionCall) -> Tensor:
-        """How many pages are read."""
-        return (call.resolve(self, "heavy_size") // self.page_size).clamp(min=1)
 
     def selection_bytes(self, call: AttentionCall) -> float:
         """Two vectors per page."""

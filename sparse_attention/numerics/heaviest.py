@@ -13,6 +13,8 @@ from sparse_attention.numerics.tensors import count_true
 if TYPE_CHECKING:
     from torch import Tensor
 
+_LEAST = np.finfo(np.float32).min
+
 
 def heaviest(
     values: Tensor, counts: Tensor, *, enough: bool = False
@@ -86,7 +88,7 @@ def _of_lines(values: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray | 
     if not count:
         return np.zeros((lines, 0), dtype=np.int64), None
     threshold = np.partition(values, size - count, axis=-1)[:, size - count]
-    np.maximum(threshold, np.finfo(np.float32).min, out=threshold)  # no place with -inf is taken
+    np.maximum(threshold, _LEAST, out=threshold)  # no place with -inf is taken
     taken = np.flatnonzero(values >= threshold[:, None])
     starts = size * np.arange(lines + 1)
     bounds = taken.searchsorted(starts)

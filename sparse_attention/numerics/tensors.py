@@ -48,8 +48,9 @@ def segmented_product(queries: Tensor, prefix: Tensor, tail: Tensor) -> Tensor:
     flat = queries.transpose(0, 1).reshape(heads, rows * count, width)
     torch.bmm(flat, prefix[0], out=products[..., :shared])
     products = products.view(heads, rows, count, shared + own).transpose(0, 1)
-    last = torch.bmm(queries.reshape(rows * heads, count, width), tail.flatten(0, 1))
-    products[..., shared:] = last.view(rows, heads, count, own)
+    if own:
+        last = torch.bmm(queries.reshape(rows * heads, count, width), tail.flatten(0, 1))
+        products[..., shared:] = last.view(rows, heads, count, own)
     return products
 
 
