@@ -77,7 +77,7 @@ class Indices:
             return cls(places + first, found)
         counts = counts.clamp(max=left)
         places, found = heaviest(values, counts, enough=True)
-        known = counts.device.type == "cpu" and counts.shape[1:].numel() == 1
+        known = not counts.is_cuda and counts.shape[1:].numel() == 1
         sizes = tuple(counts.flatten().tolist()) if known else None
         return cls(places + first, found, row_counts=sizes)
 

@@ -65,6 +65,8 @@ class KeyView:
 
     def own_heads(self, tensor: Tensor) -> Tensor:
         """Of ``tensor``, (key-value or query heads of the layer, ...), those that are here."""
+        if self.segment.keys.shape[0] == self.model_heads:
+            return tensor
         group = tensor.shape[0] // self.model_heads
         heads = self.segment.heads
         return tensor[heads.start * group : heads.stop * group]

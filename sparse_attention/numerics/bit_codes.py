@@ -17,9 +17,11 @@ def pack_signs(values: Tensor) -> Tensor:
     """Signs of numbers (..., bits) as bits: int32 (..., ceil(bits / 32)); 0 counts as positive."""
     missing = -values.shape[-1] % _WORD
     if not values.is_cuda:
-        own = np.packbits(values.numpy() >= 0, axis=-1, bitorder="little")
-        packed = np.zeros((*values.shape[:-1], (values.shape[-1] + missing) // 8), dtype=np.uint8)
-        packed[..., : own.shape[-1]] = own
+        packed = np.packbits(values.numpy() >= 0, axis=-1, bitorder="little")
+        if missing:
+            own, size = packed, (values.shape[-1] + missing) // 8
+            packed = np.zeros((*values.shape[:-1], size), dtype=np.uint8)
+            packed[..., : own.shape[-1]] = own
         return torch.from_numpy(packed.view("<i4").astype(np.int32, copy=False))
     signs = (values >= 0).long()
     signs = torch.nn.functional.pad(signs, (0, missing)).unflatten(-1, (-1, _WORD))
