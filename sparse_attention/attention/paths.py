@@ -16,7 +16,7 @@ from sparse_attention.attention.call import AttentionCall
 from sparse_attention.attention.listed import collect, in_steps, listed_attention
 from sparse_attention.attention.scores import sink_share
 from sparse_attention.attention.selection import Selection
-from sparse_attention.numerics.tensors import product, soft_cap
+from sparse_attention.numerics.tensors import as_numbers, product, soft_cap
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -109,7 +109,7 @@ def add_selection(scores: Tensor, selection: Selection, out: Tensor) -> None:
     if scores.is_cuda:
         torch.where(selection.reads, scores, scores.new_full((), -torch.inf), out=out)
     else:  # vector instructions, which a choice does not use there
-        unread = selection.reads.float().sub_(1).mul_(_NEVER)
+        unread = as_numbers(selection.reads).sub_(1).mul_(_NEVER)
         torch.add(scores, unread, out=out)
     if selection.weights is not None:
         out.add_(selection.weights)

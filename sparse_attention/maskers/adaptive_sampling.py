@@ -95,13 +95,12 @@ class AdaptiveSampling(Masker):
 
         All that counts are their ratios.
         """
-        prior = residual.prior
-        if residual.start is None or prior.compact is None:
+        if residual.compact is None:
             terms = call.probabilities
-            known = (terms * prior.reads).sum(-1, keepdim=True)
+            known = (terms * residual.prior.reads).sum(-1, keepdim=True)
             return terms * residual.first(pilot), known
         drawn = call.scores_at(residual.listed(pilot).keys)
-        read = call.scores_at(prior.compact.within(call.shape[-1]).keys)
+        read = call.scores_at(residual.compact.within(call.shape[-1]).keys)
         highest = torch.cat([drawn, read], -1).amax(-1, keepdim=True)
         return (drawn - highest).exp_(), (read - highest).exp_().sum(-1, keepdim=True)
 
