@@ -241,13 +241,19 @@ class MagicPig(Masker):
         norms = norms[:, :, None, None].expand(*keys.shape[:4], -1).gather(-1, keys)
         lengths = queries.norm(dim=-1, keepdim=True) * norms
         cosine = torch.where(lengths > 0, dots / lengths, 0.0).clamp(-1, 1)
-        sizes = torch.tensor(self._sizes(call), dtype=torch.float64)
-        bits, tables = call.on_device(sizes.T[:, :, None, None, None, None])
+        sizes = self._sizes(call)
         if cosine.is_cuda:
+            numbers = torch.tensor(sizes, dtype=torch.float64)
+            bits, tables = call.on_device(numbers.T[:, :, None, None, None, None])
             return log_meeting_probability(cosine, bits, tables, self.min_hits)
         # Padding, which may be most, costs a processor as much as keys do.
-        valid, result = met.valid, torch.zeros_like(cosine)
-        assert valid is not None
-        bits, tables = (size.expand_as(cosine)[valid] for size in (bits, tables))
-        result[valid] = log_meeting_probability(cosine[valid], bits, tables, self.min_hits)
+        assert met.valid is not None
+        result = torch.zeros_like(cosine)
+        rows = cosine.shape[0] // len(sizes)
+        for own, valid, out, size in zip(
+            *(tensor.split(rows) for tensor in (cosine, met.valid, result)), sizes, strict=True
+        ):
+            cosines = torch.from_numpy(own.numpy()[valid.numpy()])
+            logs = log_meeting_probability(cosines, *size, self.min_hits)
+            out.numpy()[valid.numpy()] = logs.numpy()
         return result
