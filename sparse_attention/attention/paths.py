@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from sparse_attention.attention.call import AttentionCall
+from sparse_attention.attention.compact import Compact
+from sparse_attention.attention.indices import Indices
 from sparse_attention.attention.listed import collect, in_steps, listed_attention
 from sparse_attention.attention.scores import sink_share
 from sparse_attention.attention.selection import Selection
@@ -95,24 +97,53 @@ def weigh_values(weights: Tensor, context_values: Tensor, tail_values: Tensor) -
 def add_selection(scores: Tensor, selection: Selection, out: Tensor) -> None:
     """Write ``scores + log_weights`` to ``out``; all broadcast to (R, H, G, Q, K)."""
     compact = selection.compact
-    if compact is not None and (compact.indices is None or compact.indices.counts is None):
+    if compact is not None and (not _padded(compact) or not scores.is_cuda):
         out.fill_(-torch.inf)
+        if compact.indices is not None:
+            keys, log_weights = _without_padding(compact.indices)
+            read = scores.gather(-1, keys.expand(*scores.shape[:-1], -1))
+            out.scatter_(
+                -1, keys.expand(read.shape), read if log_weights is None else read + log_weights
+            )
         for start, end in compact.spans:
             out[..., start:end] = scores[..., start:end]
-        if compact.indices is not None:
-            keys = compact.indices.keys.expand(*scores.shape[:-1], -1)
-            read = scores.gather(-1, keys)
-            if compact.indices.weights is not None:
-                read += compact.indices.weights
-            out.scatter_(-1, keys, read)
-        return
-    if scores.is_cuda:
+    elif scores.is_cuda:
         torch.where(selection.reads, scores, scores.new_full((), -torch.inf), out=out)
-    else:  # vector instructions, which a choice does not use there
-        unread = as_numbers(selection.reads).sub_(1).mul_(_NEVER)
-        torch.add(scores, unread, out=out)
-    if selection.weights is not None:
-        out.add_(selection.weights)
+        if selection.weights is not None:
+            out.add_(selection.weights)
+    else:
+        _add_mask(scores, selection.reads, selection.weights, out)
+
+
+def _padded(compact: Compact) -> bool:
+    return compact.indices is not None and compact.indices.counts is not None
+
+
+def _without_padding(indices: Indices) -> tuple[Tensor, Tensor | None]:
+    """Keys and log-weights, with the first of a line in place of its padding.
+
+    Where all of a line is padding, the log-weights are -inf.
+    """
+    if indices.valid is None:
+        return indices.keys, indices.weights
+    log_weights = indices.log_weights
+    assert log_weights is not None
+    keys = torch.where(indices.valid, indices.keys, indices.keys[..., :1])
+    return keys, torch.where(indices.valid, log_weights, log_weights[..., :1])
+
+
+def _add_mask(scores: Tensor, reads: Tensor, weights: Tensor | None, out: Tensor) -> None:
+    """``add_selection`` by vector instructions, which a choice does not use on a processor.
+
+    Row by row, so that what one operation writes is still in the cache for the next.
+    """
+    alike, unread = reads.shape[0] == 1, None
+    for row in range(scores.shape[0]):
+        if unread is None or not alike:
+            unread = as_numbers(reads[0 if alike else row]).sub_(1).mul_(_NEVER)
+        torch.add(scores[row], unread, out=out[row])
+        if weights is not None:
+            out[row].add_(weights[0 if weights.shape[0] == 1 else row])
 
 
 def context_union(selection: Selection, context: int) -> Tensor:

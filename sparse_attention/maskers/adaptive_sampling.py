@@ -12,6 +12,7 @@ from sparse_attention.attention.selection import Selection
 from sparse_attention.maskers.base import Masker
 from sparse_attention.maskers.sampling import Residual
 from sparse_attention.method import Choices, Size, resolve_size
+from sparse_attention.numerics.tensors import as_numbers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -97,8 +98,8 @@ class AdaptiveSampling(Masker):
         """
         if residual.compact is None:
             terms = call.probabilities
-            known = (terms * residual.prior.reads).sum(-1, keepdim=True)
-            return terms * residual.first(pilot), known
+            known = (as_numbers(residual.prior.reads) * terms).sum(-1, keepdim=True)
+            return as_numbers(residual.first(pilot)).mul_(terms), known
         drawn = call.scores_at(residual.listed(pilot).keys)
         read = call.scores_at(residual.compact.within(call.shape[-1]).keys)
         highest = torch.cat([drawn, read], -1).amax(-1, keepdim=True)

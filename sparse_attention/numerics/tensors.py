@@ -148,8 +148,10 @@ def count_true(mask: Tensor) -> Tensor:
     """True entries of each row of a bool tensor (..., n): int64 (..., 1)."""
     if mask.is_cuda:
         return mask.sum(-1, keepdim=True)
-    counts = np.count_nonzero(mask.numpy(), axis=-1, keepdims=True)
-    return torch.from_numpy(np.asarray(counts))
+    # Sums of two bytes are several times faster than longer ones.
+    kind = np.uint16 if mask.shape[-1] < 1 << 16 else np.int64
+    counts = mask.numpy().view(np.uint8).sum(-1, dtype=kind, keepdims=True)
+    return torch.from_numpy(counts.astype(np.int64, copy=False))
 
 
 def soft_cap(scores: Tensor, cap: float | None) -> Tensor:
