@@ -99,7 +99,7 @@ class AdaptiveSampling(Masker):
         if residual.compact is None:
             terms = call.probabilities
             known = (as_numbers(residual.prior.reads) * terms).sum(-1, keepdim=True)
-            return as_numbers(residual.first(pilot)).mul_(terms), known
+            return as_numbers(residual.first(pilot)) * terms, known
         drawn = call.scores_at(residual.listed(pilot).keys)
         read = call.scores_at(residual.compact.within(call.shape[-1]).keys)
         highest = torch.cat([drawn, read], -1).amax(-1, keepdim=True)

@@ -16,6 +16,7 @@ from sparse_attention.attention.selection import Selection
 from sparse_attention.cache.context import Features
 from sparse_attention.maskers.base import Masker
 from sparse_attention.method import Choices, Method
+from sparse_attention.numerics.hash_tables import add_meetings, can_sort, sort_by_code
 from sparse_attention.numerics.heaviest import true_places
 from sparse_attention.numerics.simhash import (
     Packing,
@@ -186,19 +187,33 @@ class MagicPig(Masker):
             sizes = sizes * (asked.shape[0] // len(sizes))
             parts = [count_meetings(asked, keys, self.packing, sizes) for keys in (codes, tail)]
             return torch.cat(parts, -1)
-        rows = []
-        for row, (bits, tables) in enumerate(sizes):
+        kind = torch.uint8 if hashes.tables <= 255 else torch.int16
+        hits = torch.zeros(*call.shape, dtype=kind, device=call.device)
+        context, found = codes.shape[-1], [False] * len(sizes)
+        on_processor = self.packing == "int64" and not call.queries.is_cuda
+        if on_processor and can_sort(hashes.bits, context):
+            found = add_meetings(asked, *self._sorted(call, codes, hashes.bits), sizes, hits)
+        for row, size in enumerate(sizes):
             own = slice(row, row + 1) if len(sizes) > 1 else slice(None)
-            of_queries, of_context, of_tail = asked[own], codes, tail[own]
-            if (bits, tables) != hashes[1:]:
-                of_context = self._narrowed(call, codes, bits, tables)
+            of_queries, of_tail, of_context = asked[own], tail[own], codes
+            if size != hashes[1:]:
                 of_queries, of_tail = (
-                    narrow(wide, bits, tables, self.packing) for wide in (of_queries, of_tail)
+                    narrow(wide, *size, self.packing) for wide in (of_queries, of_tail)
                 )
-            both = (of_context, of_tail)
-            parts = [count_meetings(of_queries, keys, self.packing) for keys in both]
-            rows.append(torch.cat(parts, -1))
-        return torch.cat(rows)
+            hits[own, ..., context:] = count_meetings(of_queries, of_tail, self.packing)
+            if not found[row]:
+                if size != hashes[1:]:
+                    of_context = self._narrowed(call, codes, *size)
+                hits[own, ..., :context] = count_meetings(of_queries, of_context, self.packing)
+        return hits
+
+    def _sorted(self, call: AttentionCall, codes: Tensor, bits: int) -> tuple[Tensor, Tensor]:
+        """The keys of the context by their codes, kept beside these."""
+        name = (self._family(call.methods), "sorted")
+        _, (order, starts) = call.view.segment.known(
+            name, lambda _: (), lambda *_: sort_by_code(codes, bits), block=1
+        )
+        return order, starts
 
     def _fit(self, call: AttentionCall, prior: Selection, own: _Hashes, keys: Tensor) -> Features:
         """Mean key (1, H, D) and random vectors (K, L, D)."""
@@ -244,16 +259,15 @@ class MagicPig(Masker):
         sizes = self._sizes(call)
         if cosine.is_cuda:
             numbers = torch.tensor(sizes, dtype=torch.float64)
-            bits, tables = call.on_device(numbers.T[:, :, None, None, None, None])
-            return log_meeting_probability(cosine, bits, tables, self.min_hits)
+            both = call.on_device(numbers.T[:, :, None, None, None, None])
+            return log_meeting_probability(cosine, both[0], both[1], self.min_hits)
         # Padding, which may be most, costs a processor as much as keys do.
         assert met.valid is not None
         result = torch.zeros_like(cosine)
         rows = cosine.shape[0] // len(sizes)
-        for own, valid, out, size in zip(
-            *(tensor.split(rows) for tensor in (cosine, met.valid, result)), sizes, strict=True
-        ):
+        parts = (part.split(rows) for part in (cosine, met.valid, result))
+        for (bits, tables), own, valid, out in zip(sizes, *parts, strict=True):
             cosines = torch.from_numpy(own.numpy()[valid.numpy()])
-            logs = log_meeting_probability(cosines, *size, self.min_hits)
+            logs = log_meeting_probability(cosines, bits, tables, self.min_hits)
             out.numpy()[valid.numpy()] = logs.numpy()
         return result
