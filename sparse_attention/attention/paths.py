@@ -18,7 +18,7 @@ from sparse_attention.attention.indices import Indices
 from sparse_attention.attention.listed import collect, in_steps, listed_attention
 from sparse_attention.attention.scores import sink_share
 from sparse_attention.attention.selection import Selection
-from sparse_attention.numerics.tensors import as_numbers, product, soft_cap
+from sparse_attention.numerics.tensors import product, soft_cap
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -140,8 +140,8 @@ def _add_mask(scores: Tensor, reads: Tensor, weights: Tensor | None, out: Tensor
     alike, unread = reads.shape[0] == 1, None
     for row in range(scores.shape[0]):
         if unread is None or not alike:
-            unread = as_numbers(reads[0 if alike else row]).sub_(1).mul_(_NEVER)
-        torch.add(scores[row], unread, out=out[row])
+            unread = (reads[0 if alike else row].view(torch.int8) - 1).float()
+        torch.add(scores[row], unread, alpha=_NEVER, out=out[row])
         if weights is not None:
             out[row].add_(weights[0 if weights.shape[0] == 1 else row])
 

@@ -20,6 +20,10 @@ from sparse_attention.numerics.tensors import as_numbers, count_true, largest
 if TYPE_CHECKING:
     from torch import Tensor
 
+_LISTED_SHARE = 0.25
+"""Share of the keys from which on a processor marks a sample instead of listing it: it would read
+more of the keys than it leaves out anyway."""
+
 
 class Residual(ABC):
     """The keys that are seen but not read yet, in a random order for every query and head.
@@ -60,6 +64,10 @@ class Residual(ABC):
     def listed(self, count: Tensor) -> Indices:
         """The first ``count`` keys, see ``sample``, if ``compact`` is not None."""
 
+    def lists(self, count: Tensor) -> bool:
+        """Whether a sample of so many keys is listed if it can be."""
+        return True
+
     @abstractmethod
     def first(self, count: Tensor) -> Tensor:
         """The first ``count`` keys, see ``sample``: bool (R, H, G, Q, K)."""
@@ -73,7 +81,7 @@ class Residual(ABC):
         """
         device, compact = self.call.device, self.compact
         weight = log_inverse_share(count, self.size).to(device, non_blocking=True)
-        if compact is None:
+        if compact is None or not self.lists(count):
             return Selection(self.first(count), as_numbers(~self.prior.reads) * weight)
         indices = self.listed(count)
         indices = replace(indices, weights=weight.expand(indices.keys.shape))
@@ -102,15 +110,24 @@ class _ByNumbers(Residual):
 class _InOrder(Residual):
     """Puts the keys in order once, for all rows and all that is asked for."""
 
+    def lists(self, count: Tensor) -> bool:
+        return int(count.max()) <= _LISTED_SHARE * self.call.shape[-1]
+
     def listed(self, count: Tensor) -> Indices:
         assert self.compact is not None
-        kept, counts = self._kept, _by_line(count)
-        rows = max(kept.shape[0], counts.shape[0])
-        keys = kept[..., : int(counts.max())].expand(rows, -1, -1, -1, -1)
+        counts = _by_line(count).clamp(max=self.compact.left)
+        most = int(counts.max())
+        taken = np.logical_and(self._unread_in_order.numpy(), self._rank.numpy() <= most)
+        order = self._order.expand(taken.shape).numpy()
+        rows = [
+            own.reshape(-1)[np.flatnonzero(here)] for own, here in zip(order, taken, strict=True)
+        ]
+        lines = max(len(rows), counts.shape[0]), *taken.shape[1:-1]
+        keys = torch.from_numpy(np.stack(rows)).view(-1, *lines[1:], most).expand(*lines, -1)
         if counts.numel() == 1:
             return Indices(keys)
         known = tuple(counts.flatten().tolist()) if counts.shape[1:].numel() == 1 else None
-        return Indices(keys, counts.expand(*keys.shape[:-1], 1), row_counts=known)
+        return Indices(keys, counts.expand(*lines, 1), row_counts=known)
 
     def first(self, count: Tensor) -> Tensor:
         rank, lines = self._rank, self._rank.shape[:-1]
@@ -153,17 +170,6 @@ class _InOrder(Residual):
     def _rank(self) -> Tensor:
         """Unread keys among those up to each in the order, (R or 1, H, G, Q, K)."""
         return self._unread_in_order.cumsum(-1, dtype=self._small)
-
-    @cached_property
-    def _kept(self) -> Tensor:
-        """Unread keys in the order, where there are equally many: int64 (R or 1, H, G, Q, n)."""
-        unread = self._unread_in_order
-        order = self._order.expand(unread.shape)
-        rows = [
-            own.numpy().reshape(-1)[np.flatnonzero(kept.numpy())]
-            for own, kept in zip(order, unread, strict=True)
-        ]
-        return torch.from_numpy(np.stack(rows)).view(*unread.shape[:-1], -1)
 
 
 def _by_line(count: Tensor) -> Tensor:
