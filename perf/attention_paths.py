@@ -29,9 +29,8 @@ from sparse_attention.attention.paths import (
     add_selection,
     gathered_attention,
     gathering_pays,
-    weigh_values,
 )
-from sparse_attention.attention.scores import SharedScores
+from sparse_attention.attention.scores import SharedScores, weigh_values
 from sparse_attention.attention.selection import Selection
 from sparse_attention.cache.context import Segment
 from sparse_attention.cache.view import KeyView
@@ -62,21 +61,11 @@ class Step:
 
     def scores(self) -> SharedScores:
         """Scores that are not computed yet."""
-        return SharedScores(self.queries, self.view, self.geometry, self.settings, self.rows)
+        return SharedScores(self.queries, self.view, self.geometry, self.settings)
 
     def call(self, shared: SharedScores) -> AttentionCall:
         """The operation of the first row."""
-        return AttentionCall(
-            self.queries[:1],
-            self.view.rows(slice(0, 1)),
-            self.geometry,
-            self.settings,
-            range(1),
-            stack=[()],
-            batch=[()],
-            sample_keys=[""],
-            shared=shared,
-        )
+        return AttentionCall(shared, range(1), stack=[()], batch=[()], sample_keys=[""])
 
     def selection(self, share: float) -> Selection:
         """A random share of the keys, chosen for each key-value head, and the newest."""

@@ -91,11 +91,11 @@ def choose(operation: Attention, maskers: tuple[Masker, ...], layer: int, sample
     geometry = Geometry.of(0, operation.keys.shape[1], 1, None, queries.device)
     settings = LayerSettings(operation.scaling)
     call = AttentionCall(
-        *(queries, view, geometry, settings, range(1)),
+        SharedScores(queries, view, geometry, settings),
+        range(1),
         stack=[maskers],
         batch=[maskers],
         sample_keys=[sample],
-        shared=SharedScores(queries, view, geometry, settings, 1),
     )
     selection = Selection.nothing(call.shape[-1], call.device)
     for masker in maskers:

@@ -8,14 +8,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from sparse_attention.attention.compact import Compact, merged
-from sparse_attention.attention.geometry import Geometry
 from sparse_attention.attention.indices import Indices
 from sparse_attention.attention.scores import SharedScores
 from sparse_attention.attention.selection import Selection
 from sparse_attention.cache.context import Features
-from sparse_attention.cache.view import KeyView
 from sparse_attention.method import Method
-from sparse_attention.model_facts import LayerSettings
 from sparse_attention.numerics.tensors import falling_order, keyed_generator, soft_cap
 
 if TYPE_CHECKING:
@@ -38,41 +35,38 @@ class AttentionCall:
 
     def __init__(
         self,
-        queries: Tensor,
-        view: KeyView,
-        geometry: Geometry,
-        settings: LayerSettings,
-        rows: Sequence[int],
+        shared: SharedScores,
+        rows: range,
         *,
         stack: Sequence[tuple[Method, ...]],
         batch: Sequence[tuple[Method, ...]],
         sample_keys: Sequence[str],
-        shared: SharedScores,
     ) -> None:
         """Made by the decoder.
 
         Args:
-            queries: (R, H, G, Q, D).
-            view: the keys, with the tails of these rows.
-            geometry: positions and visibility.
-            settings: of the layer.
-            rows: places of the rows among those of the operation.
+            shared: what the operation has and computes for all its rows together.
+            rows: places of these rows among them, neighbours.
             stack: all methods of each row, in order.
             batch: the same for all rows of the operation; a method may prepare for them what it
                 needs itself, but its result must not depend on them.
             sample_keys: names of the samples of the rows.
-            shared: what the operation computes for all rows together.
         """
-        self.queries, self.view, self.geometry = queries, view, geometry
+        geometry, settings = shared.geometry, shared.settings
+        own = slice(rows.start, rows.stop)
+        self.queries = shared.queries[own]
+        """(R, H, G, Q, D)."""
+        alone = len(rows) == shared.view.tail_keys.shape[0]
+        self.view, self.geometry = shared.view if alone else shared.view.rows(own), geometry
         self.scaling, self.softcap = settings.scaling, settings.softcap
         self.rows, self.methods, self.stack, self.batch = rows, stack[0], stack, batch
-        self.sample_keys, self.layer = sample_keys, view.layer
-        self.device = queries.device
+        self.sample_keys, self.layer = sample_keys, shared.view.layer
+        self.device = self.queries.device
         self.query_positions, self.key_positions = geometry.query_positions, geometry.key_positions
         """(Q,) and (K,) int64."""
         self.visible = geometry.visible
         """(Q, K) bool, or None where every query sees every key."""
-        self.shape = (*queries.shape[:4], geometry.key_positions.shape[0])
+        self.shape = (*self.queries.shape[:4], geometry.key_positions.shape[0])
         """(R, H, G, Q, K)."""
         self._shared = shared
 
@@ -111,8 +105,8 @@ class AttentionCall:
         Both are int64 (R or 1, 1, 1, Q, 1) on the processor.
         """
         start, keys = self.geometry.start, self.shape[-1]
-        gaps = None if prior.compact is None else prior.compact.gaps
         alike = first.numel() == 1
+        gaps = None if alike or prior.compact is None else prior.compact.gaps
         if self.visible is not None or not (alike or (gaps is not None and len(gaps) == 1)):
             first, end = self.on_device(first), self.on_device(end)
             return Selection((self.key_positions >= first) & (self.key_positions < end))

@@ -31,17 +31,17 @@ class Compact:
     beyond: Compact | None = None
     """A selection of which no key is among the indices."""
 
-    @property
+    @cached_property
     def lines(self) -> torch.Size:
         """(R, H, G, Q), each 1 for "the same for all"."""
         return torch.Size((1, 1, 1, 1)) if self.indices is None else self.indices.keys.shape[:-1]
 
-    @property
+    @cached_property
     def spanned(self) -> int:
         """Keys in the spans."""
         return sum(end - start for start, end in self.spans)
 
-    @property
+    @cached_property
     def width(self) -> int:
         """The most keys that a line may read."""
         return self.spanned + (0 if self.indices is None else self.indices.keys.shape[-1])
@@ -57,7 +57,7 @@ class Compact:
         sizes = self.indices.sizes
         return None if sizes is None else tuple(self.spanned + size for size in sizes)
 
-    @property
+    @cached_property
     def size(self) -> int | None:
         """Keys that each line reads; None where lines differ."""
         return self.sizes[0] if self.sizes is not None and len(set(self.sizes)) == 1 else None

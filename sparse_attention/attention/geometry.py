@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
 
+from sparse_attention.attention.selection import Selection
 from sparse_attention.method import resolve_size
-from sparse_attention.model_facts import LayerSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from sparse_attention.attention.selection import Selection
 
 
 @dataclass(frozen=True)
@@ -69,9 +66,14 @@ class Geometry:
         return cls(query_positions, key_positions, visible, asking, counts, start)
 
     @cached_property
-    def positional(self) -> dict[Hashable, Selection]:
-        """What methods select by positions alone, by these methods: the same in all layers."""
+    def positional(self) -> dict[int, Selection]:
+        """What methods select by positions alone, by a number of these: the same in all layers."""
         return {}
+
+    @cached_property
+    def everything(self) -> Selection:
+        """All keys."""
+        return Selection.everything(self.key_positions.shape[0], self.key_positions.device)
 
     @cached_property
     def _sizes(self) -> dict[tuple[type, int | float], Tensor]:
@@ -101,19 +103,14 @@ class Geometry:
         return int(self.visible_counts.sum())
 
 
-class Geometries:
-    """Those of one step: layers and heads often have the same, which is made once."""
+class Geometries(dict[tuple[int, int, int, int | None, torch.device, int | None], Geometry]):
+    """Those of one step, by what ``Geometry.of`` takes: layers and heads often have the same."""
 
-    def __init__(self) -> None:
-        self._known: dict[tuple[int, int, int, int | None, torch.device, int | None], Geometry] = {}
-
-    def of(self, start: int, end: int, queries: Tensor, settings: LayerSettings) -> Geometry:
-        """See ``Geometry.of``; of queries (R, H, G, Q, D) in a layer with these settings."""
-        window, chunk = settings.sliding_window, settings.chunk
-        key = start, end, queries.shape[3], window, queries.device, chunk
-        if key not in self._known:
-            self._known[key] = Geometry.of(*key)
-        return self._known[key]
+    def __missing__(
+        self, key: tuple[int, int, int, int | None, torch.device, int | None]
+    ) -> Geometry:
+        self[key] = Geometry.of(*key)
+        return self[key]
 
 
 def hide(values: Tensor, geometry: Geometry) -> None:

@@ -16,7 +16,7 @@ from sparse_attention.attention.call import AttentionCall
 from sparse_attention.attention.compact import Compact
 from sparse_attention.attention.indices import Indices
 from sparse_attention.attention.listed import collect, in_steps, listed_attention
-from sparse_attention.attention.scores import sink_share
+from sparse_attention.attention.scores import sink_share, weigh_values
 from sparse_attention.attention.selection import Selection
 from sparse_attention.numerics.tensors import product, soft_cap
 
@@ -35,9 +35,6 @@ _GATHER_START = 100_000
 """To gather at all, in nanoseconds."""
 _SEARCH_COST = 1.5
 """To find what is read, in nanoseconds for each entry of a selection."""
-
-_ALIGNED = 8
-"""Numbers of 2 bytes that a GPU reads at a time."""
 
 _NEVER = 3e38
 """Subtracted from the logits of keys that are not read; their weights are then exactly 0."""
@@ -60,38 +57,6 @@ def reference_attention(
     """
     logits = queries @ keys[:, :, None].mT * scaling + log_weights
     return logits.softmax(-1) @ values[:, :, None]
-
-
-def weigh_values(weights: Tensor, context_values: Tensor, tail_values: Tensor) -> Tensor:
-    """``weights @ values`` over a segment of the context and the tails of the rows.
-
-    Args:
-        weights: (R, H, G, Q, P + t) float32, fast if heads come first in memory.
-        context_values: (H, P, D).
-        tail_values: (R, H, t, D).
-
-    Returns:
-        (R, H, G, Q, D) float32.
-    """
-    rows, heads, group, queries, keys = weights.shape
-    context, width = context_values.shape[1:]
-    if context_values.is_cuda:
-        # Lines that begin anywhere would be read number by number, 30 times more slowly.
-        left_over = context % _ALIGNED
-        if 0 < left_over < context:
-            rest = context_values[:, context - left_over :].expand(rows, -1, -1, -1)
-            tail_values = torch.cat([rest, tail_values], 2)
-            context -= left_over
-            context_values = context_values[:, :context]
-        weights = weights.to(context_values.dtype)
-    flat = weights.transpose(0, 1)[..., :context].reshape(heads, rows * group * queries, context)
-    if flat.is_cuda:
-        flat = flat.contiguous()
-    shared = product(flat, context_values)
-    shared = shared.view(heads, rows, group, queries, width).transpose(0, 1)
-    own = weights[..., context:].reshape(rows * heads, group * queries, keys - context)
-    own = product(own, tail_values.reshape(rows * heads, keys - context, width))
-    return shared + own.view(rows, heads, group, queries, width)
 
 
 def add_selection(scores: Tensor, selection: Selection, out: Tensor) -> None:

@@ -97,7 +97,7 @@ class Selection:
             self.reads, -torch.inf
         )
 
-    @property
+    @cached_property
     def lines(self) -> torch.Size:
         """(rows, kv_heads, group, queries), each 1 for "the same for all"."""
         return self.reads.shape[:-1] if self.compact is None else self.compact.lines

@@ -25,6 +25,8 @@ class Tails:
         """Tokens at the start that are not held any more."""
         self._keys: Tensor | None = None
         self._values: Tensor | None = None
+        self._as_part = False
+        """Whether values are held as a part of the keys."""
 
     @property
     def tensors(self) -> list[Tensor]:
@@ -50,20 +52,19 @@ class Tails:
         first = self.length - self.released
         end = first + keys.shape[2]
         old_keys, old_values = self._keys, self._values
-        part = is_part(values, keys)
-        if old_keys is not None and old_values is not None and old_keys.numel():
-            part = is_part(old_values, old_keys)
+        if old_keys is None:
+            self._as_part = is_part(values, keys)
         if old_keys is None or end > old_keys.shape[2]:
             self._keys = _with_room(old_keys, keys, first, end)
             self._values = (
                 self._keys[..., : values.shape[-1]]
-                if part
+                if self._as_part
                 else _with_room(old_values, values, first, end)
             )
         assert self._keys is not None
         assert self._values is not None
         self._keys[:, :, first:end] = keys
-        if not part:
+        if not self._as_part:
             self._values[:, :, first:end] = values
         self.length += keys.shape[2]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,7 +24,7 @@ class EncodedTail(NamedTuple):
 
 
 TailFeatures = dict[Hashable, EncodedTail]
-"""What methods keep of the tail of one row over one segment, by the name of the features."""
+"""What methods keep of the tail of one row, by layer, segment and the name of the features."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class KeyView:
     model_heads: int
     """Key-value heads of the layer, of which the segment may have some."""
     known: Sequence[TailFeatures] = ()
-    """What methods keep of each tail; extended by those that come to know new keys."""
+    """What methods keep of the tail of each row; extended by those that come to know new keys."""
 
     @classmethod
     def whole(cls, layer: int, context: Context, tails: Tails, rows: slice) -> KeyView:
@@ -55,7 +55,7 @@ class KeyView:
         return self.segment.first_head if alone else None
 
     def rows(self, rows: slice) -> KeyView:
-        """The view of some of its rows."""
+        """The view of some of its rows, neighbours."""
         return replace(
             self,
             tail_keys=self.tail_keys[rows],
@@ -81,7 +81,7 @@ class KeyView:
         The keys after the segment's last complete block come before the tail.  A block that was not
         complete is encoded again when keys are added to it.
         """
-        length = self.tail_keys.shape[2]
+        length, name = self.tail_keys.shape[2], (self.layer, self.segment.first_head, name)
         before = self.known[0].get(name)
         covered = before.tokens if before else 0
         if covered < length:
@@ -103,9 +103,3 @@ class KeyView:
             return self.tail_keys[:, :, start:]
         last = self.segment.keys[None, :, start:].expand(self.tail_keys.shape[0], -1, -1, -1)
         return torch.cat([last, self.tail_keys], 2)
-
-
-def tail_tensors(known: TailFeatures) -> Iterator[Tensor]:
-    """All tensors that methods keep of a tail."""
-    for encoded in known.values():
-        yield from encoded.tensors

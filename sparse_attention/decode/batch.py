@@ -20,6 +20,35 @@ class PromptRows:
     rows: list[int]
     """Their places in the batch, in the order that they have in the decoder."""
 
+    @property
+    def index(self) -> list[int] | slice:
+        """What picks the rows of the batch that the decoder works on.
+
+        A slice, which copies nothing, where it can be one.  Only the first row reads a question
+        densely, because all others of the part would read the same.
+        """
+        rows = self.rows[: self.decoder.asked_rows]
+        together = rows[-1] + 1 - rows[0] == len(rows)
+        return slice(rows[0], rows[-1] + 1) if together else rows
+
+
+@dataclass
+class BatchTails:
+    """What all rows of a batch add in one layer; see ``Tails``."""
+
+    batch: BatchDecoder
+    layer: int
+
+    @property
+    def length(self) -> int:
+        """Tokens that each row has added."""
+        return self.batch.parts[0].decoder.tails[self.layer].length
+
+    def append(self, keys: Tensor, values: Tensor) -> None:
+        """Add new keys and values (R, H, n, D)."""
+        for part in self.batch.parts:
+            part.decoder.tails[self.layer].append(keys[part.index], values[part.index])
+
 
 class BatchDecoder:
     """The attention of a batch whose rows go on from different prompts.
@@ -32,15 +61,12 @@ class BatchDecoder:
     def __init__(self, parts: Sequence[PromptRows]) -> None:
         """Take parts whose rows are together 0, 1, ..., each once."""
         self.parts = list(parts)
+        self.tails = [BatchTails(self, layer) for layer in range(len(parts[0].decoder.tails))]
 
     @property
     def rows(self) -> int:
         """Rows of the batch."""
         return sum(len(part.rows) for part in self.parts)
-
-    def tail_length(self, layer: int) -> int:
-        """New tokens that each row has in its cache, in a layer."""
-        return self.parts[0].decoder.tails[layer].length
 
     @property
     def states(self) -> list[States]:
@@ -73,19 +99,13 @@ class BatchDecoder:
                 shifts[row] = shift
         return shifts
 
-    def append(self, layer: int, keys: Tensor, values: Tensor) -> None:
-        """Append new keys and values (R, H, n, D) of a layer to the tails of the rows."""
-        for part in self.parts:
-            rows = self._index(part)
-            part.decoder.tails[layer].append(keys[rows], values[rows])
-
     def attend(
         self, layer: int, queries: Tensor, settings: LayerSettings, *, observed: bool = True
     ) -> Tensor:
         """Attention of new tokens (R, H, G, Q, D); see ``Decoder.attend``."""
         output: Tensor | None = None
         for part in self.parts:
-            rows = self._index(part)
+            rows = part.index
             result = part.decoder.attend(layer, queries[rows], settings, observed=observed)
             if output is None:
                 output = result.new_empty(queries.shape[0], *result.shape[1:])
@@ -93,16 +113,6 @@ class BatchDecoder:
             output[part.rows if alone else rows] = result
         assert output is not None, "a batch without rows"
         return output
-
-    def _index(self, part: PromptRows) -> list[int] | slice:
-        """What picks the rows of a part that its decoder works on.
-
-        A slice, which copies nothing, where it can be one.  Only the first row reads a question
-        densely, because all others of the part would read the same.
-        """
-        rows = part.rows[: part.decoder.asked_rows]
-        together = rows[-1] + 1 - rows[0] == len(rows)
-        return slice(rows[0], rows[-1] + 1) if together else rows
 
     def take_rows(self, rows: Sequence[int]) -> None:
         """Go on with a batch made of these rows; a row may be named several times or not at all."""

@@ -14,15 +14,16 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from sparse_attention.attention.geometry import Geometries, Geometry
+from sparse_attention.attention.geometry import Geometries
+from sparse_attention.attention.scores import SharedScores
 from sparse_attention.cache.context import Context
 from sparse_attention.cache.pair import both
 from sparse_attention.cache.statistics import PrefillStatistics
 from sparse_attention.cache.tails import Tails
 from sparse_attention.cache.view import KeyView
 from sparse_attention.config import AttentionConfig
+from sparse_attention.decode.block import Block, blocks_of
 from sparse_attention.decode.memory import batch_nbytes, dense_nbytes, kept_nbytes
-from sparse_attention.decode.operation import Block, Operation, blocks_of
 from sparse_attention.decode.probes import Probes, Turns
 from sparse_attention.decode.recompress import recompressed, remember_queries
 from sparse_attention.decode.rotation import dense_at_true_places, lower_question
@@ -83,14 +84,13 @@ class Decoder:
         self._statistics, self._frees = context.statistics, frees and not measure_error
         self._reads_densely = False
         self._turns = Turns(error_every, *sample_keys[:1])
-        self._geometries = Geometries()
         self._arrange()
 
     def _arrange(self) -> None:
         """Put neighbouring rows over the same context into blocks."""
-        self._blocks = blocks_of(self.rows)
+        self._blocks, self._geometries = blocks_of(self.rows), Geometries()
         if self.measure_error and self._blocks[0].context is not self.context:
-            self._blocks.insert(0, Block(self.context, [], 0))
+            self._blocks.insert(0, Block(self.context, [], 0, {}))
         self._probes.assign([row.probe for row in self.rows])
         self.position_shifts = [row.context.shift for row in self.rows]
         """How much lower the positions of new tokens are than their places, for each row; 0 while a
@@ -226,67 +226,63 @@ class Decoder:
         Returns:
             (R, H, G, Q, d) float32, with the width d of values.
         """
-        tail, dense_layer = self.tails[layer], layer in self.protocol.dense_layers
-        start = self.context.layers[layer].segments[0].start
-        whole = self._geometries.of(start, self.context.length + tail.length, queries, settings)
+        tail, everything = self.tails[layer], layer in self.protocol.dense_layers
+        asked, window, chunk = queries.shape[3], settings.sliding_window, settings.chunk
+        start, end = self.context.layers[layer].segments[0].start, self.context.length + tail.length
+        whole = self._geometries[start, end, asked, window, queries.device, chunk]
         if self._reads_densely:
             view = KeyView.whole(layer, self.context, tail, slice(0, 1))
-            keys = torch.cat([view.segment.keys, view.tail_keys[0]], 1)
             if observed:
+                keys = torch.cat([view.segment.keys, view.tail_keys[0]], 1)
                 self._visit(layer, queries[0], keys, settings)
-            nobody = Block(self.context, [], 0)
-            return Operation(view, whole, queries, settings, nobody, dense_layer).dense_output()
+            return SharedScores(queries, view, whole, settings).dense_output()
         width = self.context.layers[layer].segments[0].values.shape[-1]
         output = queries.new_empty(*queries.shape[:-1], width, dtype=torch.float32)
         dense = None
         compared = self.measure_error and self._turns.come(layer)
-        has_sinks = settings.sink_logits is not None
         for block in self._blocks:
             of_context = block.context.layers[layer].here
             measured = compared and block.context is self.context
+            if not (measured or block.rows):
+                continue
             rows = _ALL if measured else block.own
-            for number, segment in enumerate(of_context.segments):
+            for segment in of_context.segments:
                 tails = tail.read(rows, segment.heads, of_context.taken)
                 geometry = whole
                 if block.context is not self.context:
                     end = segment.end + tails[0].shape[2]
-                    geometry = self._geometries.of(segment.start, end, queries, settings)
-                operation = Operation(
-                    KeyView(layer, segment, *tails, queries.shape[1], block.known(layer, number)),
-                    geometry,
+                    geometry = self._geometries[
+                        segment.start, end, asked, window, queries.device, chunk
+                    ]
+                shared = SharedScores(
                     queries[rows, segment.heads],
-                    settings.of_heads(segment.heads) if has_sinks else settings,
-                    block,
-                    dense_layer,
-                    measured,
+                    KeyView(layer, segment, *tails, queries.shape[1], block.features),
+                    geometry,
+                    settings if settings.sink_logits is None else settings.of_heads(segment.heads),
+                    None if measured or everything else block.scored,
                 )
-                known = operation.dense_output() if measured else None
-                operation.run(output[block.own, segment.heads], known, self._probes, whole)
-                dense = known if measured else dense
-            self._after_block(block, layer, queries, settings, whole, dense, observed)
+                if measured:
+                    dense = shared.dense_output()
+                block.attend(
+                    shared,
+                    output[block.own, segment.heads],
+                    dense if measured else None,
+                    self._probes,
+                    whole.visible_total,
+                    everything=everything,
+                )
+            if block.decoding and observed:
+                for place, row in enumerate(block.rows, block.own.start):
+                    remember_queries(row, layer, queries[place], self._statistics)
+            if dense is not None and block.context.shift:
+                own, rotary = block.own, rotary_of(self._statistics.facts[layer])
+                view = KeyView.whole(layer, self.context, tail, own)
+                dense[own] = dense_at_true_places(
+                    view, whole, queries[own], settings, block, rotary
+                )
         if self.measure_error:
             self._probes.add_errors(layer, output, dense, self._turns.every)
         return output
-
-    def _after_block(
-        self,
-        block: Block,
-        layer: int,
-        queries: Tensor,
-        settings: LayerSettings,
-        whole: Geometry,
-        dense: Tensor | None,
-        observed: bool,
-    ) -> None:
-        """What presses need of queries to come; dense attention where keys were re-rotated."""
-        shift, own = block.context.shift, block.own
-        remembering = block.rows if block.decoding and observed else []
-        for place, row in enumerate(remembering, own.start):
-            remember_queries(row, layer, queries[place], self._statistics)
-        if dense is not None and shift:
-            rotary = rotary_of(self._statistics.facts[layer])
-            view = KeyView.whole(layer, self.context, self.tails[layer], own)
-            dense[own] = dense_at_true_places(view, whole, queries[own], settings, block, rotary)
 
     def _observe_question(
         self, layer: int, queries: Tensor, keys: Tensor, settings: LayerSettings

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sparse_attention.attention.geometry import Geometry
+from sparse_attention.attention.scores import SharedScores
 from sparse_attention.attention.selection import Selection
 from sparse_attention.numerics.tensors import keyed_generator
 
@@ -143,26 +143,24 @@ class Probes:
 
     def add_reads(
         self,
-        layer: int,
+        shared: SharedScores,
         rows: range,
         selection: Selection,
-        shape: tuple[int, int, int],
-        geometry: Geometry,
         *,
         visible: int,
-        selecting: Sequence[float],
+        selecting: Sequence[float] | None = None,
     ) -> None:
         """Count what rows read in one attention operation, over all its heads and queries.
 
         Args:
-            layer: of the operation.
+            shared: of the operation, of which these rows are a part.
             rows: their places in the batch; the first dimension of the selection.
             selection: what they read.
-            shape: key-value heads, query heads for each of them, queries.
-            geometry: of the operation.
             visible: keys that all queries of a head would have read with dense attention.
-            selecting: for each row, bytes that choosing read, over those of one key and its value.
+            selecting: for each row, bytes that choosing read, over those of one key and its value;
+                None where nothing is chosen.
         """
+        layer, geometry, shape = shared.view.layer, shared.geometry, shared.queries.shape[1:4]
         if geometry.visible is not None and selection.lines[-1] == 1:
             selection = selection.restricted_to(geometry.visible)
         lines = shape[0] * shape[1] * shape[2]
@@ -175,7 +173,7 @@ class Probes:
             self._add(layer, rows, selection.united_counts.expand(full), 1)
         reads = [0] * len(rows) if known is None else [lines * size for size in known]
         reads = reads if len(reads) == len(rows) else reads * len(rows)
-        for row, read, size in zip(rows, reads, selecting, strict=True):
+        for row, read, size in zip(rows, reads, selecting or [0.0] * len(rows), strict=True):
             probe = self._rows[row]
             by_query, by_key = probe._known_keys
             by_query[layer] += read

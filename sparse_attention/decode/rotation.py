@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from sparse_attention.attention.geometry import Geometry
+from sparse_attention.attention.scores import SharedScores
 from sparse_attention.cache.tails import Tails
 from sparse_attention.cache.view import KeyView
-from sparse_attention.decode.operation import Block, Operation
+from sparse_attention.decode.block import Block
 from sparse_attention.model_facts import LayerFacts, LayerSettings, Rotary
 from sparse_attention.presses.compress import rotary_of
 
@@ -45,8 +46,8 @@ def dense_at_true_places(
     """
     shift, first = block.context.shift, block.context.layers[view.layer].taken
     view = replace(view, tail_keys=_moved(view.tail_keys, shift, rotary, first))
-    turned, nobody = _moved(queries, shift, rotary), Block(block.context, [], 0)
-    return Operation(view, geometry, turned, settings, nobody, dense_layer=True).dense_output()
+    turned = _moved(queries, shift, rotary)
+    return SharedScores(turned, view, geometry, settings).dense_output()
 
 
 def _moved(vectors: Tensor, distance: int, rotary: Rotary, first: int = 0) -> Tensor:

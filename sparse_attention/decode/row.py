@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from torch import Tensor
 
 from sparse_attention.cache.context import Context
-from sparse_attention.cache.view import TailFeatures, tail_tensors
+from sparse_attention.cache.view import TailFeatures
 from sparse_attention.config import AttentionConfig
 from sparse_attention.decode.probes import Probe
 from sparse_attention.presses.decoding import Decoding
@@ -24,8 +24,8 @@ class Row:
     probe: Probe
     context: Context
     """What the row reads of the context: all of it, or what its presses left."""
-    features: dict[tuple[int, int], TailFeatures] = field(default_factory=dict)
-    """What methods keep of the row's tail, by layer and by number of the segment before it."""
+    features: TailFeatures = field(default_factory=dict)
+    """What methods keep of the row's tail."""
     last_queries: dict[int, Tensor] = field(default_factory=dict)
     """By layer, (H, G, n, D): what presses that act while decoding rank keys by."""
 
@@ -37,8 +37,7 @@ class Row:
 
     def copy(self) -> Row:
         """A row that goes on from here by itself; tensors are shared until they are replaced."""
-        features = {place: dict(known) for place, known in self.features.items()}
-        return replace(self, features=features, last_queries=dict(self.last_queries))
+        return replace(self, features=dict(self.features), last_queries=dict(self.last_queries))
 
     def read(self, context: Context) -> None:
         """Go on with another context; what is kept of the tail belongs to the old one."""
@@ -47,6 +46,6 @@ class Row:
     @property
     def tensors(self) -> Iterator[Tensor]:
         """All that the row holds by itself."""
-        for known in self.features.values():
-            yield from tail_tensors(known)
+        for encoded in self.features.values():
+            yield from encoded.tensors
         yield from self.last_queries.values()

@@ -108,12 +108,15 @@ def _attention_forward(
     """
     cache = _current.get()
     assert cache is not None, "our attention is asked for outside of a forward of ours"
+    assert cache.batch is not None, "a forward begins with the prompts"
     if position_bias is not None:
         raise UserError("it adds a bias by position to its attention scores")
     # One that adds the same to all keys of a query changes nothing.
     if attention_mask is not None and not bool((attention_mask == attention_mask[..., :1]).all()):
         raise UserError("it adds a mask to its attention scores that it computes from what it read")
-    output = cache.attend(module, query, key, given)
+    read = cache.reads.read(module, query, key, given)
+    attended = cache.batch.attend(read.layer, read.queries, read.settings, observed=read.first)
+    output = read.outputs(attended)
     return output.transpose(1, 2).to(query.dtype).contiguous(), None
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Self
 
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import Cache, PreTrainedModel
 from transformers.cache_utils import DummyLayer
 
@@ -16,7 +15,6 @@ from sparse_attention.decode.decoder import Decoder
 from sparse_attention.hf.layers import own_cache
 from sparse_attention.hf.reads import Reads
 from sparse_attention.hf.states import RowStates
-from sparse_attention.model_facts import LayerSettings
 
 
 class RowCache(Cache):
@@ -36,23 +34,17 @@ class RowCache(Cache):
 
     def __init__(self, model: PreTrainedModel) -> None:
         Cache.__init__(self, layers=[])
-        self._reads = Reads(model)
+        self.reads = Reads(model)
+        self.batch: Decoder | BatchDecoder | None = None
+        """The rows; None until they are known."""
+        self._before = 0
         self._states: RowStates | None = None
 
-    @abstractmethod
-    def _append(self, layer: int, keys: Tensor, values: Tensor) -> None:
-        """Append new keys and values (R, H, n, D) of a layer that keeps keys."""
-
-    @abstractmethod
-    def _attend(
-        self, layer: int, queries: Tensor, settings: LayerSettings, *, observed: bool
-    ) -> Tensor:
-        """Attention of new tokens; see ``Decoder.attend``."""
-
-    def begin_states(self, frozen: Sequence[States]) -> None:
-        """Go on from the states of each row."""
+    def begin(self, batch: Decoder | BatchDecoder, before: int, frozen: Sequence[States]) -> None:
+        """Go on after ``before`` tokens that were read, from the states of each row."""
+        self.batch, self._before = batch, before
         states = self._states = RowStates(frozen)
-        count = max([*self._reads.kept.places, *states.layers], default=-1) + 1
+        count = max([*self.reads.kept.places, *states.layers], default=-1) + 1
         self.layers = [states.layers.get(place) or DummyLayer() for place in range(count)]
         self.linear_cache = states.linear
 
@@ -70,36 +62,22 @@ class RowCache(Cache):
         self, key_states: Tensor, value_states: Tensor, layer_idx: int, *_: object, **__: object
     ) -> tuple[Tensor, Tensor]:
         """Append to the tails of a layer; returns what was given, which is not the whole cache."""
-        self._reads.note(layer_idx, key_states)
-        held = self._reads.held(layer_idx, key_states, value_states)
-        self._append(self._reads.kept.numbers[layer_idx], *held)
+        assert self.batch is not None, "a forward begins with the prompts"
+        held = self.reads.note(layer_idx, key_states, value_states, key_states)
+        self.batch.tails[self.reads.kept.numbers[layer_idx]].append(*held)
         return key_states, value_states
 
-    def _number(self, place: int) -> int:
-        """Among layers that keep keys, that of a layer of the model; else the first."""
-        return self._reads.kept.numbers.get(place, 0)
+    def get_seq_length(self, layer_idx: int = 0) -> int:
+        """Tokens that were read, padding among them."""
+        if self.batch is None:
+            return 0
+        # A layer that keeps no keys has read as many as the first one that does.
+        number = self.reads.kept.numbers.get(layer_idx, 0)
+        return self._before + self.batch.tails[number].length
 
     def get_mask_sizes(self, query_length: int, layer_idx: int) -> tuple[int, int]:
         """Keys of all tokens with the next ones, and the first of them."""
         return self.get_seq_length(layer_idx) + query_length, 0
-
-    def attend(
-        self, module: nn.Module, query: Tensor, key: Tensor, given: dict[str, Any]
-    ) -> Tensor:
-        """Our attention as an attention module asks for it.
-
-        Args:
-            module: the attention module.
-            query: (rows, heads, n, D).
-            key: new keys (rows, kv_heads, n, D).
-            given: keywords of an attention function.
-
-        Returns:
-            (rows, heads, n, d), with the width d of its values.
-        """
-        read = self._reads.read(module, query, key, given)
-        attended = self._attend(read.layer, read.queries, read.settings, observed=read.first)
-        return read.outputs(attended)
 
 
 class DecoderCache(RowCache):
@@ -108,19 +86,7 @@ class DecoderCache(RowCache):
     def __init__(self, model: PreTrainedModel, decoder: Decoder) -> None:
         super().__init__(model)
         self.decoder = decoder
-        self.begin_states([decoder.context.states])
-
-    def _append(self, layer: int, keys: Tensor, values: Tensor) -> None:
-        self.decoder.tails[layer].append(keys, values)
-
-    def _attend(
-        self, layer: int, queries: Tensor, settings: LayerSettings, *, observed: bool
-    ) -> Tensor:
-        return self.decoder.attend(layer, queries, settings, observed=observed)
-
-    def get_seq_length(self, layer_idx: int = 0) -> int:
-        """Tokens that were read."""
-        return self.decoder.context.length + self.decoder.tails[self._number(layer_idx)].length
+        self.begin(decoder, decoder.context.length, [decoder.context.states])
 
     def keep_rows(self, rows: Sequence[int]) -> None:
         """Go on with these rows of the batch."""
@@ -131,31 +97,7 @@ class DecoderCache(RowCache):
 class GenerationCache(RowCache):
     """Our cache as ``generate`` and the model's forward see one: empty until the first forward."""
 
-    def __init__(self, model: PreTrainedModel) -> None:
-        super().__init__(model)
-        self.batch: BatchDecoder | None = None
-        self._columns = 0
-
-    def begin(self, batch: BatchDecoder, columns: int) -> None:
-        """Go on from prompts that were read: ``columns`` of the padded input are in contexts."""
-        self.batch, self._columns = batch, columns
-        self.begin_states(batch.states)
-
-    def get_seq_length(self, layer_idx: int = 0) -> int:
-        """Columns of the padded input that were processed."""
-        if self.batch is None:
-            return 0
-        return self._columns + self.batch.tail_length(self._number(layer_idx))
-
-    def _append(self, layer: int, keys: Tensor, values: Tensor) -> None:
-        assert self.batch is not None, "a forward begins with the prompts"
-        self.batch.append(layer, keys, values)
-
-    def _attend(
-        self, layer: int, queries: Tensor, settings: LayerSettings, *, observed: bool
-    ) -> Tensor:
-        assert self.batch is not None, "a forward begins with the prompts"
-        return self.batch.attend(layer, queries, settings, observed=observed)
+    batch: BatchDecoder | None
 
     def reorder_cache(self, beam_idx: Tensor) -> None:
         """Go on with the rows that beam search has picked."""

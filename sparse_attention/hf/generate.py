@@ -118,7 +118,7 @@ class _Forward:
             return kwargs | part
 
         batch = self.begin(prompts, length)
-        self.cache.begin(batch, prompt - left)
+        self.cache.begin(batch, prompt - left, batch.states)
         with rotated_for(self.model, length):
             with batch.question():
                 step = left if goes_on_at_once(self.model) else 1

@@ -7,15 +7,13 @@ them: recurrent ones, ones without a past, and ones that read the keys of an ear
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from torch import nn
 from transformers import Cache, DynamicCache, PreTrainedConfig, PreTrainedModel
 from transformers.cache_utils import CacheLayerMixin, LinearAttentionCacheLayerMixin
-
-from sparse_attention.model_facts import LayerSettings
 
 
 @dataclass(frozen=True)
@@ -42,11 +40,6 @@ class KeyLayers:
     def is_local(self, number: int) -> bool:
         """Whether a layer holds the keys of a window or a chunk only."""
         return self.windows[number] is not None or self.chunks[number] is not None
-
-    def limited(self, number: int, settings: LayerSettings) -> LayerSettings:
-        """Settings of a layer with its window or chunks, which modules need not tell."""
-        window = settings.sliding_window or self.windows[number]
-        return replace(settings, sliding_window=window, chunk=self.chunks[number])
 
 
 def decoder_of(model: PreTrainedModel) -> nn.Module:

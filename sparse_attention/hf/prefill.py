@@ -152,8 +152,7 @@ class _Observer:
     ) -> tuple[Tensor, Tensor]:
         """The cache's own, whose results are noted."""
         results = self._update(keys, values, layer_idx, *args, **given)
-        self._reads.note(layer_idx, results[0])
-        self._reads.held(layer_idx, keys, values)
+        self._reads.note(layer_idx, keys, values, results[0])
         return results
 
     def observe(self, module: nn.Module, query: Tensor, key: Tensor, given: dict[str, Any]) -> None:

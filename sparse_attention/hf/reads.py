@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -44,9 +44,10 @@ class Reads:
     def __init__(self, model: PreTrainedModel) -> None:
         self.kept = key_layers(model.config)
         self._expanding, self._latents = latent_modules(model), dict[int, Latent]()
-        self._newest: dict[int, weakref.ref[Tensor]] = {}
+        self._newest: dict[int | None, weakref.ref[Tensor]] = {}
         self._kv_heads: dict[int, int] = {}
         self._unread: set[int] = set()
+        self._settings: dict[tuple[Any, ...], LayerSettings] = {}
 
     def held(self, place: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values (R, H, n, D) of what a layer of the model's cache is given."""
@@ -56,11 +57,18 @@ class Reads:
             self._latents[place] = Latent(self._expanding[place], keys, values)
         return as_held(keys, values)
 
-    def note(self, place: int, keys: Tensor) -> None:
-        """A layer of the model's cache was given new keys, and gave back ``keys``."""
-        self._newest[place] = weakref.ref(keys)
-        self._kv_heads[place] = keys.shape[1]
+    def note(
+        self, place: int, keys: Tensor, values: Tensor, returned: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """A layer of the model's cache was given keys and values, and gives back ``returned`` keys.
+
+        Returns:
+            What ``held`` says of the new ones.
+        """
+        self._newest[place] = weakref.ref(returned)
+        self._kv_heads[place] = returned.shape[1]
         self._unread.add(place)
+        return self.held(place, keys, values) if self._expanding else (keys, values)
 
     def read(self, module: nn.Module, query: Tensor, key: Tensor, given: dict[str, Any]) -> Read:
         """What a module reads, by what it calls its attention function with.
@@ -74,7 +82,10 @@ class Reads:
         Raises:
             UserError: if no layer keeps its keys.
         """
-        place = self._place(getattr(module, "layer_idx", None), key)
+        place: int | None = getattr(module, "layer_idx", None)
+        newest = self._newest.get(place)
+        if newest is None or newest() is not key:
+            place = self._place(place, key)
         if place is None:
             raise UserError("it reads keys that are not those of one of its layers")
         first = place in self._unread
@@ -82,46 +93,44 @@ class Reads:
         layer, latent = self.kept.numbers[place], self._latents.get(place)
         rows, heads, count, width = query.shape
         kv_heads = self._kv_heads[place] if latent is None else 1
-        settings = _settings(kv_heads, heads // kv_heads, width, **given)
+        settings = self._read_settings(layer, (kv_heads, heads // kv_heads), width, **given)
         met = query if latent is None else latent.queries(query)
-        tiled = latent is None and _is_tiled(key, kv_heads)
+        repeated = latent is None and key.shape[1] > kv_heads > 1
+        tiled = repeated and torch.equal(key[:, 0], key[:, kv_heads])
         if tiled:
             queries = met.reshape(rows, heads // kv_heads, kv_heads, count, -1).transpose(1, 2)
         else:
             queries = met.reshape(rows, kv_heads, heads // kv_heads, count, -1)
-        return Read(layer, queries, self.kept.limited(layer, settings), first, tiled, latent)
+        return Read(layer, queries, settings, first, tiled, latent)
 
     def _place(self, stated: int | None, key: Tensor) -> int | None:
         """The layer of the model's cache whose keys a module reads.
 
         That is not what it states where it is a module of several layers, or reads another one.
         """
-        newest = self._newest.get(-1 if stated is None else stated)
-        if newest is not None and newest() is key:
-            return stated
         found = (place for place, newest in self._newest.items() if newest() is key)
         return next(found, stated if stated in self.kept.numbers else None)
 
-
-def _is_tiled(key: Tensor, kv_heads: int) -> bool:
-    """Whether a module has repeated its key-value heads, all of them after one another."""
-    return key.shape[1] > kv_heads > 1 and torch.equal(key[:, 0], key[:, kv_heads])
-
-
-def _settings(
-    kv_heads: int,
-    group: int,
-    width: int,
-    scaling: float | None = None,
-    sliding_window: int | None = None,
-    softcap: float | None = None,
-    s_aux: Tensor | None = None,
-    **_: Any,
-) -> LayerSettings:
-    """From the keywords of an attention function."""
-    return LayerSettings(
-        scaling=width**-0.5 if scaling is None else scaling,
-        sliding_window=sliding_window,
-        softcap=softcap,
-        sink_logits=None if s_aux is None else s_aux.view(kv_heads, group),
-    )
+    def _read_settings(
+        self,
+        layer: int,
+        heads: tuple[int, int],
+        width: int,
+        scaling: float | None = None,
+        sliding_window: int | None = None,
+        softcap: float | None = None,
+        s_aux: Tensor | None = None,
+        **_: Any,
+    ) -> LayerSettings:
+        """From the keywords of an attention function, and the window or chunks of the layer."""
+        asked = layer, width, scaling, sliding_window, softcap
+        settings = self._settings.get(asked)
+        if settings is None:
+            settings = LayerSettings(
+                scaling=width**-0.5 if scaling is None else scaling,
+                sliding_window=sliding_window or self.kept.windows[layer],
+                softcap=softcap,
+                chunk=self.kept.chunks[layer],
+            )
+            self._settings[asked] = settings
+        return settings if s_aux is None else replace(settings, sink_logits=s_aux.view(heads))

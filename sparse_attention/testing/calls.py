@@ -108,15 +108,11 @@ def single_query(call: AttentionCall, index: int, tail: int) -> AttentionCall:
     settings = LayerSettings(call.scaling, softcap=call.softcap)
     geometry = Geometry.of(0, view.segment.end + tail, 1, None, queries.device)
     return AttentionCall(
-        queries,
-        view,
-        geometry,
-        settings,
+        SharedScores(queries, view, geometry, settings),
         range(1),
         stack=call.stack,
         batch=call.batch,
         sample_keys=call.sample_keys,
-        shared=SharedScores(queries, view, geometry, settings, 1),
     )
 
 
@@ -150,15 +146,11 @@ def make_operation(
     geometry = Geometry.of(0, prefix + tail, queries, window, states.device)
     settings = LayerSettings(width**-0.5, window, softcap=softcap)
     call = AttentionCall(
-        states,
-        view,
-        geometry,
-        settings,
+        SharedScores(states, view, geometry, settings),
         range(rows),
         stack=[config.maskers] * rows,
         batch=[config.maskers],
         sample_keys=samples or [f"sample {row}" for row in range(rows)],
-        shared=SharedScores(states, view, geometry, settings, rows),
     )
     keys = torch.cat([segment.keys.expand(rows, -1, -1, -1), view.tail_keys], 2)
     values = torch.cat([segment.values.expand(rows, -1, -1, -1), view.tail_values], 2)

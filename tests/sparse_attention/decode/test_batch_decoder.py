@@ -33,10 +33,7 @@ def decoder_over(context: Context, rows: int) -> Decoder:
 
 def step(batch: BatchDecoder | Decoder, fresh: Tensor) -> Tensor:
     """Append a token of each row, (R, H, 1, D), and attend with it."""
-    if isinstance(batch, BatchDecoder):
-        batch.append(0, fresh, fresh)
-    else:
-        batch.tails[0].append(fresh, fresh)
+    batch.tails[0].append(fresh, fresh)
     queries = fresh[:, :, None].expand(-1, -1, GROUP, -1, -1).contiguous()
     return batch.attend(0, queries, LayerSettings(scaling=WIDTH**-0.5))
 
@@ -60,7 +57,7 @@ def test_a_row_reads_what_it_would_have_read_alone(data):
         output = step(batch, fresh)
         histories = [[*h, f] for h, f in zip(histories, fresh, strict=True)]
         assert batch.rows == len(prompts)
-        assert batch.tail_length(0) == len(histories[0])
+        assert batch.tails[0].length == len(histories[0])
         for prompt, history, ours in zip(prompts, histories, output, strict=True):
             alone = decoder_over(contexts[prompt], 1)
             for token in history:

@@ -9,8 +9,10 @@ import torch
 
 from sparse_attention import Protocol, make_config
 from sparse_attention.attention.geometry import Geometry
+from sparse_attention.attention.scores import SharedScores
 from sparse_attention.attention.selection import Selection
 from sparse_attention.cache.context import Context, ContextLayer, Segment
+from sparse_attention.cache.view import KeyView
 from sparse_attention.decode.decoder import Decoder
 from sparse_attention.decode.probes import Probes
 from sparse_attention.model_facts import LayerSettings
@@ -42,10 +44,17 @@ def test_what_is_held_does_not_grow_with_steps():
     assert held_after(200) <= before + 20 * rows  # numbers of more digits
 
 
+def operation(rows: int, group: int = 1, layer: int = 0) -> SharedScores:
+    """Of rows with one query over 100 keys."""
+    segment, tails = Segment(*torch.zeros(2, 1, 99, 4)), torch.zeros(2, rows, 1, 1, 4)
+    geometry = Geometry.of(0, 100, 1, None, DEVICE)
+    queries = torch.zeros(rows, 1, group, 1, 4)
+    return SharedScores(queries, KeyView(layer, segment, *tails, 1), geometry, LayerSettings(1.0))
+
+
 def test_rows_that_share_are_dropped_or_stop():
     probes = Probes(3, 2, DEVICE)
     first, second, third, _ = probes.probes
-    geometry = Geometry.of(0, 100, 1, None, DEVICE)
 
     def add(*counts: int, layer: int = 0) -> None:
         keys = (
@@ -54,14 +63,13 @@ def test_rows_that_share_are_dropped_or_stop():
         )
         reads = keys.expand(-1, 1, 2, 1, -1).clone()
         reads[:, :, 1] = keys[:, :, 0].roll(50, -1)
+        rows = len(counts)
         probes.add_reads(
-            layer,
-            range(len(counts)),
+            operation(rows, group=2, layer=layer),
+            range(rows),
             Selection(reads),
-            (1, 2, 1),
-            geometry,
             visible=100,
-            selecting=[0.5] * len(counts),
+            selecting=[0.5] * rows,
         )
 
     probes.assign([first, second, third])
@@ -81,13 +89,12 @@ def test_rows_that_share_are_dropped_or_stop():
     probes = Probes(2, 2, DEVICE)
     shared = probes.probes[0]
     probes.assign([shared, shared])
-    add_to = probes.add_reads
     for counts in ((10, 20), (10, 40)):
         keys = (
             torch.arange(100, device=DEVICE)
             < torch.tensor(counts, device=DEVICE)[:, None, None, None, None]
         )
-        add_to(0, range(2), Selection(keys), (1, 1, 1), geometry, visible=100, selecting=[0.0, 0.0])
+        probes.add_reads(operation(2), range(2), Selection(keys), visible=100)
         probes.assign([probes.unread, shared])
     assert shared.density == 70 / 300
 

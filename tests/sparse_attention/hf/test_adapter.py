@@ -210,3 +210,18 @@ def test_a_count_of_one_beside_a_share_of_one(adapter):
     configs += [make_config("local_masker", window_size=size) for size in (1, 1.0)]
     answers = adapter.answer(prefix, [5, 6], configs, max_new_tokens=2)
     assert [answer.density < 1 for answer in answers] == [True, False, True, False]
+
+
+def test_a_part_of_layers_and_steps_is_compared_where_every_row_reads_less(adapter):
+    config = AttentionConfig((SnapKV(compression_ratio=0.6),))
+    prefix = adapter.prefill(tokens(60, seed=3), [config])
+
+    def error(**settings: int) -> float | None:
+        (answer,) = adapter.answer(prefix, [5, 6], [config], max_new_tokens=9, **settings)
+        return answer.attention_error
+
+    whole, part = error(), error(error_every=3)
+    assert whole is not None
+    assert part is not None
+    assert part != whole
+    assert whole / 4 < part < 4 * whole

@@ -13,7 +13,7 @@ from models import random_model, tokens, word_tokenizer
 from sparse_attention import HuggingFaceAdapter, Selection, make_config
 from sparse_attention.attention import paths as attention
 from sparse_attention.attention.paths import gathered_attention, reference_attention
-from sparse_attention.decode import operation
+from sparse_attention.decode import block
 from sparse_attention.numerics.simhash import count_meetings
 from sparse_attention.numerics.tensors import keyed_generator, largest
 from sparse_attention.testing.calls import make_operation
@@ -117,7 +117,7 @@ def test_both_ways_of_computing_agree(architecture, measure_error, monkeypatch):
     ]
     results = {}
     for always in (True, False):
-        monkeypatch.setattr(operation, "gathering_pays", lambda *_, value=always: value)
+        monkeypatch.setattr(block, "gathering_pays", lambda *_, value=always: value)
         results[always] = adapter.answer(
             prefix, tokens(4, 2), configs, max_new_tokens=5, measure_error=measure_error
         )
