@@ -16,7 +16,7 @@ from sparse_attention.attention.selection import Selection
 from sparse_attention.cache.context import Features
 from sparse_attention.maskers.base import Masker
 from sparse_attention.method import Choices, Method
-from sparse_attention.numerics.hash_tables import add_meetings, can_sort, sort_by_code
+from sparse_attention.numerics.hash_tables import add_meetings, sort_by_code, worth_sorting
 from sparse_attention.numerics.heaviest import true_places
 from sparse_attention.numerics.simhash import (
     Packing,
@@ -191,7 +191,7 @@ class MagicPig(Masker):
         hits = torch.zeros(*call.shape, dtype=kind, device=call.device)
         context, found = codes.shape[-1], [False] * len(sizes)
         on_processor = self.packing == "int64" and not call.queries.is_cuda
-        if on_processor and can_sort(hashes.bits, context):
+        if on_processor and worth_sorting(hashes.bits):
             found = add_meetings(asked, *self._sorted(call, codes, hashes.bits), sizes, hits)
         for row, size in enumerate(sizes):
             own = slice(row, row + 1) if len(sizes) > 1 else slice(None)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from scipy.sparse import coo_array
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,9 +29,9 @@ _BLOCK = 1 << 21
 """Hits that are collected at a time, 8 bytes each."""
 
 
-def can_sort(bits: int, keys: int) -> bool:
-    """Whether it is worth while to sort so many keys by codes of so many bits, and possible."""
-    return _FEWEST_BITS <= bits <= _MOST_BITS and bits + keys.bit_length() <= 32
+def worth_sorting(bits: int) -> bool:
+    """Whether keys are to be sorted by codes of so many bits."""
+    return _FEWEST_BITS <= bits <= _MOST_BITS
 
 
 def sort_by_code(codes: Tensor, bits: int) -> tuple[Tensor, Tensor]:
@@ -41,27 +42,26 @@ def sort_by_code(codes: Tensor, bits: int) -> tuple[Tensor, Tensor]:
         bits: of a code, K.
 
     Returns:
-        (H, L, P), numbers of keys as uint16 if they fit and else int32; and int32
-        (H, L, 2^K + 1).
+        (H, L, P), numbers of keys as uint16 if they fit and else int32; and (H, L * 2^K + 1) int32,
+        where the keys of each table and code begin among those of all tables of a head.
     """
     _, heads, tables, keys = codes.shape
-    shift, last = keys.bit_length(), 1 << bits
-    kind = np.uint16 if shift <= 16 else np.int32
-    order = np.empty((heads, tables, keys), dtype=kind)
-    starts = np.zeros((heads, tables, last + 1), dtype=np.int32)
-    ranks = _reversed(bits)
-    upper, numbers = ranks.astype(np.uint32) << shift, np.arange(keys, dtype=np.uint32)
-    table = np.arange(0, tables * last, last, dtype=np.int32)[:, None]
+    different = 1 << bits
+    order = np.empty((heads, tables * keys), np.uint16 if keys <= 1 << 16 else np.int32)
+    starts = np.empty((heads, tables * different + 1), np.int32)
+    ranks = _reversed(bits).astype(np.int32)
+    table = np.arange(0, tables * different, different, dtype=np.int32)[:, None]
+    columns = np.tile(np.arange(keys, dtype=np.int32), tables)
+    nothing = np.zeros(columns.shape, dtype=np.int8)
     for head in range(heads):
-        own = codes[0, head].numpy()
-        keyed = np.take(upper, own, mode="clip")  # looks for no errors
-        keyed |= numbers
-        keyed.sort(axis=-1)
-        np.bitwise_and(keyed, (1 << shift) - 1, out=order[head], casting="unsafe")
-        counts = np.bincount((table + own).reshape(-1), minlength=tables * last)
-        # Reversing bits is its own inverse.
-        np.cumsum(counts.reshape(tables, last)[:, ranks], axis=-1, out=starts[head, :, 1:])
-    return torch.from_numpy(order), torch.from_numpy(starts)
+        lines = np.take(ranks, codes[0, head].numpy(), mode="clip")  # looks for no errors
+        lines += table
+        # What a sparse matrix is compressed by is a sort by counting.
+        matrix = coo_array((nothing, (lines.reshape(-1), columns)), (starts.shape[1] - 1, keys))
+        matrix.has_canonical_format = True
+        compressed = matrix.tocsr()
+        order[head], starts[head] = compressed.indices, compressed.indptr
+    return torch.from_numpy(order).view(heads, tables, keys), torch.from_numpy(starts)
 
 
 def add_meetings(
@@ -84,13 +84,13 @@ def add_meetings(
         For each of ``sizes`` whether it was done: not where comparing all codes takes less time.
     """
     heads, tables, keys = order.shape
-    codes = starts.shape[-1]
+    different = starts.shape[1] // tables
     bits, own_tables = np.array(sizes)[:, :, None, None, None, None].swapaxes(0, 1)
-    most = (codes - 1).bit_length() - 1
+    most = different.bit_length() - 1
     ranks = _reversed(most)[asked.permute(0, 1, 3, 4, 2).numpy()]
     width = 1 << (most - bits)
-    table = np.arange(heads)[:, None, None, None] * tables + np.arange(tables)
-    at = (ranks & -width) + table * codes
+    head = np.arange(heads)[:, None, None, None]
+    at = (ranks & -width) + (head * starts.shape[1] + np.arange(tables) * different)
     flat = starts.numpy().reshape(-1)
     first = flat[at]
     counts = (flat[at + width] - first) * (np.arange(tables) < own_tables)
@@ -100,7 +100,7 @@ def add_meetings(
     if len(sizes) == 1:
         done = done.all(0, keepdims=True)
     counts = (counts * done).reshape(-1, tables)
-    _collect(counts, (first + table * keys).reshape(counts.shape), order, hits)
+    _collect(counts, (first + head * (tables * keys)).reshape(counts.shape), order, hits)
     found: list[bool] = done.reshape(-1).tolist()
     return found
 
