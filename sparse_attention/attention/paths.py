@@ -14,7 +14,6 @@ import torch
 
 from sparse_attention.attention.call import AttentionCall
 from sparse_attention.attention.compact import Compact
-from sparse_attention.attention.indices import Indices
 from sparse_attention.attention.listed import collect, in_steps, listed_attention
 from sparse_attention.attention.scores import sink_share, weigh_values
 from sparse_attention.attention.selection import Selection
@@ -65,7 +64,7 @@ def add_selection(scores: Tensor, selection: Selection, out: Tensor) -> None:
     if compact is not None and (not _padded(compact) or not scores.is_cuda):
         out.fill_(-torch.inf)
         if compact.indices is not None:
-            keys, log_weights = _without_padding(compact.indices)
+            keys, log_weights = compact.indices.without_padding()
             read = scores.gather(-1, keys.expand(*scores.shape[:-1], -1))
             out.scatter_(
                 -1, keys.expand(read.shape), read if log_weights is None else read + log_weights
@@ -82,19 +81,6 @@ def add_selection(scores: Tensor, selection: Selection, out: Tensor) -> None:
 
 def _padded(compact: Compact) -> bool:
     return compact.indices is not None and compact.indices.counts is not None
-
-
-def _without_padding(indices: Indices) -> tuple[Tensor, Tensor | None]:
-    """Keys and log-weights, with the first of a line in place of its padding.
-
-    Where all of a line is padding, the log-weights are -inf.
-    """
-    if indices.valid is None:
-        return indices.keys, indices.weights
-    log_weights = indices.log_weights
-    assert log_weights is not None
-    keys = torch.where(indices.valid, indices.keys, indices.keys[..., :1])
-    return keys, torch.where(indices.valid, log_weights, log_weights[..., :1])
 
 
 def _add_mask(scores: Tensor, reads: Tensor, weights: Tensor | None, out: Tensor) -> None:

@@ -260,17 +260,18 @@ class Decoder:
                     geometry,
                     settings if settings.sink_logits is None else settings.of_heads(segment.heads),
                     None if measured or everything else block.scored,
+                    # Of many queries the products are what takes the time.
+                    len(block.rows) if measured and asked == 1 and not queries.is_cuda else 0,
                 )
-                if measured:
-                    dense = shared.dense_output()
-                block.attend(
+                found = block.attend(
                     shared,
                     output[block.own, segment.heads],
-                    dense if measured else None,
                     self._probes,
                     whole.visible_total,
+                    measured=measured,
                     everything=everything,
                 )
+                dense = found if measured else dense
             if block.decoding and observed:
                 for place, row in enumerate(block.rows, block.own.start):
                     remember_queries(row, layer, queries[place], self._statistics)
