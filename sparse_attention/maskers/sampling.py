@@ -123,7 +123,7 @@ class _InOrder(Residual):
             own.reshape(-1)[np.flatnonzero(here)] for own, here in zip(order, taken, strict=True)
         ]
         lines = max(len(rows), counts.shape[0]), *taken.shape[1:-1]
-        keys = torch.from_numpy(np.stack(rows)).view(-1, *lines[1:], most).expand(*lines, -1)
+        keys = torch.from_numpy(np.stack(rows)).view(len(rows), *lines[1:], most).expand(*lines, -1)
         if counts.numel() == 1:
             return Indices(keys)
         known = tuple(counts.flatten().tolist()) if counts.shape[1:].numel() == 1 else None
