@@ -24,6 +24,17 @@ _LEAST = 1e-25
 digits: those that float32 cannot hold are together less than its rounding."""
 
 
+_ROOM = 1 << 24
+"""The most weights over selections that are held at a time."""
+
+
+def room_beside_dense(rows: int, queries: Tensor, keys: int) -> int:
+    """How much room ``SharedScores`` of queries (R, H, G, Q, D) get for so many rows."""
+    if queries.is_cuda or queries.shape[3] > 1:  # of many queries the products take the time
+        return 0
+    return rows if rows * queries[0, ..., 0].numel() * keys <= _ROOM else 0
+
+
 def attend_beside_dense(
     shared: SharedScores, chosen: Sequence[tuple[Sequence[int], Selection]]
 ) -> tuple[Tensor, Tensor | None]:

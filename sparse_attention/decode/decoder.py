@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
+from sparse_attention.attention.beside import room_beside_dense
 from sparse_attention.attention.geometry import Geometries
 from sparse_attention.attention.scores import SharedScores
 from sparse_attention.cache.context import Context
@@ -254,14 +255,16 @@ class Decoder:
                     geometry = self._geometries[
                         segment.start, end, asked, window, queries.device, chunk
                     ]
+                asking, length = queries[rows, segment.heads], geometry.key_positions.shape[0]
+                beside = measured and not everything
+                room = room_beside_dense(len(block.rows), asking, length) if beside else 0
                 shared = SharedScores(
-                    queries[rows, segment.heads],
+                    asking,
                     KeyView(layer, segment, *tails, queries.shape[1], block.features),
                     geometry,
                     settings if settings.sink_logits is None else settings.of_heads(segment.heads),
                     None if measured or everything else block.scored,
-                    # Of many queries the products are what takes the time.
-                    len(block.rows) if measured and asked == 1 and not queries.is_cuda else 0,
+                    room,
                 )
                 found = block.attend(
                     shared,
