@@ -76,7 +76,9 @@ class MagicPig(Masker):
     layers 0 and 16 dense 7 and 4 as well.  The config type ``magic_pig`` has K = 9 and L = 200.
 
     Cost: L hashes of K bits per key and key-value head (``packing="int64"``: L integers of the
-    smallest type that holds K bits) and one comparison per table and key.
+    smallest type that holds K bits) and one comparison per table and key.  On a processor, with 7
+    to 12 bits, as many bytes once more for the order of the keys by their codes, in which a query
+    looks up those of its own code.
 
     Fails where K is so large or L so small that relevant keys never meet; a fixed draw of w errs
     alike at every step.
