@@ -39,7 +39,8 @@ def test_the_order_and_the_largest_numbers_draw_the_same(samples, methods, queri
                 found = residual.listed(count).scattered(call.shape[-1])
                 assert torch.equal(found.expand(call.shape), expected)
         sampled = [
-            kind.sample(count).log_weights.expand(call.shape) for kind in (ordered, numbered)
+            residual.sample(count).log_weights.expand(call.shape)
+            for residual in (ordered, numbered)
         ]
         assert torch.equal(*(torch.where(expected, part, 0) for part in sampled))
 
