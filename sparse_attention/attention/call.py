@@ -14,7 +14,7 @@ from sparse_attention.attention.selection import Selection
 from sparse_attention.attention.single_keys import single_dots
 from sparse_attention.cache.context import Features
 from sparse_attention.method import Method
-from sparse_attention.numerics.tensors import keyed_generator, soft_cap
+from sparse_attention.numerics.tensors import falling_order, keyed_generator, soft_cap
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -172,9 +172,23 @@ class AttentionCall:
         tokens are processed at once.
         Keys after the query get 0.
         """
+        return self._of_samples(lambda sample: self._uniform(seed, sample))
+
+    def drawing_order(self, seed: int) -> Tensor:
+        """Keys by falling ``uniform``, of equal numbers the older first: int64 like it."""
+
+        def of_sample(sample: str) -> Tensor:
+            name = ("order", seed, sample)
+            if name not in self._shared.draws:
+                self._shared.draws[name] = falling_order(self._uniform(seed, sample))
+            return self._shared.draws[name]
+
+        return self._of_samples(of_sample)
+
+    def _of_samples(self, draw: Callable[[str], Tensor]) -> Tensor:
         if len(set(self.sample_keys)) == 1:
-            return self._uniform(seed, self.sample_keys[0])
-        return torch.cat([self._uniform(seed, sample) for sample in self.sample_keys])
+            return draw(self.sample_keys[0])
+        return torch.cat([draw(sample) for sample in self.sample_keys])
 
     def _uniform(self, seed: int, sample: str) -> Tensor:
         key = (seed, sample)

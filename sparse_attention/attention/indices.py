@@ -54,6 +54,18 @@ class Indices:
             return self.weights
         return torch.where(self.valid, 0.0 if self.weights is None else self.weights, -torch.inf)
 
+    def without_padding(self) -> tuple[Tensor, Tensor | None]:
+        """Keys and log-weights, with the first of a line in place of its padding.
+
+        Where all of a line is padding, the log-weights are -inf.
+        """
+        if self.valid is None:
+            return self.keys, self.weights
+        log_weights = self.log_weights
+        assert log_weights is not None
+        keys = torch.where(self.valid, self.keys, self.keys[..., :1])
+        return keys, torch.where(self.valid, log_weights, log_weights[..., :1])
+
     @classmethod
     def packed(cls, keys: Tensor, valid: Tensor, weights: Tensor | None = None) -> Indices:
         """Those of ``keys`` (R, H, G, Q, n) that are ``valid``."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from sparse_attention.attention.call import AttentionCall
+from sparse_attention.attention.compact import Compact
 from sparse_attention.attention.listed import listed_attention
 from sparse_attention.attention.scores import sink_share, weigh_values
 from sparse_attention.attention.selection import Selection
@@ -61,24 +62,40 @@ def reference_attention(
 def add_selection(scores: Tensor, selection: Selection, out: Tensor) -> None:
     """Write ``scores + log_weights`` to ``out``; all broadcast to (R, H, G, Q, K)."""
     compact = selection.compact
-    if compact is not None and (compact.indices is None or compact.indices.counts is None):
+    if compact is not None and (not _padded(compact) or not scores.is_cuda):
         out.fill_(-torch.inf)
+        if compact.indices is not None:
+            keys, log_weights = compact.indices.without_padding()
+            read = scores.gather(-1, keys.expand(*scores.shape[:-1], -1))
+            out.scatter_(
+                -1, keys.expand(read.shape), read if log_weights is None else read + log_weights
+            )
         for start, end in compact.spans:
             out[..., start:end] = scores[..., start:end]
-        if compact.indices is not None:
-            keys = compact.indices.keys.expand(*scores.shape[:-1], -1)
-            read = scores.gather(-1, keys)
-            if compact.indices.weights is not None:
-                read += compact.indices.weights
-            out.scatter_(-1, keys, read)
-        return
-    if scores.is_cuda:
+    elif scores.is_cuda:
         torch.where(selection.reads, scores, scores.new_full((), -torch.inf), out=out)
-    else:  # vector instructions, which a choice does not use there
-        unread = selection.reads.float().sub_(1).mul_(_NEVER)
-        torch.add(scores, unread, out=out)
-    if selection.weights is not None:
-        out.add_(selection.weights)
+        if selection.weights is not None:
+            out.add_(selection.weights)
+    else:
+        _add_mask(scores, selection.reads, selection.weights, out)
+
+
+def _padded(compact: Compact) -> bool:
+    return compact.indices is not None and compact.indices.counts is not None
+
+
+def _add_mask(scores: Tensor, reads: Tensor, weights: Tensor | None, out: Tensor) -> None:
+    """``add_selection`` by vector instructions, which a choice does not use on a processor.
+
+    Row by row, so that what one operation writes is still in the cache for the next.
+    """
+    alike, unread = reads.shape[0] == 1, None
+    for row in range(scores.shape[0]):
+        if unread is None or not alike:
+            unread = (reads[0 if alike else row].view(torch.int8) - 1).float()
+        torch.add(scores[row], unread, alpha=_NEVER, out=out[row])
+        if weights is not None:
+            out[row].add_(weights[0 if weights.shape[0] == 1 else row])
 
 
 def context_union(selection: Selection, context: int) -> Tensor:

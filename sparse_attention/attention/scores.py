@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -34,6 +35,7 @@ class SharedScores:
         geometry: Geometry,
         settings: LayerSettings,
         border: int | None = None,
+        room: int = 0,
     ) -> None:
         """Compute nothing yet.
 
@@ -43,10 +45,11 @@ class SharedScores:
             geometry: where they and the queries lie.
             settings: of the layer.
             border: rows of the first part; None for all.
+            room: for so many rows there is to be room beside the dense weights of all rows.
         """
         rows = queries.shape[0]
         self.queries, self.view, self.geometry, self.settings = queries, view, geometry, settings
-        self._border = rows if border is None else border
+        self._border, self.room = rows if border is None else border, room
         self.parts = range(self._border), range(self._border, rows)
         """Rows before the border, and the others."""
         self._scores: dict[range, Tensor] = {}
@@ -94,10 +97,23 @@ class SharedScores:
         part = self.parts[rows[0] >= self._border]
         if part in self._probabilities:
             return self._probabilities[part][rows[0] - part.start : rows[-1] + 1 - part.start]
+        if self.room:
+            return self.with_room[: len(part)][rows[0] - part.start : rows[-1] + 1 - part.start]
         probabilities = self.scores(rows).transpose(0, 1).softmax(-1).transpose(0, 1)
         if len(rows) == len(part):
             self._probabilities[part] = probabilities
         return probabilities
+
+    @cached_property
+    def with_room(self) -> Tensor:
+        """Dense weights of all rows, which are of one part, and after them room, heads first."""
+        rows = range(self.queries.shape[0])
+        scores = self.scores(rows).transpose(0, 1)
+        heads, count, *lines = scores.shape
+        weights = scores.new_empty(heads, count + self.room, *lines)
+        for own, out in zip(scores, weights, strict=True):
+            torch.softmax(own, -1, out=out[:count])
+        return weights.transpose(0, 1)
 
     def dense_output(self) -> Tensor:
         """Dense attention (R, H, G, Q, Dv) of all rows, which are of one part."""

@@ -117,6 +117,13 @@ class Selection:
         weights = torch.zeros(()) if other.weights is None else other.weights
         return Selection(reads, torch.where(self.reads, self.weights, weights))
 
+    def extended_by(self, other: Selection) -> Selection:
+        """``union`` with a selection whose weights are 0 at all keys that are read here."""
+        plain = self.compact is None or other.compact is None
+        if plain and self.weights is None and other.weights is not None:
+            return Selection(self.reads | other.reads, other.weights)
+        return self.union(other)
+
     def restricted_to(self, visible: Tensor) -> Selection:
         """The same without the keys where ``visible`` (queries, keys) is false."""
         return Selection(self.reads & visible, self.weights)

@@ -7,6 +7,7 @@ from itertools import groupby, takewhile
 
 from torch import Tensor
 
+from sparse_attention.attention.beside import attend_beside_dense
 from sparse_attention.attention.call import AttentionCall
 from sparse_attention.attention.fused import fused_attention, fused_pays
 from sparse_attention.attention.paths import (
@@ -111,29 +112,35 @@ class Block:
         self,
         shared: SharedScores,
         output: Tensor,
-        dense: Tensor | None,
         probes: Probes,
         visible: int,
         *,
+        measured: bool,
         everything: bool,
-    ) -> None:
+    ) -> Tensor | None:
         """Fill ``output`` with the attention of the rows over one segment; count what they read.
 
         Args:
             shared: the queries of the rows first, then such as are only compared.
             output: (rows, H, G, Q, D).
-            dense: dense attention of all queries, if it is known.
             probes: to count in.
             visible: keys that all queries of a head see in the whole context and the tails.
+            measured: whether dense attention of all queries is asked for.
             everything: whether all rows read all keys here.
+
+        Returns:
+            Dense attention if it is asked for.
         """
         if everything or self.reads_all:
-            dense = shared.dense_output() if dense is None else dense
-            output.copy_(dense[: len(self.rows)])
+            whole = shared.dense_output()
+            output.copy_(whole[: len(self.rows)])
             everyone = range(self.own.start, self.own.stop)
             probes.add_reads(shared, everyone, shared.geometry.everything, visible=visible)
-            return
+            return whole
+        if measured:
+            shared.scores(range(shared.queries.shape[0]))  # what selects finds them known
         masked: list[tuple[range, Selection]] = []
+        unmasked: list[range] = []
         sinks = shared.settings.sink_logits
         for stack in self.stacks:
             rows = stack.rows
@@ -142,10 +149,10 @@ class Block:
             if not stack.maskers:
                 selection = shared.geometry.everything
                 probes.add_reads(shared, places, selection, visible=visible)
-                if dense is None:
-                    masked.append((rows, selection))
+                if measured:
+                    unmasked.append(rows)
                 else:
-                    output[own] = dense[own]
+                    masked.append((rows, selection))
                 continue
             call = stack.call(shared)
             selection = stack.select(call)
@@ -157,10 +164,22 @@ class Block:
                 output[own] = gathered_attention(call, selection, sinks)
             else:
                 masked.append((rows, selection))
+        dense: Tensor | None = None
+        if measured and shared.room:
+            dense, found = attend_beside_dense(shared, masked)
+            if found is not None:
+                output[[row for rows, _ in masked for row in rows]] = found
+                masked = []
+        elif measured:
+            dense = shared.dense_output()
+        for rows in unmasked:
+            assert dense is not None
+            output[rows.start : rows.stop] = dense[rows.start : rows.stop]
         for part in shared.parts:
             together = [(rows, selection) for rows, selection in masked if rows[0] in part]
             for piece in _pieces(together, shared):
                 _attend_masked(shared, piece, part, output)
+        return dense
 
 
 def blocks_of(rows: Sequence[Row]) -> list[Block]:

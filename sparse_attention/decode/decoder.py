@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
+from sparse_attention.attention.beside import room_beside_dense
 from sparse_attention.attention.geometry import Geometries
 from sparse_attention.attention.scores import SharedScores
 from sparse_attention.cache.context import Context
@@ -254,23 +255,26 @@ class Decoder:
                     geometry = self._geometries[
                         segment.start, end, asked, window, queries.device, chunk
                     ]
+                asking, length = queries[rows, segment.heads], geometry.key_positions.shape[0]
+                beside = measured and not everything
+                room = room_beside_dense(len(block.rows), asking, length) if beside else 0
                 shared = SharedScores(
-                    queries[rows, segment.heads],
+                    asking,
                     KeyView(layer, segment, *tails, queries.shape[1], block.features),
                     geometry,
                     settings if settings.sink_logits is None else settings.of_heads(segment.heads),
                     None if measured or everything else block.scored,
+                    room,
                 )
-                if measured:
-                    dense = shared.dense_output()
-                block.attend(
+                found = block.attend(
                     shared,
                     output[block.own, segment.heads],
-                    dense if measured else None,
                     self._probes,
                     whole.visible_total,
+                    measured=measured,
                     everything=everything,
                 )
+                dense = found if measured else dense
             if block.decoding and observed:
                 for place, row in enumerate(block.rows, block.own.start):
                     remember_queries(row, layer, queries[place], self._statistics)

@@ -12,6 +12,7 @@ from sparse_attention.attention.selection import Selection
 from sparse_attention.maskers.base import Masker
 from sparse_attention.maskers.sampling import Residual
 from sparse_attention.method import Choices, Size, resolve_size
+from sparse_attention.numerics.tensors import as_numbers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -95,13 +96,12 @@ class AdaptiveSampling(Masker):
 
         All that counts are their ratios.
         """
-        prior = residual.prior
-        if residual.start is None or prior.compact is None:
+        if residual.compact is None:
             terms = call.probabilities
-            known = (terms * prior.reads).sum(-1, keepdim=True)
-            return terms * residual.first(pilot), known
+            known = (as_numbers(residual.prior.reads) * terms).sum(-1, keepdim=True)
+            return as_numbers(residual.first(pilot)) * terms, known
         drawn = call.scores_at(residual.listed(pilot).keys)
-        read = call.scores_at(prior.compact.within(call.shape[-1]).keys)
+        read = call.scores_at(residual.compact.within(call.shape[-1]).keys)
         highest = torch.cat([drawn, read], -1).amax(-1, keepdim=True)
         return (drawn - highest).exp_(), (read - highest).exp_().sum(-1, keepdim=True)
 

@@ -27,7 +27,7 @@ class Masker(Method):
         proposal = self.propose(call, prior)
         if call.visible is not None:
             proposal = proposal.restricted_to(call.visible)
-        return prior.union(proposal)
+        return prior.extended_by(proposal)
 
     positional: ClassVar[bool] = False
     """Whether the selection depends on positions alone, so that all rows can share it."""

@@ -16,6 +16,7 @@ from sparse_attention.attention.selection import Selection
 from sparse_attention.cache.context import Features
 from sparse_attention.maskers.base import Masker
 from sparse_attention.method import Choices, Method
+from sparse_attention.numerics.hash_tables import add_meetings, sort_by_code, worth_sorting
 from sparse_attention.numerics.heaviest import true_places
 from sparse_attention.numerics.simhash import (
     Packing,
@@ -75,7 +76,9 @@ class MagicPig(Masker):
     layers 0 and 16 dense 7 and 4 as well.  The config type ``magic_pig`` has K = 9 and L = 200.
 
     Cost: L hashes of K bits per key and key-value head (``packing="int64"``: L integers of the
-    smallest type that holds K bits) and one comparison per table and key.
+    smallest type that holds K bits) and one comparison per table and key.  On a processor, with 7
+    to 12 bits, as many bytes once more for the order of the keys by their codes, in which a query
+    looks up those of its own code.
 
     Fails where K is so large or L so small that relevant keys never meet; a fixed draw of w errs
     alike at every step.
@@ -186,19 +189,33 @@ class MagicPig(Masker):
             sizes = sizes * (asked.shape[0] // len(sizes))
             parts = [count_meetings(asked, keys, self.packing, sizes) for keys in (codes, tail)]
             return torch.cat(parts, -1)
-        rows = []
-        for row, (bits, tables) in enumerate(sizes):
+        kind = torch.uint8 if hashes.tables <= 255 else torch.int16
+        hits = torch.zeros(*call.shape, dtype=kind, device=call.device)
+        context, found = codes.shape[-1], [False] * len(sizes)
+        on_processor = self.packing == "int64" and not call.queries.is_cuda
+        if on_processor and worth_sorting(hashes.bits):
+            found = add_meetings(asked, *self._sorted(call, codes, hashes.bits), sizes, hits)
+        for row, size in enumerate(sizes):
             own = slice(row, row + 1) if len(sizes) > 1 else slice(None)
-            of_queries, of_context, of_tail = asked[own], codes, tail[own]
-            if (bits, tables) != hashes[1:]:
-                of_context = self._narrowed(call, codes, bits, tables)
+            of_queries, of_tail, of_context = asked[own], tail[own], codes
+            if size != hashes[1:]:
                 of_queries, of_tail = (
-                    narrow(wide, bits, tables, self.packing) for wide in (of_queries, of_tail)
+                    narrow(wide, *size, self.packing) for wide in (of_queries, of_tail)
                 )
-            both = (of_context, of_tail)
-            parts = [count_meetings(of_queries, keys, self.packing) for keys in both]
-            rows.append(torch.cat(parts, -1))
-        return torch.cat(rows)
+            hits[own, ..., context:] = count_meetings(of_queries, of_tail, self.packing)
+            if not found[row]:
+                if size != hashes[1:]:
+                    of_context = self._narrowed(call, codes, *size)
+                hits[own, ..., :context] = count_meetings(of_queries, of_context, self.packing)
+        return hits
+
+    def _sorted(self, call: AttentionCall, codes: Tensor, bits: int) -> tuple[Tensor, Tensor]:
+        """The keys of the context by their codes, kept beside these."""
+        name = (self._family(call.methods), "sorted")
+        _, (order, starts) = call.view.segment.known(
+            name, lambda _: (), lambda *_: sort_by_code(codes, bits), block=1
+        )
+        return order, starts
 
     def _fit(self, call: AttentionCall, prior: Selection, own: _Hashes, keys: Tensor) -> Features:
         """Mean key (1, H, D) and random vectors (K, L, D)."""
@@ -241,13 +258,18 @@ class MagicPig(Masker):
         norms = norms[:, :, None, None].expand(*keys.shape[:4], -1).gather(-1, keys)
         lengths = queries.norm(dim=-1, keepdim=True) * norms
         cosine = torch.where(lengths > 0, dots / lengths, 0.0).clamp(-1, 1)
-        sizes = torch.tensor(self._sizes(call), dtype=torch.float64)
-        bits, tables = call.on_device(sizes.T[:, :, None, None, None, None])
+        sizes = self._sizes(call)
         if cosine.is_cuda:
-            return log_meeting_probability(cosine, bits, tables, self.min_hits)
+            numbers = torch.tensor(sizes, dtype=torch.float64)
+            both = call.on_device(numbers.T[:, :, None, None, None, None])
+            return log_meeting_probability(cosine, both[0], both[1], self.min_hits)
         # Padding, which may be most, costs a processor as much as keys do.
-        valid, result = met.valid, torch.zeros_like(cosine)
-        assert valid is not None
-        bits, tables = (size.expand_as(cosine)[valid] for size in (bits, tables))
-        result[valid] = log_meeting_probability(cosine[valid], bits, tables, self.min_hits)
+        assert met.valid is not None
+        result = torch.zeros_like(cosine)
+        rows = cosine.shape[0] // len(sizes)
+        parts = (part.split(rows) for part in (cosine, met.valid, result))
+        for (bits, tables), own, valid, out in zip(sizes, *parts, strict=True):
+            cosines = torch.from_numpy(own.numpy()[valid.numpy()])
+            logs = log_meeting_probability(cosines, bits, tables, self.min_hits)
+            out.numpy()[valid.numpy()] = logs.numpy()
         return result

@@ -47,6 +47,6 @@ class RandomSampling(Masker):
         """The sample with its weights."""
         residual = Residual.of(call, prior, self.seed)
         count = call.resolve(self, "sampling_rate")
-        if residual.start is None:
+        if residual.compact is None:
             count = call.on_device(count)
         return residual.sample(torch.minimum(count, residual.size))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from abc import ABC, abstractmethod
+from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from sparse_attention.attention.call import AttentionCall
@@ -12,41 +15,62 @@ from sparse_attention.attention.compact import Compact
 from sparse_attention.attention.geometry import hide
 from sparse_attention.attention.indices import Indices
 from sparse_attention.attention.selection import Selection
-from sparse_attention.numerics.tensors import count_true, largest
+from sparse_attention.numerics.tensors import as_numbers, count_true, largest
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+_LISTED_SHARE = 0.25
+"""Share of the keys from which on a processor marks a sample instead of listing it: it would read
+more of the keys than it leaves out anyway."""
 
-@dataclass(frozen=True)
-class Residual:
+
+class Residual(ABC):
     """The keys that are seen but not read yet, in a random order for every query and head.
 
     The order is that of independent uniform numbers.  The first b keys of it are a simple random
     sample without replacement of size b, for every b, and smaller samples are part of larger ones.
     """
 
-    lots: Tensor
-    """(R or 1, H, G, Q, n) float32, a random number per key, -inf outside the residual."""
-    size: Tensor
-    """int64, broadcastable to (R, H, G, Q, 1); with ``start`` a single number on the processor."""
-    prior: Selection
-    """What is read already."""
-    start: int | None = None
-    """The key of the first of the lots, if the query sees every key and ``prior`` is compact and
-    reads equally many keys in all lines; None otherwise, and then there are lots for all K keys."""
+    def __init__(self, call: AttentionCall, prior: Selection, seed: int) -> None:
+        """What ``prior`` leaves; see ``of``."""
+        self.call, self.prior, self.seed = call, prior, seed
+        compact = prior.compact if call.visible is None else None
+        self.compact = compact if compact is not None and compact.left is not None else None
+        """What is read already, if the query sees every key and equally many are read in all lines,
+        so that keys can be ``listed``; None otherwise."""
 
     @classmethod
     def of(cls, call: AttentionCall, prior: Selection, seed: int) -> Residual:
         """What ``prior`` leaves; the order is drawn with ``seed``."""
-        compact = prior.compact
-        if call.visible is None and compact is not None and compact.left is not None:
-            start, lots = compact.open(call.uniform(seed))
-            return cls(lots, torch.tensor(compact.left), prior, start)
-        unread = ~prior.reads if call.visible is None else ~prior.reads & call.visible
-        lots = call.uniform(seed) + prior.bar
-        hide(lots, call.geometry)
-        return cls(lots, count_true(unread), prior)
+        kind = _ByNumbers if call.device.type == "cuda" else _InOrder
+        return kind(call, prior, seed)
+
+    @cached_property
+    def size(self) -> Tensor:
+        """int64, broadcastable to (R, H, G, Q, 1); a single number on the processor if known."""
+        if self.compact is None:
+            return count_true(self.unread)
+        assert self.compact.left is not None
+        return torch.tensor(self.compact.left)
+
+    @cached_property
+    def unread(self) -> Tensor:
+        """Bool, broadcastable to (R, H, G, Q, K)."""
+        unread = ~self.prior.reads
+        return unread if self.call.visible is None else unread & self.call.visible
+
+    @abstractmethod
+    def listed(self, count: Tensor) -> Indices:
+        """The first ``count`` keys, see ``sample``, if ``compact`` is not None."""
+
+    def lists(self, count: Tensor) -> bool:
+        """Whether a sample of so many keys is listed if it can be."""
+        return True
+
+    @abstractmethod
+    def first(self, count: Tensor) -> Tensor:
+        """The first ``count`` keys, see ``sample``: bool (R, H, G, Q, K)."""
 
     def sample(self, count: Tensor) -> Selection:
         """A simple random sample with its log-weights.
@@ -55,23 +79,97 @@ class Residual:
             count: keys of it, int64 (R or 1, H or 1, G or 1, Q, 1), at most ``size``; on the
                 processor where they do not depend on what a device computed.
         """
-        weight = log_inverse_share(count, self.size).to(self.lots.device, non_blocking=True)
-        if self.start is None:
-            return Selection(self.first(count), weight.masked_fill(self.prior.reads, 0.0))
+        device, compact = self.call.device, self.compact
+        weight = log_inverse_share(count, self.size).to(device, non_blocking=True)
+        if compact is None or not self.lists(count):
+            return Selection(self.first(count), as_numbers(~self.prior.reads) * weight)
         indices = self.listed(count)
         indices = replace(indices, weights=weight.expand(indices.keys.shape))
-        compact = self.prior.compact
-        assert compact is not None
         return Selection(Compact(compact.length, compact.device, (), indices, compact))
 
+
+class _ByNumbers(Residual):
+    """Takes the keys with the largest numbers, which a GPU finds without sorting."""
+
     def listed(self, count: Tensor) -> Indices:
-        """The first ``count`` keys, see ``sample``, where there is a ``start``."""
-        assert self.start is not None
-        return Indices.heaviest(self.lots, _by_line(count), self.start, int(self.size))
+        assert self.compact is not None
+        start, numbers = self.compact.open(self.call.uniform(self.seed))
+        return Indices.heaviest(numbers, _by_line(count), start, self.compact.left)
 
     def first(self, count: Tensor) -> Tensor:
-        """The first ``count`` keys, see ``sample``: bool (R, H, G, Q, K)."""
-        return largest(self.lots, _by_line(count))
+        return largest(self._numbers, _by_line(count))
+
+    @cached_property
+    def _numbers(self) -> Tensor:
+        """(R or 1, H, G, Q, K) float32, a random number per key, -inf outside the residual."""
+        numbers = self.call.uniform(self.seed) + self.prior.bar
+        hide(numbers, self.call.geometry)
+        return numbers
+
+
+class _InOrder(Residual):
+    """Puts the keys in order once, for all rows and all that is asked for."""
+
+    def lists(self, count: Tensor) -> bool:
+        return int(count.max()) <= _LISTED_SHARE * self.call.shape[-1]
+
+    def listed(self, count: Tensor) -> Indices:
+        assert self.compact is not None
+        counts = _by_line(count).clamp(max=self.compact.left)
+        most = int(counts.max())
+        taken = np.logical_and(self._unread_in_order.numpy(), self._rank.numpy() <= most)
+        order = self._order.expand(taken.shape).numpy()
+        rows = [
+            own.reshape(-1)[np.flatnonzero(here)] for own, here in zip(order, taken, strict=True)
+        ]
+        lines = max(len(rows), counts.shape[0]), *taken.shape[1:-1]
+        keys = torch.from_numpy(np.stack(rows)).view(len(rows), *lines[1:], most).expand(*lines, -1)
+        if counts.numel() == 1:
+            return Indices(keys)
+        known = tuple(counts.flatten().tolist()) if counts.shape[1:].numel() == 1 else None
+        return Indices(keys, counts.expand(*lines, 1), row_counts=known)
+
+    def first(self, count: Tensor) -> Tensor:
+        rank, lines = self._rank, self._rank.shape[:-1]
+        # How many keys of the order it takes to have so many unread ones.
+        counts = _by_line(count).to(rank.dtype).expand(-1, *lines[1:], 1)
+        if lines[0] == 1:  # rows share the line and ask for several counts
+            wanted = counts[..., 0].movedim(0, -1)[None]
+            ends = torch.searchsorted(rank, wanted.contiguous())[0].movedim(-1, 0)[..., None]
+        else:
+            ends = torch.searchsorted(rank, counts.expand(*lines, 1).contiguous())
+        ends = torch.where(counts > 0, ends, -1).to(rank.dtype)
+        taken = np.less_equal(self._place.numpy(), ends.numpy())
+        return torch.from_numpy(np.logical_and(taken, self.unread.numpy(), out=taken))
+
+    @cached_property
+    def _order(self) -> Tensor:
+        return self.call.drawing_order(self.seed)
+
+    @cached_property
+    def _place(self) -> Tensor:
+        """The place of each key in the order, (R or 1, H, G, Q, K)."""
+        places = torch.arange(self._order.shape[-1], dtype=self._small)
+        return torch.empty_like(self._order, dtype=self._small).scatter_(
+            -1, self._order, places.expand(self._order.shape)
+        )
+
+    @property
+    def _small(self) -> torch.dtype:
+        """Of numbers up to K."""
+        return torch.int16 if self._order.shape[-1] < 1 << 15 else torch.int32
+
+    @cached_property
+    def _unread_in_order(self) -> Tensor:
+        """Bool (R or 1, H, G, Q, K)."""
+        rows = max(self._order.shape[0], self.unread.shape[0])
+        order = self._order.expand(rows, -1, -1, -1, -1)
+        return self.unread.expand(order.shape).gather(-1, order)
+
+    @cached_property
+    def _rank(self) -> Tensor:
+        """Unread keys among those up to each in the order, (R or 1, H, G, Q, K)."""
+        return self._unread_in_order.cumsum(-1, dtype=self._small)
 
 
 def _by_line(count: Tensor) -> Tensor:

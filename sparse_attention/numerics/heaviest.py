@@ -62,8 +62,13 @@ def true_places(mask: Tensor) -> tuple[Tensor, Tensor]:
     if kernels is not None:
         return kernels.true_places(mask, most), counts
     places = torch.zeros(*mask.shape[:-1], most, dtype=torch.int64, device=mask.device)
-    flat = mask.flatten().nonzero()[:, 0]
-    places[torch.arange(most, device=mask.device) < counts] = flat % mask.shape[-1]
+    taken = torch.arange(most, device=mask.device) < counts
+    if mask.is_cuda:
+        places[taken] = mask.flatten().nonzero()[:, 0] % mask.shape[-1]
+        return places, counts
+    per_line = counts.numpy().reshape(-1)
+    firsts = np.repeat(np.arange(per_line.size) * mask.shape[-1], per_line)
+    places.numpy()[taken.numpy()] = np.flatnonzero(mask.numpy()) - firsts
     return places, counts
 
 

@@ -129,12 +129,34 @@ def sort_falling(values: Tensor) -> Tensor:
     return torch.from_numpy(ordered).flip(-1)
 
 
+def falling_order(values: Tensor) -> Tensor:
+    """Places of each line by falling value, of equal values the lowest first: int64 (..., n).
+
+    ``values`` are float32 and not negative.
+    """
+    if values.is_cuda:
+        return values.sort(dim=-1, descending=True, stable=True).indices
+    # Sorted as numbers that hold value and place, several times faster than places are sorted; the
+    # bits of floats that are not negative are ordered as they are.
+    places = np.arange(values.shape[-1], dtype=np.int64)
+    keyed = places - (values.numpy().view(np.int32).astype(np.int64) << 32)
+    keyed.sort(axis=-1)
+    return torch.from_numpy(np.bitwise_and(keyed, 0xFFFFFFFF, out=keyed))
+
+
+def as_numbers(mask: Tensor) -> Tensor:
+    """1 for true and 0 for false, float32; on a processor several times faster than ``float``."""
+    return mask.view(torch.uint8).float()
+
+
 def count_true(mask: Tensor) -> Tensor:
     """True entries of each row of a bool tensor (..., n): int64 (..., 1)."""
     if mask.is_cuda:
         return mask.sum(-1, keepdim=True)
-    counts = np.count_nonzero(mask.numpy(), axis=-1, keepdims=True)
-    return torch.from_numpy(np.asarray(counts))
+    # Sums of two bytes are several times faster than longer ones.
+    kind = np.uint16 if mask.shape[-1] < 1 << 16 else np.int64
+    counts = mask.numpy().view(np.uint8).sum(-1, dtype=kind, keepdims=True)
+    return torch.from_numpy(counts.astype(np.int64, copy=False))
 
 
 def soft_cap(scores: Tensor, cap: float | None) -> Tensor:
