@@ -6,14 +6,11 @@ A random 4-layer, 512-wide Llama in float32 on one thread reads a context of 655
 question, and answers it with eight configurations in one batch.  ``peak_ratio``: peak memory above
 what the process held before the model, over weights, one cache and the activations of one chunk.
 ``prefill_time_ratio``: time of the prefill over that of transformers alone, which reads the same
-tokens with SDPA in chunks of the same size; in a process of its own.
+tokens with SDPA in chunks of the same size; in a process of its own.  Unlike the other programs it
+leaves the allocator as users have it, which decides how much of what was freed stays.
 """
 
 from __future__ import annotations
-
-from common import fix_environment, report
-
-fix_environment()
 
 import argparse
 import json
@@ -23,6 +20,7 @@ import sys
 import time
 
 import torch
+from common import report
 from models import random_adapter, random_llama, random_tokens
 from rich.console import Console
 from rich.table import Table

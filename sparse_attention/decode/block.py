@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from itertools import groupby, takewhile
 
 from torch import Tensor
@@ -20,6 +20,9 @@ from sparse_attention.cache.context import Context
 from sparse_attention.config import AttentionConfig
 from sparse_attention.decode.probes import Probes
 from sparse_attention.decode.row import Row
+
+_PIECE = 1 << 24
+"""Attention weights of masked rows that are held at a time, with as many logits."""
 
 
 class Stack:
@@ -156,8 +159,8 @@ class Block:
                 masked.append((rows, selection))
         for part in shared.parts:
             together = [(rows, selection) for rows, selection in masked if rows[0] in part]
-            if together:
-                _attend_masked(shared, together, part, output)
+            for piece in _pieces(together, shared):
+                _attend_masked(shared, piece, part, output)
 
 
 def blocks_of(rows: Sequence[Row]) -> list[Block]:
@@ -169,6 +172,22 @@ def blocks_of(rows: Sequence[Row]) -> list[Block]:
         blocks.append(Block(own[0].context, own, first, firsts))
         first += len(own)
     return blocks
+
+
+def _pieces(
+    masked: Sequence[tuple[range, Selection]], shared: SharedScores
+) -> Iterator[list[tuple[range, Selection]]]:
+    """Rows that are worked on at a time."""
+    _, heads, group, queries, _ = shared.queries.shape
+    weights = heads * group * queries * shared.geometry.key_positions.shape[0]
+    piece: list[tuple[range, Selection]] = []
+    for rows, selection in masked:
+        if piece and (rows.stop - piece[0][0].start) * weights > _PIECE:
+            yield piece
+            piece = []
+        piece.append((rows, selection))
+    if piece:
+        yield piece
 
 
 def _attend_masked(

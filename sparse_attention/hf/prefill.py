@@ -80,7 +80,7 @@ def prefill(
         keys, values = layer.keys, layer.values
         if offload:
             keys, values = keys.to(layer.device), values.to(layer.device)
-        if not bool(keys.isfinite().all() & values.isfinite().all()):
+        if not _are_finite(keys, values):
             raise NotFinite(
                 f"keys or values of layer {number} are NaN or infinite after {len(tokens)} "
                 "tokens of context"
@@ -102,6 +102,12 @@ def prefill(
     return Context(
         len(tokens), tuple(layers), statistics=statistics, tokens=tuple(tokens), states=states
     )
+
+
+def _are_finite(keys: Tensor, values: Tensor) -> bool:
+    """Without a copy of what may be the largest tensors that there are."""
+    bounds = [*keys.aminmax(), *values.aminmax()]  # NaN if any number is
+    return bool(torch.stack(bounds).isfinite().all())
 
 
 @contextlib.contextmanager
