@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 SPARSE_PRODUCT_SHARE = 0.05
 """Share of the keys above which ``dots_at`` uses the scores of all keys instead of single ones."""
+_SHARE_ALONE = 0.12
+"""The same on a processor where one query alone asks for the scores of a head."""
 
 
 class AttentionCall:
@@ -147,7 +149,9 @@ class AttentionCall:
         Returns:
             float32 (R, H, G, Q, n).
         """
-        few = keys.shape[-1] <= SPARSE_PRODUCT_SHARE * self.shape[-1]
+        alone = self.shape[0] * self.shape[2] * self.shape[3] == 1 and not keys.is_cuda
+        share = _SHARE_ALONE if alone else SPARSE_PRODUCT_SHARE
+        few = keys.shape[-1] <= share * self.shape[-1]
         if self.softcap is None and (self._shared.known(self.rows) or not few):
             return self.scores.gather(-1, keys.expand(*self.shape[:4], -1))
         if self.shape[3] == 1:

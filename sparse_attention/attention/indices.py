@@ -85,13 +85,12 @@ class Indices:
             left: how many values of each line are above -inf, if that is known.
         """
         if left is None:
-            places, found = heaviest(values, counts)
-            return cls(places + first, found)
+            return cls(*heaviest(values, counts, first=first))
         counts = counts.clamp(max=left)
-        places, found = heaviest(values, counts, enough=True)
+        keys, found = heaviest(values, counts, enough=True, first=first)
         known = not counts.is_cuda and counts.shape[1:].numel() == 1
         sizes = tuple(counts.flatten().tolist()) if known else None
-        return cls(places + first, found, row_counts=sizes)
+        return cls(keys, found, row_counts=sizes)
 
     @classmethod
     def of_spans(

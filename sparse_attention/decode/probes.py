@@ -167,12 +167,15 @@ class Probes:
         known = None if selection.compact is None else selection.compact.sizes
         alike = selection.lines[2] == 1  # all query heads of a group read the same
         full = (len(rows), *shape, 1)
-        if known is None:
+        if known is not None:
+            reads = [lines * size for size in known] * (len(rows) // len(known))
+        elif selection.counts.is_cuda:  # which would have to be waited for
+            reads = [0] * len(rows)
             self._add(layer, rows, selection.counts.expand(full), *((0, 1) if alike else (0,)))
+        else:
+            reads = selection.counts.expand(full).sum((1, 2, 3, 4)).tolist()
         if not alike:
             self._add(layer, rows, selection.united_counts.expand(full), 1)
-        reads = [0] * len(rows) if known is None else [lines * size for size in known]
-        reads = reads if len(reads) == len(rows) else reads * len(rows)
         for row, read, size in zip(rows, reads, selecting or [0.0] * len(rows), strict=True):
             probe = self._rows[row]
             by_query, by_key = probe._known_keys

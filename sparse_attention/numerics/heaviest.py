@@ -17,7 +17,7 @@ _LEAST = np.finfo(np.float32).min
 
 
 def heaviest(
-    values: Tensor, counts: Tensor, *, enough: bool = False
+    values: Tensor, counts: Tensor, *, enough: bool = False, first: int = 0
 ) -> tuple[Tensor, Tensor | None]:
     """Places of the largest values of each line; of equal values those of the lowest places.
 
@@ -27,6 +27,7 @@ def heaviest(
             dimensions may be 1, for the same number.  Nothing waits for a device if they are on
             the processor.
         enough: whether each line is known to have so many places above -inf.
+        first: number of the place that comes first.
 
     Returns:
         int64 (R, ..., m), in rising order on a processor if counts differ by row at most, else in
@@ -34,17 +35,17 @@ def heaviest(
         do.
     """
     *lines, size = values.shape[1:]
-    if values.is_cuda:
-        return _on_gpu(values, counts.clamp(max=size), enough)
-    if counts.shape[1:].numel() > 1:
-        return _each_its_own(values, counts.clamp(max=size))
+    if values.is_cuda or counts.shape[1:].numel() > 1:
+        counts = counts.clamp(max=size)
+        own = _on_gpu(values, counts, enough) if values.is_cuda else _each_its_own(values, counts)
+        return own[0] + first, own[1]
     flat = values.numpy()
     wanted = [min(count, size) for count in counts.flatten().tolist()]
     rows = max(flat.shape[0], len(wanted))
     if len(set(wanted)) == 1 and rows == flat.shape[0]:
-        places, found = _of_lines(flat.reshape(-1, size), wanted[0])
+        places, found = _of_lines(flat.reshape(-1, size), wanted[0], first)
     else:
-        places, found = _of_rows(flat.reshape(flat.shape[0], -1, size), wanted)
+        places, found = _of_rows(flat.reshape(flat.shape[0], -1, size), wanted, first)
     places = places.reshape(rows, *lines, places.shape[-1])
     found = None if found is None else found.reshape(rows, *lines, 1)
     return torch.from_numpy(places), None if found is None else torch.from_numpy(found)
@@ -72,19 +73,19 @@ def true_places(mask: Tensor) -> tuple[Tensor, Tensor]:
     return places, counts
 
 
-def _of_rows(values: np.ndarray, counts: list[int]) -> tuple[np.ndarray, np.ndarray]:
+def _of_rows(values: np.ndarray, counts: list[int], first: int) -> tuple[np.ndarray, np.ndarray]:
     """``heaviest`` of rows (R or 1, m, n), each with a count of its own."""
     lines = values.shape[1]
     places = np.zeros((len(counts), lines, max(counts)), dtype=np.int64)
     found = np.empty((len(counts), lines), dtype=np.int64)
     for row, count in enumerate(counts):
-        own, few = _of_lines(values[row if len(values) > 1 else 0], count)
+        own, few = _of_lines(values[row if len(values) > 1 else 0], count, first)
         places[row, :, :count] = own
         found[row] = count if few is None else few
     return places, found
 
 
-def _of_lines(values: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray | None]:
+def _of_lines(values: np.ndarray, count: int, first: int) -> tuple[np.ndarray, np.ndarray | None]:
     """Places of the ``count`` largest of each line (m, n), and how many there are if any has fewer.
 
     NumPy's partition uses vector instructions where torch's ``topk`` does not.
@@ -107,9 +108,9 @@ def _of_lines(values: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray | 
     if last:
         taken, found = np.delete(taken, np.concatenate(last)), found - more
     if taken.size == lines * count:
-        return taken.reshape(lines, count) - starts[:-1, None], None
+        return taken.reshape(lines, count) - (starts[:-1, None] - first), None
     places = np.zeros((lines, count), dtype=np.int64)
-    places[np.arange(count) < found[:, None]] = taken - starts[:-1].repeat(found)
+    places[np.arange(count) < found[:, None]] = taken - (starts[:-1] - first).repeat(found)
     return places, found
 
 
