@@ -223,13 +223,12 @@ class AttentionCall:
         means, ...); ``encode`` gets that and keys (n, H, m, D) and returns tensors (n, H, ..., m)
         with the keys in the last dimension.  ``key`` names the features among all methods.
 
-        With ``block``, ``encode`` makes one entry of so many neighbouring keys, or of fewer at the
-        end.  The context then has its complete blocks only; the keys after them belong to the first
-        blocks of the tails.
+        With ``block``, ``encode`` makes one entry of so many neighbouring keys.  Only complete
+        blocks have one; keys of the context after its last one belong to the first of the tails.
 
         Returns:
             The result of ``fit``, the encoded context (1, H, ..., P) and the encoded tails
-            (R, H, ..., K - P); with blocks P // block and the other entries.
+            (R, H, ..., K - P); with blocks P // block and K // block - P // block entries.
         """
         fitted, context = self.view.segment.known(key, fit, encode, block)
         return fitted, context, self.view.tail_features(key, fitted, encode, block)

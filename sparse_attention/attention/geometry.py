@@ -72,6 +72,11 @@ class Geometry:
         return {}
 
     @cached_property
+    def newest(self) -> Tensor:
+        """(Q,) int64, the number of each query's own key."""
+        return self.query_positions - self.start
+
+    @cached_property
     def everything(self) -> Selection:
         """All keys."""
         return Selection.everything(self.key_positions.shape[0], self.key_positions.device)

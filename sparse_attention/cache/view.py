@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -15,15 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class EncodedTail(NamedTuple):
-    """What a method keeps of the tail of one row."""
-
-    tokens: int
-    """Tokens of the tail that it covers."""
-    tensors: Features
-
-
-TailFeatures = dict[Hashable, EncodedTail]
+TailFeatures = dict[Hashable, Features]
 """What methods keep of the tail of one row, by layer, segment and the name of the features."""
 
 
@@ -78,32 +70,32 @@ class KeyView:
         encode: Callable[[Features, Tensor], Features],
         block: int,
     ) -> Features:
-        """What ``encode`` makes of the tails, (R, H, ..., t); only new keys are encoded.
+        """What ``encode`` makes of complete blocks, (R, H, ..., t); only new keys are encoded.
 
-        The keys after the segment's last complete block come before the tail.  A block that was not
-        complete is encoded again when keys are added to it.
+        The keys after the segment's last complete block come before the tail.
         """
-        length, name = self.tail_keys.shape[2], (self.layer, self.segment.first_head, name)
+        name = self.layer, self.segment.first_head, name
+        left_over = self.segment.keys.shape[1] % block
+        complete = (left_over + self.tail_keys.shape[2]) // block
         before = self.known[0].get(name)
-        covered = before.tokens if before else 0
-        if covered < length:
-            left_over = self.segment.keys.shape[1] % block
-            complete = (left_over + covered) // block
-            new = encode(fitted, self._newest_keys(complete * block - left_over))
+        covered = before[0].shape[-1] if before else 0
+        if before is None or covered < complete:
+            keys = self._keys_between(covered * block - left_over, complete * block - left_over)
+            new = encode(fitted, keys)
             for row, known in enumerate(self.known):
                 own = tuple(tensor[row : row + 1] for tensor in new)
-                if complete:
-                    old = (tensor[..., :complete] for tensor in known[name].tensors)
-                    own = tuple(torch.cat(pair, -1) for pair in zip(old, own, strict=True))
-                known[name] = EncodedTail(length, own)
-        found = [known[name].tensors for known in self.known]
+                if covered:
+                    own = tuple(torch.cat(pair, -1) for pair in zip(known[name], own, strict=True))
+                known[name] = own
+        found = [known[name] for known in self.known]
         if len(found) == 1:
             return found[0]
         return tuple(torch.cat(tensors) for tensors in zip(*found, strict=True))
 
-    def _newest_keys(self, start: int) -> Tensor:
-        """Keys of the tails from ``start`` on; below 0 they begin with the segment's last ones."""
-        if start >= 0:
-            return self.tail_keys[:, :, start:]
+    def _keys_between(self, start: int, end: int) -> Tensor:
+        """Keys of the tails from ``start`` to before ``end``; those below 0 end the segment."""
+        of_tails = self.tail_keys[:, :, max(0, start) : max(0, end)]
+        if start >= 0 or start == end:
+            return of_tails
         last = self.segment.keys[None, :, start:].expand(self.tail_keys.shape[0], -1, -1, -1)
-        return torch.cat([last, self.tail_keys], 2)
+        return torch.cat([last, of_tails], 2)

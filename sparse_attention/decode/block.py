@@ -65,8 +65,7 @@ class Stack:
         selection = known[self._first]
         for masker in self.maskers[self._positional :]:
             selection = masker.select(call, selection)
-        newest = call.query_positions - call.key_positions[0]
-        return selection.or_newest_where_empty(newest)
+        return selection.or_newest_where_empty(call.geometry.newest)
 
     def selecting(self, call: AttentionCall) -> list[float] | None:
         """Bytes read to choose, over those of one key and its value: for each row.

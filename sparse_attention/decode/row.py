@@ -47,5 +47,5 @@ class Row:
     def tensors(self) -> Iterator[Tensor]:
         """All that the row holds by itself."""
         for encoded in self.features.values():
-            yield from encoded.tensors
+            yield from encoded
         yield from self.last_queries.values()

@@ -173,11 +173,8 @@ class Quest(HeavyKeys):
         return soft_cap(bounds.mul_(call.scaling), call.softcap)
 
     def _extremes(self, fitted: Features, keys: Tensor) -> Features:
-        """Least and then greatest values of each channel, float32 (n, H, 2 D, complete pages)."""
-        count = keys.shape[2] // self.page_size
-        if not count:
-            return (keys.new_empty(*keys.shape[:2], 2 * keys.shape[3], 0, dtype=torch.float32),)
-        pages = keys[:, :, : count * self.page_size].float().unflatten(2, (count, self.page_size))
+        """Least and then greatest values of each channel, float32 (n, H, 2 D, pages)."""
+        pages = keys.float().unflatten(2, (keys.shape[2] // self.page_size, self.page_size))
         low, high = pages.amin(3).mT, pages.amax(3).mT
         low = round_to_levels(low, self.label_bits, 2, torch.floor)
         return (torch.cat([low, round_to_levels(high, self.label_bits, 2, torch.ceil)], 2),)

@@ -45,8 +45,7 @@ class Operation:
         for method in self.call.methods:
             assert isinstance(method, Masker)
             selection = method.select(self.call, selection)
-        newest = self.call.query_positions - self.call.key_positions[0]
-        return selection.or_newest_where_empty(newest)
+        return selection.or_newest_where_empty(self.call.geometry.newest)
 
     @property
     def invisible(self) -> Tensor:
