@@ -11,6 +11,7 @@ from sparse_attention.attention.compact import Compact, merged
 from sparse_attention.attention.indices import Indices
 from sparse_attention.attention.scores import SharedScores
 from sparse_attention.attention.selection import Selection
+from sparse_attention.attention.single_keys import single_dots
 from sparse_attention.cache.context import Features
 from sparse_attention.method import Method
 from sparse_attention.numerics.tensors import falling_order, keyed_generator, soft_cap
@@ -76,8 +77,7 @@ class AttentionCall:
         Returns:
             int64 (R, 1, 1, Q, 1), or (1, 1, 1, Q, 1) where the rows agree, on the processor.
         """
-        sizes = [self.geometry.resolve(value) for value in self.values(method, field)]
-        return torch.stack(sizes)[:, None, None, :, None]
+        return self.geometry.resolve(self.values(method, field))
 
     def setting(self, method: Method, field: str) -> Tensor:
         """A number: (R, 1, 1, 1, 1), or () where the rows agree, on the processor."""
@@ -147,10 +147,12 @@ class AttentionCall:
         Returns:
             float32 (R, H, G, Q, n).
         """
-        keys = keys.expand(*self.shape[:4], -1)
         few = keys.shape[-1] <= SPARSE_PRODUCT_SHARE * self.shape[-1]
         if self.softcap is None and (self._shared.known(self.rows) or not few):
-            return self.scores.gather(-1, keys)
+            return self.scores.gather(-1, keys.expand(*self.shape[:4], -1))
+        if self.shape[3] == 1:
+            return single_dots(self.queries, self.view, keys).mul_(self.scaling)
+        keys = keys.expand(*self.shape[:4], -1)
         context, tail = self.view.segment.keys, self.view.tail_keys
         rows, heads = (torch.arange(size, device=self.device) for size in self.shape[:2])
         heads, after = heads[:, None, None, None], keys - context.shape[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -76,14 +77,19 @@ class Geometry:
         return Selection.everything(self.key_positions.shape[0], self.key_positions.device)
 
     @cached_property
-    def _sizes(self) -> dict[tuple[type, int | float], Tensor]:
+    def _sizes(self) -> dict[Hashable, Tensor]:
         return {}
 
-    def resolve(self, size: int | float) -> Tensor:
-        """(Q,) int64 on the CPU, keys that ``size`` means for each query; see ``resolve_size``."""
-        key = (type(size), size)  # 1 and 1.0 are different sizes
+    def resolve(self, sizes: Sequence[int | float]) -> Tensor:
+        """Keys that ``sizes`` mean for each query; see ``resolve_size``.
+
+        Returns:
+            int64 (len(sizes), 1, 1, Q, 1) on the CPU, not to be written to.
+        """
+        key = tuple((type(size), size) for size in sizes)  # 1 and 1.0 are different sizes
         if key not in self._sizes:
-            self._sizes[key] = resolve_size(size, self.visible_counts)
+            counts = [resolve_size(size, self.visible_counts) for size in sizes]
+            self._sizes[key] = torch.stack(counts)[:, None, None, :, None]
         return self._sizes[key]
 
     @cached_property

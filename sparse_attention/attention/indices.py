@@ -52,8 +52,7 @@ class Indices:
         """float32 like ``keys``, -inf at padding; None where all are 0."""
         if self.valid is None:
             return self.weights
-        weights = torch.zeros((), device=self.keys.device) if self.weights is None else self.weights
-        return torch.where(self.valid, weights, -torch.inf)
+        return torch.where(self.valid, 0.0 if self.weights is None else self.weights, -torch.inf)
 
     def without_padding(self) -> tuple[Tensor, Tensor | None]:
         """Keys and log-weights, with the first of a line in place of its padding.
@@ -90,7 +89,7 @@ class Indices:
             return cls(places + first, found)
         counts = counts.clamp(max=left)
         places, found = heaviest(values, counts, enough=True)
-        known = counts.device.type == "cpu" and counts.shape[1:].numel() == 1
+        known = not counts.is_cuda and counts.shape[1:].numel() == 1
         sizes = tuple(counts.flatten().tolist()) if known else None
         return cls(places + first, found, row_counts=sizes)
 

@@ -14,9 +14,10 @@ import torch
 
 from sparse_attention.attention.call import AttentionCall
 from sparse_attention.attention.compact import Compact
-from sparse_attention.attention.listed import collect, in_steps, listed_attention
+from sparse_attention.attention.listed import listed_attention
 from sparse_attention.attention.scores import sink_share, weigh_values
 from sparse_attention.attention.selection import Selection
+from sparse_attention.attention.single_keys import collect, in_steps
 from sparse_attention.numerics.tensors import product, soft_cap
 
 if TYPE_CHECKING:

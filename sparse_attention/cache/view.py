@@ -65,6 +65,8 @@ class KeyView:
 
     def own_heads(self, tensor: Tensor) -> Tensor:
         """Of ``tensor``, (key-value or query heads of the layer, ...), those that are here."""
+        if self.segment.keys.shape[0] == self.model_heads:
+            return tensor
         group = tensor.shape[0] // self.model_heads
         heads = self.segment.heads
         return tensor[heads.start * group : heads.stop * group]
@@ -95,6 +97,8 @@ class KeyView:
                     own = tuple(torch.cat(pair, -1) for pair in zip(old, own, strict=True))
                 known[name] = EncodedTail(length, own)
         found = [known[name].tensors for known in self.known]
+        if len(found) == 1:
+            return found[0]
         return tuple(torch.cat(tensors) for tensors in zip(*found, strict=True))
 
     def _newest_keys(self, start: int) -> Tensor:

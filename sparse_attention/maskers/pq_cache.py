@@ -21,6 +21,9 @@ from sparse_attention.numerics.tensors import keyed_generator, soft_cap
 if TYPE_CHECKING:
     from torch import Tensor
 
+_TABLE_BITS = 12
+"""Logarithm of the most entries of a table of sums."""
+
 
 class PQCache(TopK):
     """Read the keys with the highest scores after product quantisation.
@@ -76,21 +79,32 @@ class PQCache(TopK):
 
     def predict(self, call: AttentionCall) -> Tensor:
         """Products of the queries with the centroids of the keys."""
+        joined = self._joined(call.view.segment.keys.shape[1])
+        clustering = (self.kmeans_iter, self.init_offset, self.metric, self.seed)
         (centroids, _), (context,), (tail,) = call.key_features(
-            self.model_dump_json(exclude={"heavy_size", "group_scores"}),
+            (self.name, self.subspaces, self.pq_bits, *clustering),
             partial(self._fit, call),
-            self._encode,
+            partial(self._encode, joined),
         )
         rows, heads, group, queries, keys = call.shape
-        parts = call.queries.float().unflatten(-1, (self.subspaces, -1))
-        products = torch.einsum("rhgqmd,hmcd->mrhgqc", parts, centroids[..., : parts.shape[-1]])
-        products = products.flatten(3, 4) * call.scaling
-        scores = torch.zeros(rows, heads, group * queries, keys, device=call.device)
-        end = context.shape[-1]
-        for part, table in enumerate(products):
-            for place, codes in ((slice(None, end), context), (slice(end, None), tail)):
-                index = codes[:, :, None, part].long().expand(rows, -1, group * queries, -1)
-                scores[..., place] += table.gather(-1, index)
+        parts = call.queries.float().unflatten(-1, (self.subspaces, -1)).permute(1, 4, 0, 2, 3, 5)
+        parts = parts.reshape(heads * self.subspaces, rows * group * queries, -1)
+        centers = centroids.flatten(0, 1)[..., : parts.shape[-1]]
+        products = torch.bmm(parts, centers.mT).mul_(call.scaling)
+        products = products.view(heads, self.subspaces, rows, group * queries, -1)
+        products = products.permute(1, 2, 0, 3, 4)
+        scores = torch.empty(rows, heads, group * queries, keys, device=call.device)
+        context_scores, tail_scores = scores.split([context.shape[-1], tail.shape[-1]], -1)
+        for number, own in enumerate(products.split(joined)):
+            table = own[0]
+            for more in own[1:]:  # all sums of products with a centroid of each part
+                table = (table[..., None] + more[..., None, :]).flatten(-2)
+            for codes, place in ((context, context_scores), (tail, tail_scores)):
+                index = codes[:, :, None, number].long().expand(rows, -1, group * queries, -1)
+                if number:
+                    place += table.gather(-1, index)
+                else:
+                    torch.gather(table, -1, index, out=place)
         scores = soft_cap(scores, call.softcap).view(call.shape)
         hide(scores, call.geometry)
         return scores
@@ -111,15 +125,33 @@ class PQCache(TopK):
         centroids = cluster(self._lift(parts, phi), 2**self.pq_bits, self.kmeans_iter, generator)
         return centroids.unflatten(0, (heads, self.subspaces)), phi
 
-    def _encode(self, fitted: Features, keys: Tensor) -> Features:
-        """Numbers of the nearest centroids, uint8 or int16 (n, H, m, keys)."""
+    def _encode(self, joined: int, fitted: Features, keys: Tensor) -> Features:
+        """Numbers of the nearest centroids, uint8 or int16 (n, H, m / joined or one more, keys).
+
+        Those of so many neighbouring parts are the digits of one number.
+        """
         centroids, phi = fitted
-        kind = torch.uint8 if self.pq_bits <= 8 else torch.int16
         codes = [
-            nearest(self._lift(parts, phi), centroids.flatten(0, 1)).to(kind)
-            for parts in self._parts(keys)
+            nearest(self._lift(parts, phi), centroids.flatten(0, 1)) for parts in self._parts(keys)
         ]
-        return (torch.stack(codes).unflatten(1, (keys.shape[1], self.subspaces)),)
+        numbers = torch.stack(codes).unflatten(1, (keys.shape[1], self.subspaces)).unbind(2)
+        together = []
+        for first in range(0, self.subspaces, joined):
+            number = numbers[first]
+            for digit in numbers[first + 1 : first + joined]:
+                number = (number << self.pq_bits) + digit
+            together.append(number)
+        kind = torch.uint8 if joined * self.pq_bits <= 8 else torch.int16
+        return (torch.stack(together, 2).to(kind),)
+
+    def _joined(self, length: int) -> int:
+        """Parts that are looked up together in a context of so many keys.
+
+        A table of all sums of products pays while it is much smaller than what it is asked for, and
+        than the processor's cache.
+        """
+        most = min(_TABLE_BITS, (length // 4).bit_length() - 1)
+        return max(1, min(most // self.pq_bits, self.subspaces))
 
     def _parts(self, keys: Tensor) -> Tensor:
         """Keys (n, H, k, D) cut into parts: float32 (n, H * m, k, D / m)."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import torch
 from pydantic import Field
+from torch.nn.functional import pad
 
 from sparse_attention.attention.call import AttentionCall
 from sparse_attention.attention.compact import Compact
@@ -78,9 +79,10 @@ class Quest(HeavyKeys):
         """The keys of the pages with the highest bounds, and those of the query's own page."""
         if call.visible is None and prior.compact is not None and prior.compact.indices is None:
             return self._pages(call, prior.compact)
-        size = self.page_size
+        size, keys = self.page_size, call.shape[-1]
         own = (call.query_positions - call.key_positions[0])[:, None] // size
         bounds = self._bounds(call)
+        bounds = pad(bounds, (0, -(-keys // size) - bounds.shape[-1]), value=-torch.inf)
         pages = torch.arange(bounds.shape[-1], device=call.device)
         bounds.masked_fill_(pages >= own, -torch.inf)
         done = pool_prior(prior, self.group_scores).reads
@@ -90,30 +92,63 @@ class Quest(HeavyKeys):
         ranks = ranks.masked_fill(self._whole_pages(done), -torch.inf)
         count = (call.resolve(self, "heavy_size") // size).clamp(min=1)
         chosen = largest(ranks, count) | (pages == own)
-        return Selection(chosen.repeat_interleave(size, -1)[..., : call.shape[-1]])
+        return Selection(chosen.repeat_interleave(size, -1)[..., :keys])
 
     def _pages(self, call: AttentionCall, prior: Compact) -> Selection:
         """The same for a query that sees every key, after spans."""
         size, keys = self.page_size, call.shape[-1]
         own = (keys - 1) // size
-        bounds = self._bounds(call)
-        bounds[..., own:] = -torch.inf
-        ranks = pool_scores(bounds, self.group_scores)
-        for start, end in prior.spans:
-            ranks[..., -(-start // size) : end // size] = -torch.inf
-        most = (call.resolve(self, "heavy_size") // size).clamp(min=1)
-        pages, counts = heaviest(ranks, most)
-        offsets = torch.arange(size, device=call.device)
-        indices = Indices(
-            (pages[..., None] * size + offsets).flatten(-2),
-            None if counts is None else counts * size,
-        )
-        for start, end in prior.spans:  # of pages that are read in part the rest is added
-            if start % size or (end % size and end <= own * size):
-                outside = (indices.keys < start) | (indices.keys >= end)
-                outside = outside if indices.valid is None else outside & indices.valid
-                indices = Indices.packed(indices.keys, outside)
+        ranks = pool_scores(self._bounds(call)[..., :own], self.group_scores)
+        first, last, left = 0, own, own
+        for start, end in prior.spans:  # pages that are read whole
+            start, end = -(-start // size), min(end // size, own)
+            left -= max(0, end - start)
+            if start <= first:
+                first = max(first, end)
+            elif end == own:
+                last = start
+            else:
+                ranks[..., start:end] = -torch.inf
+        indices = None
+        if left:
+            sizes = call.resolve(self, "heavy_size")
+            most = [min(max(1, keys // size), left) for keys in sizes.flatten().tolist()]
+            count = torch.tensor(most).view(sizes.shape)
+            pages, counts = heaviest(ranks[..., first:last], count, enough=True)
+            indices = self._unread(pages, counts, prior, first, last)
         return Selection(Compact(keys, call.device, ((own * size, keys),), indices, prior))
+
+    def _unread(
+        self, places: Tensor, counts: Tensor | None, prior: Compact, first: int, last: int
+    ) -> Indices:
+        """Keys that ``prior`` does not read of pages from ``first`` to before ``last``.
+
+        Args:
+            places: which pages, counted from ``first``.
+            counts: how many of each line count; None if all do.
+            prior: what is read.
+            first: a page.
+            last: the first page after those that may be read.
+        """
+        size, spans = self.page_size, prior.spans
+        edges = [edge for span in spans for edge in span if edge % size and edge < last * size]
+        at_end = counts is None and edges == [span[0] for span in spans if span[1] >= last * size]
+        if edges and at_end and places.is_cuda:
+            places = places.sort(-1).values
+        offsets = torch.arange(first * size, (first + 1) * size, device=places.device)
+        keys = torch.add(offsets, places[..., None], alpha=size).flatten(-2)
+        if not edges:
+            return Indices(keys, None if counts is None else counts * size)
+        if at_end:  # only the last keys of page last - 1 are read
+            cut = places[..., -1:] == last - 1 - first
+            read = keys.shape[-1]
+            return Indices(keys, torch.where(cut, read - last * size + edges[0], read))
+        unread = torch.ones_like(keys, dtype=torch.bool)
+        if counts is not None:
+            unread = torch.arange(keys.shape[-1], device=keys.device) < counts * size
+        for start, end in spans:
+            unread = unread & ((keys < start) | (keys >= end))
+        return Indices.packed(keys, unread)
 
     def selection_bytes(self, call: AttentionCall) -> float:
         """Two vectors per page."""
@@ -125,7 +160,7 @@ class Quest(HeavyKeys):
         )
 
     def _bounds(self, call: AttentionCall) -> Tensor:
-        """Bounds of the scores on each page, float32 (R, H, G, Q, pages)."""
+        """Bounds of the scores on each complete page, float32 (R, H, G, Q, pages)."""
         _, (context,), (tail,) = call.key_features(
             (self.name, self.page_size, self.label_bits),
             lambda keys: (),
@@ -133,21 +168,21 @@ class Quest(HeavyKeys):
             block=self.page_size,
         )
         queries = call.queries.float().flatten(2, 3)
-        signed = torch.cat([(-queries).relu_().neg_(), queries.relu()], -1)
+        signed = torch.cat([queries.clamp(max=0), queries.clamp(min=0)], -1)
         bounds = segmented_product(signed, context, tail).unflatten(2, call.queries.shape[2:4])
-        return soft_cap(bounds * call.scaling, call.softcap)
+        return soft_cap(bounds.mul_(call.scaling), call.softcap)
 
     def _extremes(self, fitted: Features, keys: Tensor) -> Features:
-        """Least and then greatest values of each channel, float32 (n, H, 2 D, pages)."""
-        size = self.page_size
-        if missing := -keys.shape[2] % size:
-            keys = torch.cat([keys, keys[:, :, -1:].expand(-1, -1, missing, -1)], 2)
-        low, high = keys.float().unflatten(2, (-1, size)).mT.aminmax(dim=-1)
-        low, high = low.mT, high.mT
+        """Least and then greatest values of each channel, float32 (n, H, 2 D, complete pages)."""
+        count = keys.shape[2] // self.page_size
+        if not count:
+            return (keys.new_empty(*keys.shape[:2], 2 * keys.shape[3], 0, dtype=torch.float32),)
+        pages = keys[:, :, : count * self.page_size].float().unflatten(2, (count, self.page_size))
+        low, high = pages.amin(3).mT, pages.amax(3).mT
         low = round_to_levels(low, self.label_bits, 2, torch.floor)
         return (torch.cat([low, round_to_levels(high, self.label_bits, 2, torch.ceil)], 2),)
 
     def _whole_pages(self, keys: Tensor) -> Tensor:
         """Pages of which all keys are marked: bool (..., K) to (..., pages)."""
-        padded = torch.nn.functional.pad(keys, (0, -keys.shape[-1] % self.page_size), value=True)
+        padded = pad(keys, (0, -keys.shape[-1] % self.page_size), value=True)
         return padded.unflatten(-1, (-1, self.page_size)).all(-1)

@@ -17,9 +17,12 @@ def pack_signs(values: Tensor) -> Tensor:
     """Signs of numbers (..., bits) as bits: int32 (..., ceil(bits / 32)); 0 counts as positive."""
     missing = -values.shape[-1] % _WORD
     if not values.is_cuda:
-        bits = np.pad(values.numpy() >= 0, [*[(0, 0)] * (values.ndim - 1), (0, missing)])
-        packed = np.packbits(bits, axis=-1, bitorder="little").view("<i4")
-        return torch.from_numpy(packed.astype(np.int32, copy=False))
+        packed = np.packbits(values.numpy() >= 0, axis=-1, bitorder="little")
+        if missing:
+            own, size = packed, (values.shape[-1] + missing) // 8
+            packed = np.zeros((*values.shape[:-1], size), dtype=np.uint8)
+            packed[..., : own.shape[-1]] = own
+        return torch.from_numpy(packed.view("<i4").astype(np.int32, copy=False))
     signs = (values >= 0).long()
     signs = torch.nn.functional.pad(signs, (0, missing)).unflatten(-1, (-1, _WORD))
     words = (signs << torch.arange(_WORD, device=signs.device)).sum(-1)

@@ -13,6 +13,8 @@ from sparse_attention.numerics.tensors import count_true
 if TYPE_CHECKING:
     from torch import Tensor
 
+_LEAST = np.finfo(np.float32).min
+
 
 def heaviest(
     values: Tensor, counts: Tensor, *, enough: bool = False
@@ -27,32 +29,25 @@ def heaviest(
         enough: whether each line is known to have so many places above -inf.
 
     Returns:
-        int64 (R, ..., m), in any order, and how many of a line count, int64, broadcasting to
-        (R, ..., 1); None where all do.
+        int64 (R, ..., m), in rising order on a processor if counts differ by row at most, else in
+        any order; and how many of a line count, int64, broadcasting to (R, ..., 1), None where all
+        do.
     """
-    counts = counts.clamp(max=values.shape[-1])
+    *lines, size = values.shape[1:]
     if values.is_cuda:
-        return _on_gpu(values, counts, enough)
+        return _on_gpu(values, counts.clamp(max=size), enough)
     if counts.shape[1:].numel() > 1:
-        return _each_its_own(values, counts)
-    lines = values.shape[1:-1]
-    of_rows = counts.flatten().tolist()
-    rows = []
-    for row in range(max(values.shape[0], len(of_rows))):
-        own = values[row if values.shape[0] > 1 else 0].numpy().reshape(-1, values.shape[-1])
-        rows.append(_of_row(own, of_rows[row if len(of_rows) > 1 else 0]))
-    width = max(places.shape[-1] for places, _ in rows)
-    if all(found is None and places.shape[-1] == width for places, found in rows):
-        return torch.from_numpy(np.stack([places for places, _ in rows])).unflatten(1, lines), None
-    padded = np.zeros((len(rows), rows[0][0].shape[0], width), dtype=np.int64)
-    for room, (places, _) in zip(padded, rows, strict=True):
-        room[:, : places.shape[-1]] = places
-    found = [
-        np.full((own.shape[0], 1), own.shape[-1]) if few is None else few[:, None]
-        for own, few in rows
-    ]
-    number = torch.from_numpy(np.stack(found))
-    return torch.from_numpy(padded).unflatten(1, lines), number.unflatten(1, lines)
+        return _each_its_own(values, counts.clamp(max=size))
+    flat = values.numpy()
+    wanted = [min(count, size) for count in counts.flatten().tolist()]
+    rows = max(flat.shape[0], len(wanted))
+    if len(set(wanted)) == 1 and rows == flat.shape[0]:
+        places, found = _of_lines(flat.reshape(-1, size), wanted[0])
+    else:
+        places, found = _of_rows(flat.reshape(flat.shape[0], -1, size), wanted)
+    places = places.reshape(rows, *lines, places.shape[-1])
+    found = None if found is None else found.reshape(rows, *lines, 1)
+    return torch.from_numpy(places), None if found is None else torch.from_numpy(found)
 
 
 def true_places(mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -77,7 +72,19 @@ def true_places(mask: Tensor) -> tuple[Tensor, Tensor]:
     return places, counts
 
 
-def _of_row(values: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray | None]:
+def _of_rows(values: np.ndarray, counts: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """``heaviest`` of rows (R or 1, m, n), each with a count of its own."""
+    lines = values.shape[1]
+    places = np.zeros((len(counts), lines, max(counts)), dtype=np.int64)
+    found = np.empty((len(counts), lines), dtype=np.int64)
+    for row, count in enumerate(counts):
+        own, few = _of_lines(values[row if len(values) > 1 else 0], count)
+        places[row, :, :count] = own
+        found[row] = count if few is None else few
+    return places, found
+
+
+def _of_lines(values: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray | None]:
     """Places of the ``count`` largest of each line (m, n), and how many there are if any has fewer.
 
     NumPy's partition uses vector instructions where torch's ``topk`` does not.
@@ -85,19 +92,25 @@ def _of_row(values: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray | No
     lines, size = values.shape
     if not count:
         return np.zeros((lines, 0), dtype=np.int64), None
-    threshold = np.partition(values, size - count, axis=-1)[:, size - count, None]
-    flat = np.flatnonzero(values >= threshold)
-    if flat.size == lines * count and np.isfinite(threshold).all():
-        return flat.reshape(lines, count) - size * np.arange(lines)[:, None], None
+    threshold = np.partition(values, size - count, axis=-1)[:, size - count]
+    np.maximum(threshold, _LEAST, out=threshold)  # no place with -inf is taken
+    taken = np.flatnonzero(values >= threshold[:, None])
+    starts = size * np.arange(lines + 1)
+    bounds = taken.searchsorted(starts)
+    found = bounds[1:] - bounds[:-1]
+    more = np.maximum(found - count, 0)
+    last = []
+    for line in np.flatnonzero(more):  # the last of equal values are one too many
+        own = taken[bounds[line] : bounds[line + 1]] - starts[line]
+        ties = np.flatnonzero(values[line].take(own) == threshold[line])
+        last.append(bounds[line] + ties[-more[line] :])
+    if last:
+        taken, found = np.delete(taken, np.concatenate(last)), found - more
+    if taken.size == lines * count:
+        return taken.reshape(lines, count) - starts[:-1, None], None
     places = np.zeros((lines, count), dtype=np.int64)
-    found = np.zeros(lines, dtype=np.int64)
-    for line, (own, least) in enumerate(zip(values, threshold[:, 0], strict=True)):
-        above = np.flatnonzero(own > least)
-        ties = np.flatnonzero(own == least)[: count - above.size] if least > -np.inf else above[:0]
-        found[line] = above.size + ties.size
-        places[line, : above.size] = above
-        places[line, above.size : found[line]] = ties
-    return places, None if (found == count).all() else found
+    places[np.arange(count) < found[:, None]] = taken - starts[:-1].repeat(found)
+    return places, found
 
 
 def _each_its_own(values: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 _BLOCK = 4096
-"""Vectors whose distances to all centroids are held at a time."""
+"""Vectors of each set whose distances to all centroids a device holds at a time."""
+_DISTANCES = 1 << 18
+"""Distances that a processor holds at a time: what its cache keeps until they are used."""
 _SAMPLE, _PER_CENTROID = 2048, 32
 """Vectors that centroids are found from at least, and for each centroid, where there are more."""
 
@@ -64,23 +65,16 @@ def _by_cluster(vectors: Tensor, codes: Tensor, count: int) -> tuple[Tensor, Ten
 def nearest(vectors: Tensor, centroids: Tensor) -> Tensor:
     """Index of the centroid (n, c, d) nearest to each vector (n, m, d): int64 (n, m)."""
     # |x - c|^2 without |x|^2, which is the same for all centroids.
-    lengths = centroids.square().sum(-1)
-    if vectors.is_cuda:
-        parts = [
-            torch.baddbmm(lengths[:, None], block, centroids.mT, alpha=-2).argmin(-1)
-            for block in vectors.split(_BLOCK, dim=1)
-        ]
-        return torch.cat(parts, 1)
-    codes = np.empty(vectors.shape[:2], dtype=np.int64)
-    room = vectors.new_empty(_BLOCK, centroids.shape[1])
-    for number, (own, theirs) in enumerate(zip(vectors, centroids, strict=True)):
-        for first in range(0, own.shape[0], _BLOCK):
-            block = own[first : first + _BLOCK]
-            distances = room[: block.shape[0]]
-            torch.addmm(lengths[number], block, theirs.mT, alpha=-2, out=distances)
-            # NumPy finds the least of a short line several times faster than torch.
-            codes[number, first : first + _BLOCK] = distances.numpy().argmin(-1)
-    return torch.from_numpy(codes)
+    lengths = centroids.square().sum(-1)[:, None]
+    size = max(1, _DISTANCES // centroids.shape[:2].numel())
+    codes = []
+    for block in vectors.split(_BLOCK if vectors.is_cuda else size, dim=1):
+        distances = torch.baddbmm(lengths, block, centroids.mT, alpha=-2)
+        if vectors.is_cuda:
+            codes.append(distances.argmin(-1))
+        else:  # NumPy finds the least of a short line several times faster than torch
+            codes.append(torch.from_numpy(distances.numpy().argmin(-1)))
+    return torch.cat(codes, 1)
 
 
 def _first_centroids(vectors: Tensor, count: int, generator: torch.Generator) -> Tensor:

@@ -32,7 +32,7 @@ def product(left: Tensor, right: Tensor) -> Tensor:
 
 
 def segmented_product(queries: Tensor, prefix: Tensor, tail: Tensor) -> Tensor:
-    """Products of queries with what is kept of a shared prefix and of each row's tail.
+    """Products of queries with what is kept of a shared prefix and of each row's tail, all float32.
 
     Args:
         queries: (R, H, n, D).
@@ -40,13 +40,18 @@ def segmented_product(queries: Tensor, prefix: Tensor, tail: Tensor) -> Tensor:
         tail: (R, H, D, t).
 
     Returns:
-        float32 (R, H, n, m + t).
+        (R, H, n, m + t), heads first in memory.
     """
     rows, heads, count, width = queries.shape
+    shared, own = prefix.shape[-1], tail.shape[-1]
+    products = queries.new_empty(heads, rows * count, shared + own)
     flat = queries.transpose(0, 1).reshape(heads, rows * count, width)
-    shared = product(flat, prefix[0]).view(heads, rows, count, -1).transpose(0, 1)
-    own = product(queries.reshape(rows * heads, count, width), tail.flatten(0, 1))
-    return torch.cat([shared, own.view(rows, heads, count, -1)], -1)
+    torch.bmm(flat, prefix[0], out=products[..., :shared])
+    products = products.view(heads, rows, count, shared + own).transpose(0, 1)
+    if own:
+        last = torch.bmm(queries.reshape(rows * heads, count, width), tail.flatten(0, 1))
+        products[..., shared:] = last.view(rows, heads, count, own)
+    return products
 
 
 def keyed_generator(device: torch.device, *key: object) -> torch.Generator:

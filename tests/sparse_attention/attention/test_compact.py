@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparse_attention import Selection
-from sparse_attention.attention import listed
+from sparse_attention.attention import single_keys
 from sparse_attention.attention.compact import Compact, merged
 from sparse_attention.attention.indices import Indices
 from sparse_attention.attention.paths import (
@@ -78,10 +78,10 @@ def test_merged_spans_hold_the_same_keys_and_lie_apart(spans):
     ragged=st.booleans(),
     weighted=st.booleans(),
     scored=st.booleans(),
-    long=st.sampled_from([0, 1 << 15]),
+    room=st.sampled_from([0, 1 << 20]),
 )
 def test_attention_and_counts_are_those_of_the_mask(
-    seed, shared, spans, ragged, weighted, scored, long
+    seed, shared, spans, ragged, weighted, scored, room
 ):
     generator = torch.Generator().manual_seed(seed)
     operation = make_operation(heads=(2, 3), rows=2, prefix=40, tail=20, seed=seed)
@@ -107,7 +107,7 @@ def test_attention_and_counts_are_those_of_the_mask(
         mask.log_weights.double(),
         call.scaling,
     )
-    with mock.patch.object(listed, "_LONG", long):
+    with mock.patch.object(single_keys, "_ROOM", room):
         got = gathered_attention(call, selection, None)
     torch.testing.assert_close(got.double(), exact, atol=1e-5, rtol=1e-5)
     masked, expected = torch.empty_like(values), torch.empty_like(values)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -66,18 +68,27 @@ def test_centroids_of_a_converged_clustering_are_the_means_of_their_vectors():
 
 @pytest.mark.parametrize("metric", ["euclidean", "ip"])
 @pytest.mark.parametrize("heads", [(4, 1), (2, 3), (1, 4)])
-@pytest.mark.parametrize("subspaces", [1, 4])
-def test_scores_are_products_with_the_centroids_of_the_codes(metric, heads, subspaces):
-    method = PQCache(subspaces=subspaces, pq_bits=3, metric=metric)
-    operation = make_operation(method, heads=heads, queries=3, rows=2)
+@pytest.mark.parametrize(
+    ("subspaces", "bits", "prefix", "joined"),
+    [(1, 3, 120, 1), (4, 3, 120, 1), (8, 1, 120, 4), (4, 2, 120, 2), (4, 1, 50, 3)],
+)
+def test_scores_are_products_with_the_centroids_of_the_codes(
+    metric, heads, subspaces, bits, prefix, joined
+):
+    method = PQCache(subspaces=subspaces, pq_bits=bits, metric=metric)
+    operation = make_operation(method, heads=heads, queries=3, rows=2, prefix=prefix)
     call = operation.call
     scores = method.predict(call)
     ((features),) = call.view.segment.features.values()
     (centroids, _), _ = features
     part = call.queries.shape[-1] // subspaces
-    encoded, _ = call.key_features(*_request(method, call))[1:]
-    tail = call.key_features(*_request(method, call))[2][0]
-    codes = torch.cat([encoded[0].expand(2, -1, -1, -1), tail], -1).long()
+    _, (encoded,), (tail,) = call.key_features(*_request(method, call, joined))
+    numbers = torch.cat([encoded.expand(2, -1, -1, -1), tail], -1).long()
+    assert numbers.shape[2] == -(-subspaces // joined)
+    digits = [numbers >> bits * place & (1 << bits) - 1 for place in reversed(range(joined))]
+    codes = torch.stack(digits, 3).flatten(2, 3)
+    first = codes.shape[2] - joined  # of the digits of the last number, which may have fewer
+    codes = torch.cat([codes[:, :, :first], codes[:, :, first - subspaces :]], 2)
     rebuilt = torch.zeros_like(operation.keys, dtype=torch.float64)
     for head in range(heads[0]):
         for place in range(subspaces):
@@ -88,9 +99,9 @@ def test_scores_are_products_with_the_centroids_of_the_codes(metric, heads, subs
     torch.testing.assert_close(scores.double(), expected, atol=1e-5, rtol=1e-5)
 
 
-def _request(method, call):
+def _request(method, call, joined):
     key = next(iter(call.view.segment.features))
-    return key, lambda keys: method._fit(call, keys), method._encode
+    return key, lambda keys: method._fit(call, keys), partial(method._encode, joined)
 
 
 def test_with_a_centroid_for_every_key_it_is_oracle_top_k():
@@ -120,9 +131,9 @@ def test_codes_extended_step_by_step_equal_recomputed_ones(metric):
     for length in (1, 2, 7, 12):
         call.view = shortened(whole, length)
         fitted, (prefix,), (tail,) = call.key_features(
-            "codes", lambda keys: method._fit(call, keys), method._encode
+            "codes", lambda keys: method._fit(call, keys), partial(method._encode, 2)
         )
-        (fresh,) = method._encode(fitted, operation.keys[:, :, : 120 + length])
+        (fresh,) = method._encode(2, fitted, operation.keys[:, :, : 120 + length])
         assert torch.equal(torch.cat([prefix, tail], -1), fresh)
         assert before is None or torch.equal(prefix, before)
         before = prefix.clone()
