@@ -43,7 +43,10 @@ class Residual(ABC):
     @classmethod
     def of(cls, call: AttentionCall, prior: Selection, seed: int) -> Residual:
         """What ``prior`` leaves; the order is drawn with ``seed``."""
-        kind = _ByNumbers if call.device.type == "cuda" else _InOrder
+        by_positions = prior.compact is not None and prior.compact.indices is None
+        # To find the largest numbers of a single row is cheaper than to order all of them.
+        alone = call.shape[0] == 1 and call.visible is None and by_positions
+        kind = _ByNumbers if call.queries.is_cuda or alone else _InOrder
         return kind(call, prior, seed)
 
     @cached_property
@@ -89,7 +92,7 @@ class Residual(ABC):
 
 
 class _ByNumbers(Residual):
-    """Takes the keys with the largest numbers, which a GPU finds without sorting."""
+    """Takes the keys with the largest numbers, for a GPU or a single sample."""
 
     def listed(self, count: Tensor) -> Indices:
         assert self.compact is not None
