@@ -138,12 +138,10 @@ class MagicPig(Masker):
         """The code of each table."""
         return self.lsh_l * code_bytes(self.lsh_k)
 
-    def _earlier(self, methods: tuple[Method, ...]) -> tuple[Method, ...]:
-        return methods[: methods.index(self)]
-
     def _family(self, methods: tuple[Method, ...]) -> tuple[object, ...]:
         """What the mean and the random vectors depend on."""
-        return (self.name, self.center, self.packing, self.seed, self._earlier(methods))
+        earlier = tuple(method._signature for method in methods[: methods.index(self)])
+        return (self.name, self.center, self.packing, self.seed, earlier)
 
     def _hashes(self, call: AttentionCall) -> _Hashes:
         """Hashes that contain those of all rows: known ones, or those that serve the batch."""
