@@ -15,6 +15,8 @@ from sparse_attention.method import resolve_size
 if TYPE_CHECKING:
     from torch import Tensor
 
+    _Asked = tuple[int, int, int, int | None, torch.device, int | None]
+
 
 @dataclass(frozen=True)
 class Geometry:
@@ -114,12 +116,10 @@ class Geometry:
         return int(self.visible_counts.sum())
 
 
-class Geometries(dict[tuple[int, int, int, int | None, torch.device, int | None], Geometry]):
+class Geometries(dict["_Asked", Geometry]):
     """Those of one step, by what ``Geometry.of`` takes: layers and heads often have the same."""
 
-    def __missing__(
-        self, key: tuple[int, int, int, int | None, torch.device, int | None]
-    ) -> Geometry:
+    def __missing__(self, key: _Asked) -> Geometry:
         self[key] = Geometry.of(*key)
         return self[key]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from torch.nn.functional import embedding_bag
 
 from sparse_attention.cache.view import KeyView
 from sparse_attention.numerics.tensors import product
@@ -131,7 +130,9 @@ def collect(tensor: Tensor, lines: Tensor) -> Tensor:
 def _collect(flat: Tensor, places: Tensor) -> Tensor:
     if _summable(flat) and places.numel():
         # Sums of one vector each: what sums them asks the memory for the next ones meanwhile.
-        return embedding_bag(places, flat, torch.arange(places.shape[0]), mode="sum")
+        return torch.nn.functional.embedding_bag(
+            places, flat, torch.arange(places.shape[0]), mode="sum"
+        )
     return flat.index_select(0, places)
 
 
@@ -145,7 +146,9 @@ def _weigh(flat: Tensor, places: Tensor, weights: Tensor) -> Tensor:
     lines, asking, listed = weights.shape
     if _summable(flat) and asking == 1:  # weighed while they are collected
         starts, factors = torch.arange(0, lines * listed, listed), weights.reshape(-1)
-        return embedding_bag(places, flat, starts, mode="sum", per_sample_weights=factors)[:, None]
+        return torch.nn.functional.embedding_bag(
+            places, flat, starts, mode="sum", per_sample_weights=factors
+        )[:, None]
     return _multiply(weights.to(flat.dtype) if flat.is_cuda else weights, flat, places)
 
 

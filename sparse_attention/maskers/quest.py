@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import torch
 from pydantic import Field
-from torch.nn.functional import pad
 
 from sparse_attention.attention.call import AttentionCall
 from sparse_attention.attention.compact import Compact
@@ -82,7 +81,9 @@ class Quest(HeavyKeys):
         size, keys = self.page_size, call.shape[-1]
         own = (call.query_positions - call.key_positions[0])[:, None] // size
         bounds = self._bounds(call)
-        bounds = pad(bounds, (0, -(-keys // size) - bounds.shape[-1]), value=-torch.inf)
+        bounds = torch.nn.functional.pad(
+            bounds, (0, -(-keys // size) - bounds.shape[-1]), value=-torch.inf
+        )
         pages = torch.arange(bounds.shape[-1], device=call.device)
         bounds.masked_fill_(pages >= own, -torch.inf)
         done = pool_prior(prior, self.group_scores).reads
@@ -181,5 +182,5 @@ class Quest(HeavyKeys):
 
     def _whole_pages(self, keys: Tensor) -> Tensor:
         """Pages of which all keys are marked: bool (..., K) to (..., pages)."""
-        padded = pad(keys, (0, -keys.shape[-1] % self.page_size), value=True)
+        padded = torch.nn.functional.pad(keys, (0, -keys.shape[-1] % self.page_size), value=True)
         return padded.unflatten(-1, (-1, self.page_size)).all(-1)

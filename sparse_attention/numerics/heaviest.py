@@ -13,7 +13,8 @@ from sparse_attention.numerics.tensors import count_true
 if TYPE_CHECKING:
     from torch import Tensor
 
-_LEAST = np.finfo(np.float32).min
+_LEAST = (2.0**-23 - 2.0) * 2.0**127
+"""The least finite float32."""
 
 
 def heaviest(
