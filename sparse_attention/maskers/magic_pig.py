@@ -16,7 +16,12 @@ from sparse_attention.attention.selection import Selection
 from sparse_attention.cache.context import Features
 from sparse_attention.maskers.base import Masker
 from sparse_attention.method import Choices, Method
-from sparse_attention.numerics.hash_tables import add_meetings, sort_by_code, worth_sorting
+from sparse_attention.numerics.hash_tables import (
+    MANY_QUERIES,
+    add_meetings,
+    sort_by_code,
+    worth_sorting,
+)
 from sparse_attention.numerics.heaviest import true_places
 from sparse_attention.numerics.simhash import (
     Packing,
@@ -114,12 +119,13 @@ class MagicPig(Masker):
     def propose(self, call: AttentionCall, prior: Selection) -> Selection:
         """The keys that were hit, weighted by ``-log(u)``."""
         hashes = self._hashes(call)
+        known = hashes in call.view.segment.features
         (mean, planes), context, tail = call.key_features(
             hashes, partial(self._fit, call, prior, hashes), self._encode
         )
         asked = encode(call.queries.float().flatten(2, 3), planes, self.packing)
         asked = asked.unflatten(-1, call.queries.shape[2:4])
-        met = self._meetings(call, hashes, asked, context[0], tail[0]) >= self.min_hits
+        met = self._meetings(call, hashes, asked, context[0], tail[0], known) >= self.min_hits
         compact = prior.compact if call.visible is None else None
         if compact is None:
             met &= ~prior.reads if call.visible is None else ~prior.reads & call.visible
@@ -171,7 +177,13 @@ class MagicPig(Masker):
         return sizes if len(set(sizes)) > 1 else sizes[:1]
 
     def _meetings(
-        self, call: AttentionCall, hashes: _Hashes, asked: Tensor, codes: Tensor, tail: Tensor
+        self,
+        call: AttentionCall,
+        hashes: _Hashes,
+        asked: Tensor,
+        codes: Tensor,
+        tail: Tensor,
+        known: bool,
     ) -> Tensor:
         """Tables of each row in which queries and keys meet: integers (R, H, G, Q, K).
 
@@ -181,6 +193,7 @@ class MagicPig(Masker):
             asked: codes of the queries, (R, H, L[, K], G, Q).
             codes: of the context, (1, H, L[, K], P).
             tail: of the tails, (R, H, L[, K], t).
+            known: whether the context was asked before, so that more questions may come.
         """
         sizes = self._sizes(call)
         if can_leave_out(asked, self.packing):
@@ -191,8 +204,9 @@ class MagicPig(Masker):
         hits = torch.zeros(*call.shape, dtype=kind, device=call.device)
         context, found = codes.shape[-1], [False] * len(sizes)
         on_processor = self.packing == "int64" and not call.queries.is_cuda
-        if on_processor and worth_sorting(hashes.bits):
-            found = add_meetings(asked, *self._sorted(call, codes, hashes.bits), sizes, hits)
+        many = known or asked[:, 0, 0].numel() >= MANY_QUERIES
+        if on_processor and many and worth_sorting(hashes.bits):
+            found = add_meetings(asked, *self._sorted(call, hashes, codes), sizes, hits)
         for row, size in enumerate(sizes):
             own = slice(row, row + 1) if len(sizes) > 1 else slice(None)
             of_queries, of_tail, of_context = asked[own], tail[own], codes
@@ -207,11 +221,10 @@ class MagicPig(Masker):
                 hits[own, ..., :context] = count_meetings(of_queries, of_context, self.packing)
         return hits
 
-    def _sorted(self, call: AttentionCall, codes: Tensor, bits: int) -> tuple[Tensor, Tensor]:
+    def _sorted(self, call: AttentionCall, hashes: _Hashes, codes: Tensor) -> tuple[Tensor, Tensor]:
         """The keys of the context by their codes, kept beside these."""
-        name = (self._family(call.methods), "sorted")
         _, (order, starts) = call.view.segment.known(
-            name, lambda _: (), lambda *_: sort_by_code(codes, bits), block=1
+            ("sorted", hashes), lambda _: (), lambda *_: sort_by_code(codes, hashes.bits), block=1
         )
         return order, starts
 

@@ -17,6 +17,8 @@ import torch
 if TYPE_CHECKING:
     from torch import Tensor
 
+MANY_QUERIES = 16
+"""To compare all codes with those of so many queries takes as long as to sort them."""
 _FEWEST_BITS = 7
 """Of fewer, so many keys share a code that comparing all is as fast."""
 _MOST_BITS = 12

@@ -167,6 +167,21 @@ def test_rows_with_other_bits_and_tables_are_handled_together(packing, queries):
         torch.testing.assert_close(together[row], alone[row])
 
 
+def test_a_context_is_asked_again_with_more_hashes():
+    narrow, wide = MagicPig(lsh_k=7, lsh_l=20), MagicPig(lsh_k=8, lsh_l=40)
+    first, again = (make_operation(method, prefix=900) for method in (narrow, wide))
+    known = again.call.view.segment.features
+    for operation in (first, again):
+        expected = operation.select().log_weights
+        for _ in range(2):  # the second time keys are looked up by their codes
+            torch.testing.assert_close(operation.select().log_weights, expected)
+    assert len(known) == (1 if DEVICE.type == "cuda" else 2)
+    again.call.view.segment.features.clear()
+    again.call.view.segment.features.update(first.call.view.segment.features)
+    for _ in range(2):
+        torch.testing.assert_close(again.select().log_weights, expected)
+
+
 def test_incremental_hashes_equal_recomputed_ones():
     method = MagicPig(lsh_k=4, lsh_l=16)
     operation = make_operation(method, tail=9)
