@@ -176,39 +176,37 @@ class AttentionCall:
         tokens are processed at once.
         Keys after the query get 0.
         """
-        return self._of_samples(lambda sample: self._uniform(seed, sample))
+        return self._of_samples("uniform", seed, lambda sample: self._drawn(seed, sample))
 
     def drawing_order(self, seed: int) -> Tensor:
         """Keys by falling ``uniform``, of equal numbers the older first: int64 like it."""
+        return self._of_samples(
+            "order", seed, lambda sample: falling_order(self._drawn(seed, sample))
+        )
 
-        def of_sample(sample: str) -> Tensor:
-            name = ("order", seed, sample)
-            if name not in self._shared.draws:
-                self._shared.draws[name] = falling_order(self._uniform(seed, sample))
-            return self._shared.draws[name]
+    def _of_samples(self, kind: str, seed: int, draw: Callable[[str], Tensor]) -> Tensor:
+        """What ``draw`` makes for each row, once for all that have the same sample."""
+        draws, samples = self._shared.draws, list(self.sample_keys)
+        for sample in dict.fromkeys(samples):
+            if (kind, seed, sample) not in draws:
+                draws[kind, seed, sample] = draw(sample)
+        if len(set(samples)) == 1:
+            return draws[kind, seed, samples[0]]
+        return torch.cat([draws[kind, seed, sample] for sample in samples])
 
-        return self._of_samples(of_sample)
-
-    def _of_samples(self, draw: Callable[[str], Tensor]) -> Tensor:
-        if len(set(self.sample_keys)) == 1:
-            return draw(self.sample_keys[0])
-        return torch.cat([draw(sample) for sample in self.sample_keys])
-
-    def _uniform(self, seed: int, sample: str) -> Tensor:
-        key = (seed, sample)
+    def _drawn(self, seed: int, sample: str) -> Tensor:
+        """``uniform`` of one sample."""
         head = () if self.view.head is None else (self.view.head,)
-        if key not in self._shared.draws:
-            _, heads, group, _, keys = self.shape
-            numbers = torch.zeros(1, *self.shape[1:], device=self.device)
-            first = self.geometry.start
-            for query, position in enumerate(self.geometry.asking.tolist()):
-                generator = keyed_generator(self.device, seed, sample, self.layer, position, *head)
-                seen = min(keys, position + 1 - first)
-                numbers[0, :, :, query, :seen] = torch.rand(
-                    heads, group, seen, generator=generator, device=self.device
-                )
-            self._shared.draws[key] = numbers
-        return self._shared.draws[key]
+        _, heads, group, _, keys = self.shape
+        numbers = torch.zeros(1, *self.shape[1:], device=self.device)
+        first = self.geometry.start
+        for query, position in enumerate(self.geometry.asking.tolist()):
+            generator = keyed_generator(self.device, seed, sample, self.layer, position, *head)
+            seen = min(keys, position + 1 - first)
+            numbers[0, :, :, query, :seen] = torch.rand(
+                heads, group, seen, generator=generator, device=self.device
+            )
+        return numbers
 
     def key_features(
         self,

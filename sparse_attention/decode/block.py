@@ -22,7 +22,7 @@ from sparse_attention.config import AttentionConfig
 from sparse_attention.decode.probes import Probes
 from sparse_attention.decode.row import Row
 
-_PIECE = 1 << 24
+_PIECE = 1 << 23
 """Attention weights of masked rows that are held at a time, with as many logits."""
 
 
