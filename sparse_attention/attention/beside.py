@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 _LEAST = 1e-25
 """Dense weight of all keys of a selection from which on the weights of single keys have all their
 digits: those that float32 cannot hold are together less than its rounding."""
-
-
 _ROOM = 1 << 24
 """The most weights over selections that are held at a time."""
 

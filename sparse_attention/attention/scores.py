@@ -95,10 +95,11 @@ class SharedScores:
     def probabilities(self, rows: Sequence[int]) -> Tensor:
         """Softmax of the scores of these rows, in the same layout; kept if they are a part."""
         part = self.parts[rows[0] >= self._border]
+        chosen = slice(rows[0] - part.start, rows[-1] + 1 - part.start)
         if part in self._probabilities:
-            return self._probabilities[part][rows[0] - part.start : rows[-1] + 1 - part.start]
+            return self._probabilities[part][chosen]
         if self.room:
-            return self.with_room[: len(part)][rows[0] - part.start : rows[-1] + 1 - part.start]
+            return self.with_room[chosen]
         probabilities = self.scores(rows).transpose(0, 1).softmax(-1).transpose(0, 1)
         if len(rows) == len(part):
             self._probabilities[part] = probabilities

@@ -47,7 +47,8 @@ class BatchTails:
     def append(self, keys: Tensor, values: Tensor) -> None:
         """Add new keys and values (R, H, n, D)."""
         for part in self.batch.parts:
-            part.decoder.tails[self.layer].append(keys[part.index], values[part.index])
+            rows = part.index
+            part.decoder.tails[self.layer].append(keys[rows], values[rows])
 
 
 class BatchDecoder:

@@ -130,7 +130,7 @@ class Block:
         Returns:
             Dense attention if it is asked for.
         """
-        if everything or self.reads_all:
+        if everything:
             whole = shared.dense_output()
             output.copy_(whole[: len(self.rows)])
             everyone = range(self.own.start, self.own.stop)

@@ -227,7 +227,7 @@ class Decoder:
         Returns:
             (R, H, G, Q, d) float32, with the width d of values.
         """
-        tail, everything = self.tails[layer], layer in self.protocol.dense_layers
+        tail, dense_layer = self.tails[layer], layer in self.protocol.dense_layers
         asked, window, chunk = queries.shape[3], settings.sliding_window, settings.chunk
         start, end = self.context.layers[layer].segments[0].start, self.context.length + tail.length
         whole = self._geometries[start, end, asked, window, queries.device, chunk]
@@ -246,6 +246,7 @@ class Decoder:
             measured = compared and block.context is self.context
             if not (measured or block.rows):
                 continue
+            everything = dense_layer or block.reads_all
             rows = _ALL if measured else block.own
             for segment in of_context.segments:
                 tails = tail.read(rows, segment.heads, of_context.taken)

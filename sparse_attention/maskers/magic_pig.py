@@ -217,7 +217,7 @@ class MagicPig(Masker):
             hits[own, ..., context:] = count_meetings(of_queries, of_tail, self.packing)
             if not found[row]:
                 if size != hashes[1:]:
-                    of_context = self._narrowed(call, codes, *size)
+                    of_context = self._narrowed(call, hashes, codes, *size)
                 hits[own, ..., :context] = count_meetings(of_queries, of_context, self.packing)
         return hits
 
@@ -250,9 +250,11 @@ class MagicPig(Masker):
             codes.append(encode(centred, planes, self.packing))
         return torch.cat(codes, -1), torch.cat(norms, -1)
 
-    def _narrowed(self, call: AttentionCall, codes: Tensor, bits: int, tables: int) -> Tensor:
+    def _narrowed(
+        self, call: AttentionCall, hashes: _Hashes, codes: Tensor, bits: int, tables: int
+    ) -> Tensor:
         """The codes of the context with fewer bits and tables, kept beside those with all."""
-        name = (self._family(call.methods), bits, tables)
+        name = (hashes.family, bits, tables)
         _, (own,) = call.view.segment.known(
             name, lambda _: (), lambda *_: (narrow(codes, bits, tables, self.packing),), block=1
         )

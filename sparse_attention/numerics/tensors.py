@@ -132,10 +132,8 @@ def sort_falling(values: Tensor) -> Tensor:
 def falling_order(values: Tensor) -> Tensor:
     """Places of each line by falling value, of equal values the lowest first: int64 (..., n).
 
-    ``values`` are float32 and not negative.
+    ``values`` are float32, not negative and on a processor.
     """
-    if values.is_cuda:
-        return values.sort(dim=-1, descending=True, stable=True).indices
     # Sorted as numbers that hold value and place, several times faster than places are sorted; the
     # bits of floats that are not negative are ordered as they are.
     places = np.arange(values.shape[-1], dtype=np.int64)
