@@ -92,6 +92,7 @@ class WorkerPool:
             RunStopped: if Ray has gone, or workers die whatever they do, or no machine is left.
         """
         finished: tuple[Request, ContextResult] | None = None
+        ready: deque[Any] = deque()
         while True:
             self._start_due()
             idle = self._idle()
@@ -107,11 +108,12 @@ class WorkerPool:
             nothing = not self._running and not self._retries
             if nothing and idle:
                 return
-            ready = self._wait(poll)
-            if ready in self._running:
-                finished = self._take_result(ready)
-            elif ready is not None:
-                self._has_started(ready)
+            if not ready:
+                ready.extend(self._wait(poll))
+            if ready and ready[0] in self._running:
+                finished = self._take_result(ready.popleft())
+            elif ready:
+                self._has_started(ready.popleft())
             if nothing and poll:
                 return
 
@@ -129,8 +131,8 @@ class WorkerPool:
             if place.actor is None and place.due <= time.monotonic():
                 place.actor = WorkerActor(self._devices, self._settings, number)
 
-    def _wait(self, poll: float | None) -> Any:
-        """A reference of Ray that is ready, None after a while; looks around now and then."""
+    def _wait(self, poll: float | None) -> list[Any]:
+        """References of Ray that are ready, none after a while; looks around now and then."""
         import ray
 
         starting = [
@@ -142,7 +144,12 @@ class WorkerPool:
         pause = poll or (0.1 if any(place.actor is None for place in self._places) else _LOOK)
         if not waited:
             time.sleep(pause)
-        ready = ray.wait(waited, timeout=pause)[0] if waited else []
+        ready: list[Any] = []
+        if waited:
+            # All of them: of those that are ready Ray would return any one, again and again, and
+            # a worker that answers at once would hide that others have started, answered or died.
+            ready = ray.wait(waited, num_returns=len(waited), timeout=0)[0]
+            ready = ready or ray.wait(waited, timeout=pause)[0]
         now = time.monotonic()
         if any(place.machine is not None and not place.unusable for place in self._places):
             self._worked = now
@@ -152,7 +159,7 @@ class WorkerPool:
             self._grow()
             if now - self._worked > _PATIENCE:
                 self._explain_wait()
-        return ready[0] if ready else None
+        return ready
 
     def _take_result(self, reference: Any) -> tuple[Request, ContextResult] | None:
         """What came of a request; None if it is to be tried again."""

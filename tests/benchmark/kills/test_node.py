@@ -67,7 +67,7 @@ def test_a_node_is_removed_and_another_joins(
             for answered in super().run(take, poll=poll):
                 nodes = {place.machine.node for place in self._places if place.machine}
                 if len(together) <= len(changes):
-                    time.sleep(0.5)  # a worker may start, or its end be noticed, late
+                    time.sleep(2)  # a worker may start, or its end be noticed, late
                     if len(nodes) == (1 if len(together) == 1 else 2):
                         together.append(nodes)
                         for change in changes[len(together) - 1 :][:1]:

@@ -49,10 +49,12 @@ class FakeRay:
             raise found
         return found
 
-    def wait(self, references: list[int], timeout: float) -> tuple[list[int], list[int]]:
-        # Workers start before any has answered.
-        ready = min(references, key=lambda one: not isinstance(self.results[one], NodeFacts))
-        return [ready], [one for one in references if one != ready]
+    def wait(
+        self, references: list[int], timeout: float, num_returns: int = 1
+    ) -> tuple[list[int], list[int]]:
+        # The newest first: in no order that a pool could rely on.
+        ready = sorted(references, reverse=True)[:num_returns]
+        return ready, [one for one in references if one not in ready]
 
 
 class FakeActor:
@@ -100,6 +102,12 @@ def answered(devices: Devices, wanted: list[Request]) -> list[tuple[Request, Con
     waiting = iter(wanted)
     with WorkerPool(devices, AdapterConfig()) as pool:
         return list(pool.run(lambda _: next(waiting, None)))
+
+
+def test_a_worker_that_answers_at_once_hides_no_other(fake: FakeRay) -> None:
+    answered(CLUSTER, requests(6))
+    nodes = [node for node, _ in fake.sent]
+    assert nodes.count("one") == nodes.count("two") == 3
 
 
 def test_a_retry_goes_to_another_machine_and_comes_last(fake: FakeRay) -> None:
@@ -160,7 +168,7 @@ def test_a_machine_without_the_model_gets_no_work(
     fake: FakeRay, caplog: pytest.LogCaptureFixture
 ) -> None:
     lacking = ContextResult(model_failure=ModelFailure("no such folder", by_user=True))
-    fake.fates = {"first-1-0": [lacking]}
+    fake.fates = {"first-3-0": [lacking]}
     wanted = requests(6)
     found = answered(replace(CLUSTER, workers=1), wanted[:1])
     assert len(found) == 1
