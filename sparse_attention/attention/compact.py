@@ -62,7 +62,7 @@ class Compact:
         """Keys that each line reads; None where lines differ."""
         return self.sizes[0] if self.sizes is not None and len(set(self.sizes)) == 1 else None
 
-    @property
+    @cached_property
     def left(self) -> int | None:
         """Keys that each line does not read; None where lines differ."""
         return None if self.size is None else self.length - self.size
@@ -83,7 +83,7 @@ class Compact:
         reads = self.indices.scattered(self.length).view(torch.uint8).amax(2, keepdim=True)
         return reads.sum(-1, keepdim=True) + self.spanned
 
-    @property
+    @cached_property
     def gaps(self) -> list[Span] | None:
         """The neighbouring keys that are not read, not empty; None if there are indices."""
         if self.indices is not None:
@@ -135,7 +135,7 @@ class Compact:
             return self if not other.width else None
         if other.indices is not None and other.beyond is not self:
             return None
-        spans = merged((*self.spans, *other.spans))
+        spans = merged((*self.spans, *other.spans)) if other.spans else self.spans
         indices = other.indices if self.indices is None else self.indices
         if self.indices is not None and other.indices is not None:
             indices = self.indices.joined(other.indices)

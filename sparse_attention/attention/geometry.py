@@ -35,6 +35,8 @@ class Geometry:
     """``query_positions`` on the CPU."""
     visible_counts: Tensor
     """(Q,) int64 on the CPU, keys that each query sees."""
+    visible_total: int
+    """Keys that all queries see, added up."""
     start: int
     """The position of the first key."""
 
@@ -63,10 +65,11 @@ class Geometry:
         query_positions = torch.arange(end - queries, end, device=device)
         key_positions = torch.arange(start, end, device=device)
         visible = None
-        if queries > 1 or int(counts) < end - start:
+        total = int(counts.sum())
+        if total < queries * (end - start):
             first_seen = first_seen[:, None].to(device)
             visible = (key_positions >= first_seen) & (key_positions <= query_positions[:, None])
-        return cls(query_positions, key_positions, visible, asking, counts, start)
+        return cls(query_positions, key_positions, visible, asking, counts, total, start)
 
     @cached_property
     def positional(self) -> dict[int, Selection]:
@@ -109,11 +112,6 @@ class Geometry:
         if int(first_seen.max()) > self.start:
             return 0
         return max(0, min(keys, int(self.asking.min()) + 1 - self.start))
-
-    @cached_property
-    def visible_total(self) -> int:
-        """Keys that all queries see, added up."""
-        return int(self.visible_counts.sum())
 
 
 class Geometries(dict["_Asked", Geometry]):

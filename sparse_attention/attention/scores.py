@@ -120,8 +120,11 @@ class SharedScores:
         """Dense attention (R, H, G, Q, Dv) of all rows, which are of one part."""
         rows, sinks = range(self.queries.shape[0]), self.settings.sink_logits
         values, tail_values = self.view.segment.values, self.view.tail_values
-        output = weigh_values(self.probabilities(rows), values, tail_values)
-        return output if sinks is None else output * sink_share(self.scores(rows), sinks)
+        scores, weights = self.scores(rows), self._probabilities.get(rows)
+        if weights is None:
+            weights = scores.transpose(0, 1).softmax(-1).transpose(0, 1)
+        output = weigh_values(weights, values, tail_values)
+        return output if sinks is None else output * sink_share(scores, sinks)
 
 
 def sink_share(logits: Tensor, sink_logits: Tensor) -> Tensor:

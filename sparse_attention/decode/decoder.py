@@ -228,21 +228,22 @@ class Decoder:
             (R, H, G, Q, d) float32, with the width d of values.
         """
         tail, dense_layer = self.tails[layer], layer in self.protocol.dense_layers
-        asked, window, chunk = queries.shape[3], settings.sliding_window, settings.chunk
-        start, end = self.context.layers[layer].segments[0].start, self.context.length + tail.length
-        whole = self._geometries[start, end, asked, window, queries.device, chunk]
+        first, end = self.context.layers[layer].segments[0], self.context.length + tail.length
+        seen = queries.shape[3], settings.sliding_window, queries.device, settings.chunk
+        whole = self._geometries[first.start, end, *seen]
         if self._reads_densely:
             view = KeyView.whole(layer, self.context, tail, slice(0, 1))
             if observed:
                 keys = torch.cat([view.segment.keys, view.tail_keys[0]], 1)
                 self._visit(layer, queries[0], keys, settings)
             return SharedScores(queries, view, whole, settings).dense_output()
-        width = self.context.layers[layer].segments[0].values.shape[-1]
+        width = first.values.shape[-1]
         output = queries.new_empty(*queries.shape[:-1], width, dtype=torch.float32)
         dense = None
         compared = self.measure_error and self._turns.come(layer)
         for block in self._blocks:
-            of_context = block.context.layers[layer].here
+            of_context = block.context.layers[layer]
+            of_context = of_context if of_context.read_on is None else of_context.here
             measured = compared and block.context is self.context
             if not (measured or block.rows):
                 continue
@@ -253,9 +254,7 @@ class Decoder:
                 geometry = whole
                 if block.context is not self.context:
                     end = segment.end + tails[0].shape[2]
-                    geometry = self._geometries[
-                        segment.start, end, asked, window, queries.device, chunk
-                    ]
+                    geometry = self._geometries[segment.start, end, *seen]
                 asking, length = queries[rows, segment.heads], geometry.key_positions.shape[0]
                 beside = measured and not everything
                 room = room_beside_dense(len(block.rows), asking, length) if beside else 0

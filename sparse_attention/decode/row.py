@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from torch import Tensor
 
@@ -29,7 +30,7 @@ class Row:
     last_queries: dict[int, Tensor] = field(default_factory=dict)
     """By layer, (H, G, n, D): what presses that act while decoding rank keys by."""
 
-    @property
+    @cached_property
     def decoding(self) -> Decoding | None:
         """When presses act while an answer is generated; None if they do not."""
         last = self.config.presses[-1] if self.config.presses else None

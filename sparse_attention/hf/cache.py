@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from typing import Self
 
@@ -63,8 +64,11 @@ class RowCache(Cache):
     ) -> tuple[Tensor, Tensor]:
         """Append to the tails of a layer; returns what was given, which is not the whole cache."""
         assert self.batch is not None, "a forward begins with the prompts"
-        held = self.reads.note(layer_idx, key_states, value_states, key_states)
-        self.batch.tails[self.reads.kept.numbers[layer_idx]].append(*held)
+        reads, held = self.reads, (key_states, value_states)
+        reads.newest[layer_idx] = weakref.ref(key_states), key_states.shape[1]
+        if reads.expanding:
+            held = reads.held(layer_idx, *held)
+        self.batch.tails[reads.kept.numbers[layer_idx]].append(*held)
         return key_states, value_states
 
     def get_seq_length(self, layer_idx: int = 0) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import weakref
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from functools import partial
@@ -158,7 +159,8 @@ class _Observer:
     ) -> tuple[Tensor, Tensor]:
         """The cache's own, whose results are noted."""
         results = self._update(keys, values, layer_idx, *args, **given)
-        self._reads.note(layer_idx, keys, values, results[0])
+        self._reads.newest[layer_idx] = weakref.ref(results[0]), results[0].shape[1]
+        self._reads.held(layer_idx, keys, values)  # which finds out how it makes them
         return results
 
     def observe(self, module: nn.Module, query: Tensor, key: Tensor, given: dict[str, Any]) -> None:

@@ -15,6 +15,12 @@ from sparse_attention.hf.latent import Latent, as_held, latent_modules
 from sparse_attention.hf.layers import key_layers
 from sparse_attention.model_facts import LayerSettings
 
+_STATED = "scaling", "sliding_window", "softcap"
+"""Keywords of an attention function that say what holds for its layer."""
+
+Newest = tuple["weakref.ref[Tensor]", int]
+"""The keys that a layer of the model's cache gave back last, and how many heads they have."""
+
 
 @dataclass(frozen=True)
 class Read:
@@ -43,32 +49,21 @@ class Reads:
 
     def __init__(self, model: PreTrainedModel) -> None:
         self.kept = key_layers(model.config)
-        self._expanding, self._latents = latent_modules(model), dict[int, Latent]()
-        self._newest: dict[int | None, weakref.ref[Tensor]] = {}
-        self._kv_heads: dict[int, int] = {}
-        self._unread: set[int] = set()
-        self._settings: dict[tuple[Any, ...], LayerSettings] = {}
+        self.newest: dict[int | None, Newest] = {}
+        """By layer of the model's cache, written by who gives back keys."""
+        self.expanding = latent_modules(model)
+        """See there."""
+        self._latents: dict[int, Latent] = {}
+        self._read: dict[int, Newest] = {}
+        self._settings: dict[Any, LayerSettings] = {}
 
     def held(self, place: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values (R, H, n, D) of what a layer of the model's cache is given."""
-        if place not in self._expanding:
+        if place not in self.expanding:
             return keys, values
         if place not in self._latents:
-            self._latents[place] = Latent(self._expanding[place], keys, values)
+            self._latents[place] = Latent(self.expanding[place], keys, values)
         return as_held(keys, values)
-
-    def note(
-        self, place: int, keys: Tensor, values: Tensor, returned: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """A layer of the model's cache was given keys and values, and gives back ``returned`` keys.
-
-        Returns:
-            What ``held`` says of the new ones.
-        """
-        self._newest[place] = weakref.ref(returned)
-        self._kv_heads[place] = returned.shape[1]
-        self._unread.add(place)
-        return self.held(place, keys, values) if self._expanding else (keys, values)
 
     def read(self, module: nn.Module, query: Tensor, key: Tensor, given: dict[str, Any]) -> Read:
         """What a module reads, by what it calls its attention function with.
@@ -83,17 +78,26 @@ class Reads:
             UserError: if no layer keeps its keys.
         """
         place: int | None = getattr(module, "layer_idx", None)
-        newest = self._newest.get(place)
-        if newest is None or newest() is not key:
+        newest = self.newest.get(place)
+        if newest is None or newest[0]() is not key:
             place = self._place(place, key)
         if place is None:
             raise UserError("it reads keys that are not those of one of its layers")
-        first = place in self._unread
-        self._unread.discard(place)
+        newest = self.newest[place]
+        first = self._read.get(place) is not newest
+        self._read[place] = newest
         layer, latent = self.kept.numbers[place], self._latents.get(place)
         rows, heads, count, width = query.shape
-        kv_heads = self._kv_heads[place] if latent is None else 1
-        settings = self._read_settings(layer, (kv_heads, heads // kv_heads), width, **given)
+        kv_heads = newest[1] if latent is None else 1
+        stated = [given.get(name) for name in _STATED]
+        asked = (layer, width, *stated)
+        settings = self._settings.get(asked)
+        if settings is None:
+            settings = self._settings[asked] = self._stated(layer, width, *stated)
+        sinks: Tensor | None = given.get("s_aux")
+        if sinks is not None:
+            own = sinks.view(kv_heads, heads // kv_heads)
+            settings = replace(settings, sink_logits=own)
         met = query if latent is None else latent.queries(query)
         repeated = latent is None and key.shape[1] > kv_heads > 1
         tiled = repeated and torch.equal(key[:, 0], key[:, kv_heads])
@@ -108,29 +112,21 @@ class Reads:
 
         That is not what it states where it is a module of several layers, or reads another one.
         """
-        found = (place for place, newest in self._newest.items() if newest() is key)
+        found = (place for place, (newest, _) in self.newest.items() if newest() is key)
         return next(found, stated if stated in self.kept.numbers else None)
 
-    def _read_settings(
+    def _stated(
         self,
         layer: int,
-        heads: tuple[int, int],
         width: int,
-        scaling: float | None = None,
-        sliding_window: int | None = None,
-        softcap: float | None = None,
-        s_aux: Tensor | None = None,
-        **_: Any,
+        scaling: float | None,
+        sliding_window: int | None,
+        softcap: float | None,
     ) -> LayerSettings:
         """From the keywords of an attention function, and the window or chunks of the layer."""
-        asked = layer, width, scaling, sliding_window, softcap
-        settings = self._settings.get(asked)
-        if settings is None:
-            settings = LayerSettings(
-                scaling=width**-0.5 if scaling is None else scaling,
-                sliding_window=sliding_window or self.kept.windows[layer],
-                softcap=softcap,
-                chunk=self.kept.chunks[layer],
-            )
-            self._settings[asked] = settings
-        return settings if s_aux is None else replace(settings, sink_logits=s_aux.view(heads))
+        return LayerSettings(
+            scaling=width**-0.5 if scaling is None else scaling,
+            sliding_window=sliding_window or self.kept.windows[layer],
+            softcap=softcap,
+            chunk=self.kept.chunks[layer],
+        )
