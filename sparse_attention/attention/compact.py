@@ -111,10 +111,7 @@ class Compact:
 
     def barred(self, values: Tensor) -> Tensor:
         """``values`` (R, H, G, Q, K), with -inf where a key is read."""
-        if self.indices is None:
-            barred = values.clone()
-        else:
-            barred = values.masked_fill(self.indices.scattered(self.length), -torch.inf)
+        barred = values.clone() if self.indices is None else self.indices.barred(values)
         for start, end in self.spans:
             barred[..., start:end] = -torch.inf
         return barred

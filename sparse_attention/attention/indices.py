@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from sparse_attention.numerics.heaviest import heaviest
@@ -113,6 +114,14 @@ class Indices:
         )
         return reads.scatter_(-1, self._apart(length), True)[..., :length]
 
+    def barred(self, values: Tensor) -> Tensor:
+        """``values`` (R, H, G, Q, K), with -inf where a key is read."""
+        if self.valid is not None:
+            return values.masked_fill(self.scattered(values.shape[-1]), -torch.inf)
+        lines = np.broadcast_shapes(values.shape[:-1], self.keys.shape[:-1])
+        keys = self.keys.expand(*lines, -1)
+        return values.expand(*lines, -1).clone().scatter_(-1, keys, -torch.inf)
+
     def spread(self, length: int) -> Tensor:
         """``weights`` at the keys that are read and 0 elsewhere: float32 (R, H, G, Q, length)."""
         weights = torch.zeros(*self.keys.shape[:-1], length + 1, device=self.keys.device)
@@ -139,7 +148,7 @@ class Indices:
         """The keys of both, which have none in common."""
         if self.counts is not None and other.counts is None:
             return other.joined(self)
-        lines = torch.broadcast_shapes(self.keys.shape[:-1], other.keys.shape[:-1])
+        lines = np.broadcast_shapes(self.keys.shape[:-1], other.keys.shape[:-1])
         both = [one.expanded(lines) for one in (self, other)]
         keys = torch.cat([one.keys for one in both], -1)
         weights = None

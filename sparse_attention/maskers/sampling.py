@@ -43,9 +43,8 @@ class Residual(ABC):
     @classmethod
     def of(cls, call: AttentionCall, prior: Selection, seed: int) -> Residual:
         """What ``prior`` leaves; the order is drawn with ``seed``."""
-        by_positions = prior.compact is not None and prior.compact.indices is None
         # To find the largest numbers of a single row is cheaper than to order all of them.
-        alone = call.shape[0] == 1 and call.visible is None and by_positions
+        alone = call.shape[0] == 1 and call.visible is None and prior.compact is not None
         kind = _ByNumbers if call.queries.is_cuda or alone else _InOrder
         return kind(call, prior, seed)
 
@@ -96,11 +95,17 @@ class _ByNumbers(Residual):
 
     def listed(self, count: Tensor) -> Indices:
         assert self.compact is not None
-        start, numbers = self.compact.open(self.call.uniform(self.seed))
+        start, numbers = self._open
         return Indices.heaviest(numbers, _by_line(count), start, self.compact.left)
 
     def first(self, count: Tensor) -> Tensor:
         return largest(self._numbers, _by_line(count))
+
+    @cached_property
+    def _open(self) -> tuple[int, Tensor]:
+        """Of ``compact``, with a random number per key."""
+        assert self.compact is not None
+        return self.compact.open(self.call.uniform(self.seed))
 
     @cached_property
     def _numbers(self) -> Tensor:

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 _LEAST = (2.0**-23 - 2.0) * 2.0**127
 """The least finite float32."""
+_STEP = 16
+"""Of a long line one value in so many says where about the largest begin."""
+_DEVIATIONS = 3.0
+"""Standard deviations by which more of these are taken than are expected among the largest."""
 
 
 def heaviest(
@@ -31,9 +35,8 @@ def heaviest(
         first: number of the place that comes first.
 
     Returns:
-        int64 (R, ..., m), in rising order on a processor if counts differ by row at most, else in
-        any order; and how many of a line count, int64, broadcasting to (R, ..., 1), None where all
-        do.
+        int64 (R, ..., m), in rising order on a processor, else in any order; and how many of a line
+        count, int64, broadcasting to (R, ..., 1), None where all do.
     """
     *lines, size = values.shape[1:]
     if values.is_cuda or counts.shape[1:].numel() > 1:
@@ -44,7 +47,8 @@ def heaviest(
     wanted = [min(count, size) for count in counts.flatten().tolist()]
     rows = max(flat.shape[0], len(wanted))
     if len(set(wanted)) == 1 and rows == flat.shape[0]:
-        places, found = _of_lines(flat.reshape(-1, size), wanted[0], first)
+        own_lines = flat.reshape(-1, size)
+        places, found = _of_lines(own_lines, np.full(len(own_lines), wanted[0]), first)
     else:
         places, found = _of_rows(flat.reshape(flat.shape[0], -1, size), wanted, first)
     places = places.reshape(rows, *lines, places.shape[-1])
@@ -80,52 +84,81 @@ def _of_rows(values: np.ndarray, counts: list[int], first: int) -> tuple[np.ndar
     places = np.zeros((len(counts), lines, max(counts)), dtype=np.int64)
     found = np.empty((len(counts), lines), dtype=np.int64)
     for row, count in enumerate(counts):
-        own, few = _of_lines(values[row if len(values) > 1 else 0], count, first)
+        wanted = np.full(lines, count)
+        own, few = _of_lines(values[row if len(values) > 1 else 0], wanted, first)
         places[row, :, :count] = own
         found[row] = count if few is None else few
     return places, found
 
 
-def _of_lines(values: np.ndarray, count: int, first: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """Places of the ``count`` largest of each line (m, n), and how many there are if any has fewer.
+def _of_lines(
+    values: np.ndarray, counts: np.ndarray, first: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Places of the largest of each line (m, n), so many of each, and how many if any has fewer.
 
-    NumPy's partition uses vector instructions where torch's ``topk`` does not.
+    All places are compared with a bar, and what is above it is partitioned: of a long line that is
+    little.  NumPy's comparison and partition use vector instructions where torch's do not.
     """
     lines, size = values.shape
-    if not count:
+    most = int(counts.max())
+    if not most:
         return np.zeros((lines, 0), dtype=np.int64), None
-    threshold = np.partition(values, size - count, axis=-1)[:, size - count]
-    np.maximum(threshold, _LEAST, out=threshold)  # no place with -inf is taken
-    taken = np.flatnonzero(values >= threshold[:, None])
     starts = size * np.arange(lines + 1)
+    bars = _estimated_bars(values, most)
+    taken = np.flatnonzero(values >= bars[:, None])
     bounds = taken.searchsorted(starts)
+    high = (bounds[1:] - bounds[:-1] < counts) & (bars > _LEAST)
+    if high.any():
+        bars[high] = _bars(values[high], most)
+        taken = np.flatnonzero(values >= bars[:, None])
+        bounds = taken.searchsorted(starts)
     found = bounds[1:] - bounds[:-1]
-    more = np.maximum(found - count, 0)
-    last = []
-    for line in np.flatnonzero(more):  # the last of equal values are one too many
-        own = taken[bounds[line] : bounds[line + 1]] - starts[line]
-        ties = np.flatnonzero(values[line].take(own) == threshold[line])
-        last.append(bounds[line] + ties[-more[line] :])
-    if last:
-        taken, found = np.delete(taken, np.concatenate(last)), found - more
-    if taken.size == lines * count:
-        return taken.reshape(lines, count) - (starts[:-1, None] - first), None
-    places = np.zeros((lines, count), dtype=np.int64)
-    places[np.arange(count) < found[:, None]] = taken - (starts[:-1] - first).repeat(found)
+    kept = np.ones(taken.size, dtype=bool)
+    for line in np.flatnonzero(found > counts):
+        here = slice(bounds[line], bounds[line + 1])
+        kept[here] = _are_largest(values[line].take(taken[here] - starts[line]), counts[line])
+    taken, found = taken[kept], np.minimum(found, counts)
+    if taken.size == lines * most:
+        return taken.reshape(lines, most) - (starts[:-1, None] - first), None
+    places = np.zeros((lines, most), dtype=np.int64)
+    places[np.arange(most) < found[:, None]] = taken - (starts[:-1] - first).repeat(found)
     return places, found
+
+
+def _bars(values: np.ndarray, count: int) -> np.ndarray:
+    """The ``count``-th largest value of each line (m, n), and at least a finite one: (m,)."""
+    least = values.shape[1] - count
+    return np.maximum(np.partition(values, least, axis=-1)[:, least], _LEAST)
+
+
+def _estimated_bars(values: np.ndarray, count: int) -> np.ndarray:
+    """Rarely more than ``_bars``, and of long lines not much less: those of a part of each line."""
+    part = np.ascontiguousarray(values[:, ::_STEP])
+    expected = count / _STEP
+    least = int(expected + _DEVIATIONS * expected**0.5) + 1
+    return _bars(part, least) if 2 * least < part.shape[1] else _bars(values, count)
+
+
+def _are_largest(values: np.ndarray, count: int) -> np.ndarray:
+    """Which of ``values`` (n,) are the largest so many, fewer than n; of equal ones the first."""
+    if not count:
+        return np.zeros(values.shape, dtype=bool)
+    bar = np.partition(values, values.size - count)[values.size - count]
+    largest: np.ndarray = values >= bar
+    more = np.count_nonzero(largest) - count
+    if more:
+        largest[np.flatnonzero(values == bar)[-more:]] = False
+    return largest
 
 
 def _each_its_own(values: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
     """``heaviest`` where the lines of a row have counts of their own."""
-    most = counts.amax().view((1,) * counts.ndim)
-    places, found = heaviest(values, most)
-    chosen = values.gather(-1, places)
-    if found is not None:
-        chosen.masked_fill_(torch.arange(places.shape[-1]) >= found, -torch.inf)
-        counts = torch.minimum(counts, found)
-    order = chosen.sort(dim=-1, descending=True, stable=True).indices
-    places = places.gather(-1, order)
-    return places.expand(max(values.shape[0], counts.shape[0]), *places.shape[1:]), counts
+    lines = np.broadcast_shapes(values.shape[:-1], counts.shape[:-1])
+    flat = values.expand(*lines, -1).reshape(-1, values.shape[-1]).numpy()
+    wanted = counts.expand(*lines, 1).reshape(-1)
+    places, found = _of_lines(flat, wanted.numpy(), 0)
+    counted = wanted if found is None else torch.from_numpy(found)
+    return torch.from_numpy(places).view(*lines, -1), counted.view(*lines, 1)
 
 
 def _on_gpu(values: Tensor, counts: Tensor, enough: bool) -> tuple[Tensor, Tensor | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from unittest import mock
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -186,6 +187,37 @@ def test_heaviest_places_are_those_of_the_mask(choose, rows, counts, shape):
     found = None if found is None else found[:, :, None, None]
     marked = Indices(places[:, :, None, None], found)
     assert torch.equal(marked.scattered(6)[:, :, 0, 0], expected)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    size=st.sampled_from([40, 1000, 5000]),
+    share=st.sampled_from([0.002, 0.03, 0.1, 0.6]),
+    kind=st.sampled_from(["normal", "ties", "every 16th", "others", "barred"]),
+    seed=st.integers(0, 5),
+    alike=st.booleans(),
+)
+def test_heaviest_of_long_lines(size, share, kind, seed, alike):
+    """Whatever a part of the line says of all of it."""
+    random = np.random.default_rng(seed)
+    values = random.standard_normal((2, 3, size)).astype(np.float32)
+    if kind == "ties":
+        values = np.round(values)
+    elif kind == "barred":
+        values[random.random(values.shape) < 0.95] = -np.inf
+    elif kind != "normal":
+        here = (np.arange(size) % 16 == 0) == (kind == "every 16th")
+        values += np.float32(9) * here
+    counts = np.full((2, 1, 1), int(share * size))
+    if not alike:
+        counts = random.integers(0, int(share * size) + 2, (2, 3, 1))
+    places, found = choosing.heaviest(torch.from_numpy(values), torch.from_numpy(counts))
+    for row, line in np.ndindex(2, 3):
+        wanted = min(counts[row, line if counts.shape[1] > 1 else 0, 0], size)
+        order = np.argsort(-values[row, line], kind="stable")[:wanted]
+        expected = sorted(order[values[row, line][order] > -np.inf])
+        own = places[row, line].tolist()
+        assert own[: len(own) if found is None else int(found[row, line])] == expected
 
 
 def test_rows_may_differ_in_the_spans_that_are_left():
