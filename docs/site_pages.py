@@ -22,6 +22,7 @@ PAGES = (
     "docs/images/*.png",
     "benchmark/README.md",
     "benchmark/*/README.md",
+    "perf/README.md",
 )
 
 
