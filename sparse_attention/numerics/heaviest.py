@@ -17,6 +17,8 @@ _LEAST = (2.0**-23 - 2.0) * 2.0**127
 """The least finite float32."""
 _STEP = 16
 """Of a long line one value in so many says where about the largest begin."""
+_LONG = 3000
+"""Values of a line from which on that pays."""
 _DEVIATIONS = 3.0
 """Standard deviations by which more of these are taken than are expected among the largest."""
 
@@ -107,17 +109,19 @@ def _of_lines(
     bars = _estimated_bars(values, most)
     taken = np.flatnonzero(values >= bars[:, None])
     bounds = taken.searchsorted(starts)
-    high = (bounds[1:] - bounds[:-1] < counts) & (bars > _LEAST)
-    if high.any():
-        bars[high] = _bars(values[high], most)
+    found = bounds[1:] - bounds[:-1]
+    if ((found < counts) & (bars > _LEAST)).any():  # the part was not like the whole
+        bars = _bars(values, most)
         taken = np.flatnonzero(values >= bars[:, None])
         bounds = taken.searchsorted(starts)
-    found = bounds[1:] - bounds[:-1]
-    kept = np.ones(taken.size, dtype=bool)
-    for line in np.flatnonzero(found > counts):
-        here = slice(bounds[line], bounds[line + 1])
-        kept[here] = _are_largest(values[line].take(taken[here] - starts[line]), counts[line])
-    taken, found = taken[kept], np.minimum(found, counts)
+        found = bounds[1:] - bounds[:-1]
+    more = np.flatnonzero(found > counts)
+    if more.size:
+        kept = np.ones(taken.size, dtype=bool)
+        for line in more:
+            here = slice(bounds[line], bounds[line + 1])
+            kept[here] = _are_largest(values[line].take(taken[here] - starts[line]), counts[line])
+        taken, found = taken[kept], np.minimum(found, counts)
     if taken.size == lines * most:
         return taken.reshape(lines, most) - (starts[:-1, None] - first), None
     places = np.zeros((lines, most), dtype=np.int64)
@@ -133,10 +137,11 @@ def _bars(values: np.ndarray, count: int) -> np.ndarray:
 
 def _estimated_bars(values: np.ndarray, count: int) -> np.ndarray:
     """Rarely more than ``_bars``, and of long lines not much less: those of a part of each line."""
-    part = np.ascontiguousarray(values[:, ::_STEP])
+    part = values[:, ::_STEP]
     expected = count / _STEP
     least = int(expected + _DEVIATIONS * expected**0.5) + 1
-    return _bars(part, least) if 2 * least < part.shape[1] else _bars(values, count)
+    short = values.shape[1] < _LONG or 2 * least > part.shape[1]
+    return _bars(values, count) if short else _bars(part, least)
 
 
 def _are_largest(values: np.ndarray, count: int) -> np.ndarray:
