@@ -36,7 +36,6 @@ METHODS = (
     "adaptive_sampling",
 )
 LIBRARY = str(Path(sparse_attention.__file__).parent)
-LAYERS = 4
 
 
 def entered(adapter: HuggingFaceAdapter, name: str, tokens: int) -> tuple[int, list[int]]:
@@ -52,7 +51,8 @@ def entered(adapter: HuggingFaceAdapter, name: str, tokens: int) -> tuple[int, l
             waits = waits and not (own and called.__name__ in ("bmm", "matmul", "einsum"))
         elif event == "call" and own and not code.co_name.startswith("<"):
             count += 1
-            before[-1:] = [before[-1] + waits] if before else []
+            if before:
+                before[-1] += waits
         elif event == "call" and code.co_qualname.endswith("Attention.forward"):
             waits = True
             before.append(0)
@@ -65,7 +65,7 @@ def entered(adapter: HuggingFaceAdapter, name: str, tokens: int) -> tuple[int, l
         sys.setprofile(note)
         adapter.answer(prefix, question, [config], max_new_tokens=tokens, measure_error=False)
         sys.setprofile(None)
-    return count, before[-LAYERS:]
+    return count, before[-adapter.model.config.num_hidden_layers :]
 
 
 def main() -> None:

@@ -110,10 +110,11 @@ class WorkerPool:
                 return
             if not ready:
                 ready.extend(self._wait(poll))
-            if ready and ready[0] in self._running:
-                finished = self._take_result(ready.popleft())
-            elif ready:
-                self._has_started(ready.popleft())
+            reference = ready.popleft() if ready else None
+            if reference in self._running:
+                finished = self._take_result(reference)
+            elif reference is not None:
+                self._has_started(reference)
             if nothing and poll:
                 return
 

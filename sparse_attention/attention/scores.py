@@ -121,7 +121,7 @@ class SharedScores:
         rows, sinks = range(self.queries.shape[0]), self.settings.sink_logits
         values, tail_values = self.view.segment.values, self.view.tail_values
         scores, weights = self.scores(rows), self._probabilities.get(rows)
-        if weights is None:
+        if weights is None:  # not kept: nothing asks for them again
             weights = scores.transpose(0, 1).softmax(-1).transpose(0, 1)
         output = weigh_values(weights, values, tail_values)
         return output if sinks is None else output * sink_share(scores, sinks)

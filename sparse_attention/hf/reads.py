@@ -52,7 +52,7 @@ class Reads:
         self.newest: dict[int | None, Newest] = {}
         """By layer of the model's cache, written by who gives back keys."""
         self.expanding = latent_modules(model)
-        """See there."""
+        """Modules that make keys and values of what they cache, by layer of the model's cache."""
         self._latents: dict[int, Latent] = {}
         self._read: dict[int, Newest] = {}
         self._settings: dict[Any, LayerSettings] = {}

@@ -19,6 +19,8 @@ _STEP = 16
 """Of a long line one value in so many says where about the largest begin."""
 _LONG = 3000
 """Values of a line from which on that pays."""
+_FEW = 0.3
+"""Share of a line up to which that pays, too."""
 _DEVIATIONS = 3.0
 """Standard deviations by which more of these are taken than are expected among the largest."""
 
@@ -106,15 +108,10 @@ def _of_lines(
     if not most:
         return np.zeros((lines, 0), dtype=np.int64), None
     starts = size * np.arange(lines + 1)
-    bars = _estimated_bars(values, most)
-    taken = np.flatnonzero(values >= bars[:, None])
-    bounds = taken.searchsorted(starts)
-    found = bounds[1:] - bounds[:-1]
+    bars = _bars(values, most, _STEP if size >= _LONG and most <= size * _FEW else 1)
+    taken, bounds, found = _from_bars(values, bars, starts)
     if ((found < counts) & (bars > _LEAST)).any():  # the part was not like the whole
-        bars = _bars(values, most)
-        taken = np.flatnonzero(values >= bars[:, None])
-        bounds = taken.searchsorted(starts)
-        found = bounds[1:] - bounds[:-1]
+        taken, bounds, found = _from_bars(values, _bars(values, most, 1), starts)
     more = np.flatnonzero(found > counts)
     if more.size:
         kept = np.ones(taken.size, dtype=bool)
@@ -129,19 +126,30 @@ def _of_lines(
     return places, found
 
 
-def _bars(values: np.ndarray, count: int) -> np.ndarray:
-    """The ``count``-th largest value of each line (m, n), and at least a finite one: (m,)."""
+def _bars(values: np.ndarray, count: int, step: int) -> np.ndarray:
+    """The ``count``-th largest value of each line (m, n), and at least a finite one: (m,).
+
+    With a ``step`` above 1 it is estimated from one value in so many: rarely too high, and of long
+    lines not much too low.
+    """
+    if step > 1:
+        expected = count / step
+        values, count = values[:, ::step], int(expected + _DEVIATIONS * expected**0.5) + 1
     least = values.shape[1] - count
     return np.maximum(np.partition(values, least, axis=-1)[:, least], _LEAST)
 
 
-def _estimated_bars(values: np.ndarray, count: int) -> np.ndarray:
-    """Rarely more than ``_bars``, and of long lines not much less: those of a part of each line."""
-    part = values[:, ::_STEP]
-    expected = count / _STEP
-    least = int(expected + _DEVIATIONS * expected**0.5) + 1
-    short = values.shape[1] < _LONG or 2 * least > part.shape[1]
-    return _bars(values, count) if short else _bars(part, least)
+def _from_bars(
+    values: np.ndarray, bars: np.ndarray, starts: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Places in all lines (m, n) together whose values are not below the bar of their line (m,).
+
+    With ``starts`` (m + 1,), the first place of each line; also where among those found each line
+    begins, (m + 1,), and how many are found of each, (m,).
+    """
+    taken = np.flatnonzero(values >= bars[:, None])
+    bounds = taken.searchsorted(starts)
+    return taken, bounds, bounds[1:] - bounds[:-1]
 
 
 def _are_largest(values: np.ndarray, count: int) -> np.ndarray:
