@@ -21,6 +21,7 @@ from sparse_attention.cache.context import Context
 from sparse_attention.config import AttentionConfig
 from sparse_attention.decode.probes import Probes
 from sparse_attention.decode.row import Row
+from sparse_attention.maskers.base import Masker
 
 _PIECE = 1 << 23
 """Attention weights of masked rows that are held at a time, with as many logits."""
@@ -47,6 +48,8 @@ class Stack:
         first = tuple(dict.fromkeys(maskers[: self._positional] for maskers in self._own))
         self._first = firsts.setdefault(first, len(firsts))
         """Stands for these of all rows; stacks with the same select the same by them."""
+        self.choosing = [tuple(masker for masker in own if _reads(masker)) for own in self._own]
+        """The methods of each row that read something to choose."""
 
     def call(self, shared: SharedScores) -> AttentionCall:
         """What the methods of the rows see."""
@@ -67,17 +70,12 @@ class Stack:
             selection = masker.select(call, selection)
         return selection.or_newest_where_empty(call.geometry.newest)
 
-    def selecting(self, call: AttentionCall) -> list[float] | None:
-        """Bytes read to choose, over those of one key and its value: for each row.
-
-        None where positions alone decide, which reads nothing.
-        """
-        if self._positional == len(self.maskers):
-            return None
+    def selecting(self, call: AttentionCall) -> list[float]:
+        """Bytes read to choose, over those of one key and its value: for each row."""
         size = call.view.segment.bytes_per_key
         return [
-            sum(masker.selection_bytes(call) for masker in maskers[self._positional :]) / size
-            for maskers in self._own
+            sum(masker.selection_bytes(call) for masker in choosing) / size
+            for choosing in self.choosing
         ]
 
 
@@ -155,7 +153,7 @@ class Block:
                 continue
             call = stack.call(shared)
             selection = stack.select(call)
-            selecting = stack.selecting(call)
+            selecting = stack.selecting(call) if any(stack.choosing) else None
             probes.add_reads(shared, places, selection, visible=visible, selecting=selecting)
             if fused_pays(call, selection):
                 output[own] = fused_attention(call, selection, sinks)
@@ -226,6 +224,11 @@ def _attend_masked(
     weights = logits.transpose(0, 1).softmax(-1).transpose(0, 1)
     result = weigh_values(weights, view.segment.values, view.tail_values[order])
     output[order] = result if sinks is None else result * sink_share(logits, sinks)
+
+
+def _reads(masker: Masker) -> bool:
+    """Whether choosing reads anything."""
+    return type(masker).selection_bytes is not Masker.selection_bytes
 
 
 def _stacks(rows: Sequence[Row]) -> list[range]:
