@@ -5,9 +5,10 @@
 CPU time of one step (random 4-layer, 512-wide Llama, float32, one thread), from the choice of one
 token to that of the next, warm: the first steps, in which methods prepare what they keep about the
 context, do not count.  Methods read the first 128 and the last 128 keys and, where they choose
-keys, 5% more.  One side is ``generate`` inside ``sparse_generation``; the others, measured in turn
-on the same context, are ``generate`` as it is, with transformers' DynamicCache and SDPA, and the
-steps of ``HuggingFaceAdapter.answer``.
+keys, 5% more.  One side is ``generate`` inside ``sparse_generation``; the others are ``generate``
+as it is, with transformers' DynamicCache and SDPA, measured in turn on the same context, and the
+steps of ``HuggingFaceAdapter.answer``, of which one comes after each step of ``generate``: what
+else the machine does slows both alike.
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ from sparse_attention.hf.cache import DecoderCache
 fix_environment()
 
 import argparse
+import copy
 import gc
 import statistics
 import time
-from itertools import pairwise
+from collections.abc import Callable
 
 import torch
 from models import random_adapter, random_tokens
@@ -48,37 +50,47 @@ WARM = 3
 
 
 class Clock(LogitsProcessor):
-    """Notes when each token is chosen.
+    """Notes how long each token takes, and does something else after each.
 
     A class, as those of transformers are: to see what a plain function takes costs ``generate``
     half a millisecond a step.
     """
 
-    def __init__(self) -> None:
-        self.seen: list[float] = []
+    def __init__(self, beside: Callable[[], None]) -> None:
+        self.seconds: list[float] = []
+        self.beside: list[float] = []
+        self._beside, self._before = beside, 0.0
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Change nothing."""
-        self.seen.append(time.process_time())
+        self.seconds.append(time.process_time() - self._before)
+        self.beside.append(cpu_seconds(self._beside))
+        self._before = time.process_time()
         return scores
 
 
-def generate_step(model: LlamaForCausalLM, prompt: list[int], steps: int) -> float:
-    """Seconds of the median step of ``model.generate``."""
-    clock = Clock()
+def measure(
+    model: LlamaForCausalLM,
+    prompt: list[int],
+    steps: int,
+    beside: Callable[[], None] = lambda: None,
+) -> tuple[float, float]:
+    """Seconds of the median step of ``model.generate``, and of what is done after each."""
+    clock = Clock(beside)
     model.generate(
         torch.tensor([prompt]),
         max_new_tokens=1 + WARM + steps,
         do_sample=False,
         logits_processor=LogitsProcessorList([clock]),
     )
-    return statistics.median(b - a for a, b in pairwise(clock.seen[WARM:]))
+    first = 1 + WARM
+    return statistics.median(clock.seconds[first:]), statistics.median(clock.beside[first:])
 
 
 def adapter_step(
-    model: LlamaForCausalLM, context: Context, token: int, config: AttentionConfig, steps: int
-) -> float:
-    """Seconds of the median step of the adapter."""
+    model: LlamaForCausalLM, context: Context, token: int, config: AttentionConfig
+) -> Callable[[], None]:
+    """What the adapter does for one token after another."""
     decoder = Decoder(context, [config], [""], Protocol())
     cache = DecoderCache(model, decoder)
     following, configs = torch.tensor([[token]]), configs_of(model)
@@ -89,7 +101,7 @@ def adapter_step(
             following = forward(model, following, cache).argmax(-1, keepdim=True)
         decoder.end_step()
 
-    return statistics.median([cpu_seconds(step) for _ in range(1 + WARM + steps)][1 + WARM :])
+    return step
 
 
 def main() -> None:
@@ -104,16 +116,19 @@ def main() -> None:
 
     adapter = random_adapter(options.length + 64, options.kv_heads)
     model, prompt = adapter.model, random_tokens(options.length, seed=1)
-    prefix = adapter.prefill(prompt[:-1])
+    twin = copy.copy(model)  # of the same parts, but its forward is not replaced inside generate
     plain: list[float] = []
     ours: dict[str, list[float]] = {name: [] for name in CONFIGS}
     alone: dict[str, list[float]] = {name: [] for name in CONFIGS}
     for _ in range(options.rounds):
-        plain.append(generate_step(model, prompt, options.steps))
+        plain.append(measure(model, prompt, options.steps)[0])
+        prefix = adapter.prefill(prompt[:-1])  # anew, as in ``generate``, with all that is kept
         for name, config in CONFIGS.items():
+            step = adapter_step(twin, prefix, prompt[-1], config)
             with sparse_generation(model, config):
-                ours[name].append(generate_step(model, prompt, options.steps))
-            alone[name].append(adapter_step(model, prefix, prompt[-1], config, options.steps))
+                inside, beside = measure(model, prompt, options.steps, step)
+            ours[name].append(inside)
+            alone[name].append(beside)
             gc.collect()
 
     measured: dict[str, float] = {}

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from sparse_attention.cache.context import States
@@ -107,7 +108,10 @@ class BatchDecoder:
         output: Tensor | None = None
         for part in self.parts:
             rows = part.index
-            result = part.decoder.attend(layer, queries[rows], settings, observed=observed)
+            # ``generate`` only switches gradients off, which makes views twice as dear; a model may
+            # write to what it gets, so that this is made outside.
+            with torch.inference_mode():
+                result = part.decoder.attend(layer, queries[rows], settings, observed=observed)
             if output is None:
                 output = result.new_empty(queries.shape[0], *result.shape[1:])
             alone = part.decoder.asked_rows < len(part.rows)

@@ -459,6 +459,33 @@ def test_half_precision_and_positional_arguments(model):
         assert torch.equal(model.generate(ids, settings), model.generate(ids, **GREEDY))
 
 
+@pytest.mark.parametrize(
+    "config", [DENSE, TOP, AttentionConfig((SNAP,))], ids=["dense", "top", "pressed"]
+)
+def test_what_attention_gives_can_be_written_to_and_learned_from(model, config):
+    def write(_, inputs):
+        inputs[0].mul_(1.0)
+
+    hooks = [
+        layer.self_attn.o_proj.register_forward_pre_hook(write) for layer in model.model.layers
+    ]
+    try:
+        with sparse_generation(model, config):
+            found = model.generate(
+                **left_padded(tokens(40, 1)),
+                **GREEDY,
+                return_dict_in_generate=True,
+                output_hidden_states=True,
+            )
+    finally:
+        for hook in hooks:
+            hook.remove()
+    hidden = found.hidden_states[-1][-1]
+    probe = torch.nn.Linear(hidden.shape[-1], 1, device=DEVICE)
+    probe(hidden).sum().backward()
+    assert probe.weight.grad.abs().sum() > 0
+
+
 def test_nested_and_reentrant_use(model):
     prompt, other = tokens(30, 1), random_model("qwen2")
 
