@@ -48,27 +48,21 @@ def fused_pays(call: AttentionCall, selection: Selection) -> bool:
 
 
 def fused_attention(
-    call: AttentionCall, selection: Selection, sink_logits: Tensor | None
-) -> Tensor:
-    """Attention over a selection, of single queries that see every key.
+    call: AttentionCall, selection: Selection, sink_logits: Tensor | None, out: Tensor
+) -> None:
+    """Write the attention over a selection to ``out``, float32 (R, H, G, 1, Dv).
 
-    Returns:
-        (R, H, G, 1, Dv) float32.
+    Of single queries that see every key.
     """
     compact, view = selection.compact, call.view
     assert compact is not None
     rows, heads = call.shape[:2]
     index = counts = weights = None
     if compact.indices is not None:
-        lines = rows, heads, compact.lines[2]
-        index = _lists(compact.indices.keys, lines)
-        if compact.indices.weights is not None:
-            weights = _lists(compact.indices.weights, lines)
-        if compact.indices.counts is not None:
-            counts = compact.indices.counts[:, :, :, 0, 0].expand(lines)
+        index, counts, weights = compact.indices.lists((rows, heads, compact.lines[2]))
     from sparse_attention.attention import triton_kernel  # a GPU asks for it
 
-    output = triton_kernel.attend(
+    triton_kernel.attend(
         call.queries[:, :, :, 0],
         view.segment.keys.expand(rows, -1, -1, -1),
         view.segment.values.expand(rows, -1, -1, -1),
@@ -81,11 +75,5 @@ def fused_attention(
         scaling=call.scaling,
         softcap=call.softcap,
         sinks=sink_logits,
+        out=out[:, :, :, 0],
     )
-    return output[:, :, :, None]
-
-
-def _lists(tensor: Tensor, lines: tuple[int, ...]) -> Tensor:
-    """(R, H, G, 1, n), with ones where all are the same, as (*lines, n)."""
-    lists = tensor[:, :, :, 0].expand(*lines, -1)
-    return lists if lists.stride(-1) == 1 else lists.contiguous()

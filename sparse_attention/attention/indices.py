@@ -133,6 +133,23 @@ class Indices:
         """``keys`` with ``length`` at padding."""
         return self.keys if self.valid is None else torch.where(self.valid, self.keys, length)
 
+    def lists(self, lines: tuple[int, ...]) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Those of a single query: keys (*lines, n), counts ``lines`` and weights like keys.
+
+        ``lines`` are (R, H, 1 or G); the last dimension is contiguous.
+        """
+        both = [
+            None if tensor is None else tensor[:, :, :, 0].expand(*lines, -1)
+            for tensor in (self.keys, self.weights)
+        ]
+        keys, weights = (
+            tensor if tensor is None or tensor.stride(-1) == 1 else tensor.contiguous()
+            for tensor in both
+        )
+        counts = None if self.counts is None else self.counts[:, :, :, 0, 0].expand(lines)
+        assert keys is not None
+        return keys, counts, weights
+
     def after(self, first: Tensor) -> Indices:
         """The keys ``first``, (1, 1, 1, 1, m), with weight 1, and then these."""
         added = first.shape[-1]

@@ -168,7 +168,11 @@ def merge_parts(
     sinks,
     merged,
     heads,
+    group,
     parts,
+    merged_row,
+    merged_head,
+    merged_group,
     SINKS: tl.constexpr,
     WIDTH: tl.constexpr,
     WIDTH_BLOCK: tl.constexpr,
@@ -184,7 +188,7 @@ def merge_parts(
     widths = tl.arange(0, WIDTH_BLOCK)
     greatest, total = tl.full([], float("-inf"), tl.float32), tl.zeros([], tl.float32)
     if SINKS:
-        greatest = tl.load(sinks + line % heads).to(tl.float32)
+        greatest = tl.load(sinks + line % (heads * group)).to(tl.float32)
         total += 1.0
     output = tl.zeros([WIDTH_BLOCK], tl.float32)
     for start in range(0, parts, BLOCK):
@@ -203,8 +207,10 @@ def merge_parts(
         output = output * kept + tl.sum(part * weights[:, None], 0)
         total = total * kept + tl.sum(weights, 0)
         greatest = higher
+    row, head = line // (heads * group), line // group % heads
+    merged += row * merged_row + head * merged_head + line % group * merged_group
     tl.store(
-        merged + line * WIDTH + widths,
+        merged + widths,
         output / tl.where(total > 0, total, 1.0),
         mask=widths < WIDTH,
     )

@@ -52,6 +52,7 @@ def attend(
     scaling: float,
     softcap: float | None = None,
     sinks: Tensor | None = None,
+    out: Tensor | None = None,
 ) -> Tensor:
     """Attention over lists of keys.
 
@@ -70,6 +71,7 @@ def attend(
         scaling: factor of the products.
         softcap: of the scores, before the log-weights.
         sinks: (H, G), logits of learned sinks.
+        out: where to write what is returned, its last dimension contiguous.
 
     Returns:
         (R, H, G, V) float32; 0 where a list is empty.
@@ -137,13 +139,17 @@ def attend(
         num_warps=_WARPS,
         num_stages=_STAGES,
     )
-    merged = queries.new_empty(rows, heads, group, value_width, dtype=torch.float32)
+    merged = out
+    if merged is None:
+        merged = queries.new_empty(rows, heads, group, value_width, dtype=torch.float32)
     merge_parts[(lines,)](
         found,
         found if sinks is None else sinks.contiguous(),
         merged,
-        heads * group,
+        heads,
+        group,
         parts,
+        *merged.stride()[:3],
         SINKS=sinks is not None,
         WIDTH=value_width,
         WIDTH_BLOCK=value_block,

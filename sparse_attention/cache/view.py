@@ -79,18 +79,21 @@ class KeyView:
         complete = (left_over + self.tail_keys.shape[2]) // block
         before = self.known[0].get(name)
         covered = before[0].shape[-1] if before else 0
-        if before is None or covered < complete:
-            keys = self._keys_between(covered * block - left_over, complete * block - left_over)
-            new = encode(fitted, keys)
-            for row, known in enumerate(self.known):
-                own = tuple(tensor[row : row + 1] for tensor in new)
-                if covered:
-                    own = tuple(torch.cat(pair, -1) for pair in zip(known[name], own, strict=True))
-                known[name] = own
-        found = [known[name] for known in self.known]
-        if len(found) == 1:
-            return found[0]
-        return tuple(torch.cat(tensors) for tensors in zip(*found, strict=True))
+        if before is not None and covered == complete:
+            return self._features(name)
+        keys = self._keys_between(covered * block - left_over, complete * block - left_over)
+        found = encode(fitted, keys)
+        if covered:
+            pairs = zip(self._features(name), found, strict=True)
+            found = tuple(torch.cat(pair, -1) for pair in pairs)
+        for row, known in enumerate(self.known):
+            known[name] = tuple(tensor[row : row + 1] for tensor in found)
+        return found
+
+    def _features(self, name: Hashable) -> Features:
+        """What is known of all rows, (R, ...)."""
+        rows = [known[name] for known in self.known]
+        return tuple(map(_together, zip(*rows, strict=True)))
 
     def _keys_between(self, start: int, end: int) -> Tensor:
         """Keys of the tails from ``start`` to before ``end``; those below 0 end the segment."""
@@ -99,3 +102,17 @@ class KeyView:
             return of_tails
         last = self.segment.keys[None, :, start:].expand(self.tail_keys.shape[0], -1, -1, -1)
         return torch.cat([last, of_tails], 2)
+
+
+def _together(rows: Sequence[Tensor]) -> Tensor:
+    """Tensors (1, ...) as one, (R, ...); without a copy where they are parts of one, in order."""
+    first = rows[0]
+    start, step, storage = first.storage_offset(), first.stride(0), first.untyped_storage()
+    for place, row in enumerate(rows):
+        if (
+            row.storage_offset() != start + place * step
+            or row.stride() != first.stride()
+            or row.untyped_storage().data_ptr() != storage.data_ptr()
+        ):
+            return torch.cat(list(rows))
+    return first.as_strided((len(rows), *first.shape[1:]), first.stride(), start)

@@ -156,7 +156,7 @@ class Block:
             selecting = stack.selecting(call) if any(stack.choosing) else None
             probes.add_reads(shared, places, selection, visible=visible, selecting=selecting)
             if fused_pays(call, selection):
-                output[own] = fused_attention(call, selection, sinks)
+                fused_attention(call, selection, sinks, out=output[own])
             elif gathering_pays(call, selection, len(self.rows), shared.known(rows)):
                 output[own] = gathered_attention(call, selection, sinks)
             else:

@@ -10,10 +10,25 @@ from torch import Tensor
 
 from sparse_attention.attention.scores import SharedScores
 from sparse_attention.attention.selection import Selection
+from sparse_attention.numerics.gpu import gpu_kernels
 from sparse_attention.numerics.tensors import keyed_generator
 
 ERROR_EPSILON = 1e-12
 """Added to the squared norm of the dense output, so that nothing is divided by zero."""
+
+
+def _known_reads(
+    selection: Selection, full: tuple[int, ...], *, on_device: bool
+) -> list[int] | None:
+    """Keys that each row reads over (R, H, G, Q, 1) lines; None where only the device knows."""
+    known = None if selection.compact is None else selection.compact.sizes
+    if known is not None:
+        lines = full[1] * full[2] * full[3]
+        return [lines * size for size in known] * (full[0] // len(known))
+    if on_device:  # which would have to be waited for
+        return None
+    reads: list[int] = selection.counts.expand(full).sum((1, 2, 3, 4)).tolist()
+    return reads
 
 
 @dataclass(eq=False)
@@ -163,26 +178,48 @@ class Probes:
         layer, geometry, shape = shared.view.layer, shared.geometry, shared.queries.shape[1:4]
         if geometry.visible is not None and selection.lines[-1] == 1:
             selection = selection.restricted_to(geometry.visible)
-        lines = shape[0] * shape[1] * shape[2]
-        known = None if selection.compact is None else selection.compact.sizes
-        alike = selection.lines[2] == 1  # all query heads of a group read the same
         full = (len(rows), *shape, 1)
-        if known is not None:
-            reads = [lines * size for size in known] * (len(rows) // len(known))
-        elif selection.counts.is_cuda:  # which would have to be waited for
-            reads = [0] * len(rows)
-            self._add(layer, rows, selection.counts.expand(full), *((0, 1) if alike else (0,)))
-        else:
-            reads = selection.counts.expand(full).sum((1, 2, 3, 4)).tolist()
-        if not alike:
-            self._add(layer, rows, selection.united_counts.expand(full), 1)
-        for row, read, size in zip(rows, reads, selecting or [0.0] * len(rows), strict=True):
+        reads = _known_reads(selection, full, on_device=shared.queries.is_cuda)
+        united = reads if selection.lines[2] == 1 else None  # a group may read all the same
+        if reads is None or united is None:
+            left = [self._add_unknown(layer, rows, selection, full, reads is None)] * len(rows)
+            reads, united = reads or left, united or left
+        sizes = selecting or [0.0] * len(rows)
+        for row, read, of_group, size in zip(rows, reads, united, sizes, strict=True):
             probe = self._rows[row]
             by_query, by_key = probe._known_keys
             by_query[layer] += read
-            by_key[layer] += read if alike else 0
+            by_key[layer] += of_group
             probe._visible[layer] += shape[0] * shape[1] * visible
             probe._selecting += size * geometry.visible_total * shape[0] * shape[1]
+
+    def _add_unknown(
+        self,
+        layer: int,
+        rows: range,
+        selection: Selection,
+        full: tuple[int, ...],
+        by_query: bool,
+    ) -> int:
+        """Add what only the device knows of what rows read.
+
+        Returns:
+            Keys that each row reads beside.
+        """
+        compact, alike = selection.compact, selection.lines[2] == 1
+        here = compact is not None and compact.device == self._keys.device and full[3] == 1
+        kernels = gpu_kernels("counting") if here and self._keys.is_cuda else None
+        if compact is None or compact.indices is None or kernels is None:
+            if by_query:
+                self._add(layer, rows, selection.counts.expand(full), *((0, 1) if alike else (0,)))
+            if not alike:
+                self._add(layer, rows, selection.united_counts.expand(full), 1)
+            return 0
+        heads, group = full[1:3]
+        keys, counts, _ = compact.indices.lists((*full[:2], compact.lines[2]))
+        sums, places = self._keys[:, layer], self._index[rows.start : rows.stop]
+        kernels.count_reads(keys, counts, compact.length, group, sums, places, by_query=by_query)
+        return heads * group * compact.spanned
 
     def _add(self, layer: int, rows: range, counts: Tensor, *kinds: int) -> None:
         """Add keys that rows read, int64 (rows, H, G, Q, 1), to sums on the device."""

@@ -85,8 +85,16 @@ class AdaptiveSampling(Masker):
         pilot = resolve_size(self.base_rate, residual.size).clamp(min=2).minimum(residual.size)
         rest = residual.size - pilot
         drawn, known = self._terms(call, residual, pilot)
-        needed = self._needed(call, pilot, rest, drawn, known)
-        smallest = call.on_device(call.setting(self, "min_samples"))
+        total = drawn.sum(-1, keepdim=True)
+        norm = torch.linalg.vector_norm(drawn, dim=-1, keepdim=True)
+        quantile = torch.special.ndtri(1 - call.setting(self, "delta").double() / 2).float()
+        factor = quantile / call.setting(self, "epsilon")
+        smallest = call.setting(self, "min_samples")
+        if residual.compact is None:
+            factor, smallest = call.on_device(factor), call.on_device(smallest)
+        elif drawn.is_cuda:  # a dozen launches take longer than to bring so few numbers here
+            total, norm, known = torch.stack([total, norm, known]).cpu()
+        needed = _needed(pilot, rest, factor, total, norm, known)
         return residual.sample(pilot + torch.minimum(torch.maximum(needed, smallest), rest))
 
     def _terms(
@@ -105,22 +113,31 @@ class AdaptiveSampling(Masker):
         highest = torch.cat([drawn, read], -1).amax(-1, keepdim=True)
         return (drawn - highest).exp_(), (read - highest).exp_().sum(-1, keepdim=True)
 
-    def _needed(
-        self, call: AttentionCall, pilot: Tensor, rest: Tensor, drawn: Tensor, known: Tensor
-    ) -> Tensor:
-        """Samples that the accuracy needs, int64 (R, H, G, Q, 1), estimated from the pilot."""
-        count = pilot.clamp(min=1).float()
-        total = drawn.sum(-1, keepdim=True)
-        mean = total / count
-        squares = torch.linalg.vector_norm(drawn, dim=-1, keepdim=True).square()
-        variance = (squares - count * mean.square()).clamp(min=0) / (count - 1).clamp(min=1)
 
-        size = rest.float()
-        denominator = known + total + size * mean
-        quantile = torch.special.ndtri(1 - call.setting(self, "delta").double() / 2).float()
-        factor = call.on_device(quantile / call.setting(self, "epsilon"))
-        needed = (factor * size / denominator).square() * variance
-        needed = needed / (1 + needed / size.clamp(min=1))
-        # Where nothing that was read has any weight, nothing is known about the rest.
-        needed = torch.where(denominator > 0, needed, size)
-        return needed.ceil().long()
+def _needed(
+    pilot: Tensor, rest: Tensor, factor: Tensor, total: Tensor, norm: Tensor, known: Tensor
+) -> Tensor:
+    """Samples that the accuracy needs, estimated from the pilot.
+
+    Args:
+        pilot: b0, int64.
+        rest: m, int64.
+        factor: z / epsilon.
+        total: sum of the e_i of the pilot, float32 (R, H, G, Q, 1).
+        norm: root of the sum of their squares, likewise.
+        known: D_f, likewise.
+
+    Returns:
+        int64 (R, H, G, Q, 1).
+    """
+    count = pilot.clamp(min=1).float()
+    mean = total / count
+    variance = norm.square() - count * mean.square()
+    variance = variance.clamp(min=0) / (count - 1).clamp(min=1)
+    size = rest.float()
+    denominator = known + total + size * mean
+    needed = (factor * size / denominator).square() * variance
+    needed = needed / (1 + needed / size.clamp(min=1))
+    # Where nothing that was read has any weight, nothing is known about the rest.
+    needed = torch.where(denominator > 0, needed, size)
+    return needed.ceil().long()

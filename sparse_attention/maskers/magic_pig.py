@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import torch
@@ -25,11 +25,12 @@ from sparse_attention.numerics.hash_tables import (
 from sparse_attention.numerics.heaviest import true_places
 from sparse_attention.numerics.simhash import (
     Packing,
-    can_leave_out,
+    can_mark,
     code_bytes,
     count_meetings,
     encode,
     log_meeting_probability,
+    mark_meetings,
     narrow,
     projections,
 )
@@ -49,6 +50,13 @@ class _Hashes(NamedTuple):
     """What must be equal for hashes to be part of one another."""
     bits: int
     tables: int
+
+
+@lru_cache(maxsize=256)
+def _as_tensors(sizes: tuple[tuple[int, int], ...], device: torch.device) -> tuple[Tensor, ...]:
+    """Bits and tables of each row, float64 (R, 1, 1, 1, 1)."""
+    both = torch.tensor(sizes, dtype=torch.float64, device=device)
+    return both.T[:, :, None, None, None, None].unbind()
 
 
 class MagicPig(Masker):
@@ -125,7 +133,7 @@ class MagicPig(Masker):
         )
         asked = encode(call.queries.float().flatten(2, 3), planes, self.packing)
         asked = asked.unflatten(-1, call.queries.shape[2:4])
-        met = self._meetings(call, hashes, asked, context[0], tail[0], known) >= self.min_hits
+        met = self._met(call, hashes, asked, context[0], tail[0], known)
         compact = prior.compact if call.visible is None else None
         if compact is None:
             met &= ~prior.reads if call.visible is None else ~prior.reads & call.visible
@@ -176,7 +184,7 @@ class MagicPig(Masker):
         sizes = [(row.lsh_k, row.lsh_l) for row in rows if isinstance(row, MagicPig)]
         return sizes if len(set(sizes)) > 1 else sizes[:1]
 
-    def _meetings(
+    def _met(
         self,
         call: AttentionCall,
         hashes: _Hashes,
@@ -185,7 +193,7 @@ class MagicPig(Masker):
         tail: Tensor,
         known: bool,
     ) -> Tensor:
-        """Tables of each row in which queries and keys meet: integers (R, H, G, Q, K).
+        """Keys that queries meet in enough tables of their row: bool (R, H, G, Q, K).
 
         Args:
             call: the attention operation.
@@ -196,10 +204,8 @@ class MagicPig(Masker):
             known: whether the context was asked before, so that more questions may come.
         """
         sizes = self._sizes(call)
-        if can_leave_out(asked, self.packing):
-            sizes = sizes * (asked.shape[0] // len(sizes))
-            parts = [count_meetings(asked, keys, self.packing, sizes) for keys in (codes, tail)]
-            return torch.cat(parts, -1)
+        if can_mark(asked, self.packing):
+            return mark_meetings(asked, (codes, tail), sizes, self.min_hits)
         kind = torch.uint8 if hashes.tables <= 255 else torch.int16
         hits = torch.zeros(*call.shape, dtype=kind, device=call.device)
         context, found = codes.shape[-1], [False] * len(sizes)
@@ -219,7 +225,7 @@ class MagicPig(Masker):
                 if size != hashes[1:]:
                     of_context = self._narrowed(call, hashes, codes, *size)
                 hits[own, ..., :context] = count_meetings(of_queries, of_context, self.packing)
-        return hits
+        return hits >= self.min_hits
 
     def _sorted(self, call: AttentionCall, hashes: _Hashes, codes: Tensor) -> tuple[Tensor, Tensor]:
         """The keys of the context by their codes, kept beside these."""
@@ -273,9 +279,8 @@ class MagicPig(Masker):
         cosine = torch.where(lengths > 0, dots / lengths, 0.0).clamp(-1, 1)
         sizes = self._sizes(call)
         if cosine.is_cuda:
-            numbers = torch.tensor(sizes, dtype=torch.float64)
-            both = call.on_device(numbers.T[:, :, None, None, None, None])
-            return log_meeting_probability(cosine, both[0], both[1], self.min_hits)
+            bits, tables = _as_tensors(tuple(sizes), cosine.device)
+            return log_meeting_probability(cosine, bits, tables, self.min_hits)
         # Padding, which may be most, costs a processor as much as keys do.
         assert met.valid is not None
         result = torch.zeros_like(cosine)

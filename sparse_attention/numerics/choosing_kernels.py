@@ -1,4 +1,4 @@
-"""Kernels for a GPU that choose keys: the largest values of each line, and meetings of codes.
+"""Kernels for a GPU that choose keys: the largest values of each line, and those that are marked.
 
 With torch each of them is dozens of kernels, whose launching costs more than their work.  Importing
 this needs Triton.
@@ -15,13 +15,12 @@ import triton.language as tl
 if TYPE_CHECKING:
     from torch import Tensor
 
-_SELECTED = 8192
-"""Values of a line that are looked at together."""
-_SELECTING_WARPS = 16
-_MET = 1024
-"""Keys of a program that counts meetings."""
-_ASKING = 4
-"""Queries of such a program."""
+# The fastest of ten settings on an H200, for lines of 8000 to 131072 values.
+_BLOCK = 4096
+"""Values of a line that are looked at together, by one warp for each ``_PER_WARP`` of them."""
+_LONG = 65536
+"""Values of a line from which on twice as many are, because there are few such lines at a time."""
+_PER_WARP = 512
 
 
 @triton.jit
@@ -31,7 +30,46 @@ def _of_rank(rank):
     return tl.where(negative, ~rank, rank ^ 2147483648).to(tl.float32, bitcast=True)
 
 
-_CHANGING = ["size", "most", "value_row", "value_head", "value_line"]
+@triton.jit
+def _rank_of(value):
+    """The inverse of ``_of_rank``."""
+    bits = value.to(tl.uint32, bitcast=True)
+    return tl.where(bits < 2147483648, bits ^ 2147483648, ~bits)
+
+
+@triton.jit
+def _within(values, size, BLOCK: tl.constexpr):
+    """How many values of a line are above -inf, the least of them, and the greatest."""
+    offsets = tl.arange(0, BLOCK)
+    opened, highest = tl.zeros([BLOCK], tl.int32), tl.full([BLOCK], float("-inf"), tl.float32)
+    lowest = tl.full([BLOCK], float("inf"), tl.float32)
+    for start in range(0, size, BLOCK):
+        here = start + offsets < size
+        value = tl.load(values + start + offsets, mask=here, other=float("-inf"))
+        above = value > float("-inf")
+        opened += above.to(tl.int32)
+        highest = tl.maximum(highest, value)
+        lowest = tl.minimum(lowest, tl.where(above, value, float("inf")))
+    return tl.sum(opened), tl.min(lowest, 0), tl.max(highest, 0)
+
+
+@triton.jit
+def _reaching(values, size, first, second, third, BLOCK: tl.constexpr):
+    """How many values of a line are at least as great as each of three, the least of them first."""
+    offsets = tl.arange(0, BLOCK)
+    # Three counts of up to 1023 blocks in one number, which takes a third of the registers.
+    together = tl.zeros([BLOCK], tl.int32)
+    for start in range(0, size, BLOCK):
+        here = start + offsets < size
+        value = tl.load(values + start + offsets, mask=here, other=float("-inf"))
+        reached = tl.where(value >= second, 1 + 1024, 1)
+        reached = tl.where(value >= third, 1 + 1024 + 1048576, reached)
+        together += tl.where(value >= first, reached, 0)
+    over_first, over_second = together & 1023, (together >> 10) & 1023
+    return tl.sum(over_first), tl.sum(over_second), tl.sum(together >> 20)
+
+
+_CHANGING = ["size", "most", "number", "value_row", "value_head", "value_line"]
 """What may be another number at each step: nothing is compiled anew for it."""
 
 
@@ -43,6 +81,7 @@ def _select(
     found,
     size,
     most,
+    number,
     heads,
     inner,
     value_row,
@@ -61,53 +100,38 @@ def _select(
     chosen_ones += number_of_line * (size if MARKED else most)
     offsets = tl.arange(0, BLOCK)
     wanted = tl.load(counts + row * count_row + head * count_head + line * count_line).to(tl.int32)
-
-    # How many places are open.
-    open_places = 0
-    for start in range(0, size, BLOCK):
-        here = start + offsets < size
-        value = tl.load(values + start + offsets, mask=here, other=float("-inf"))
-        open_places += tl.sum((value > float("-inf")).to(tl.int32))
+    open_places, least, greatest = _within(values, size, BLOCK)
     count = tl.minimum(wanted, open_places)
 
-    # The ``count``-th largest value, two bits of its rank among all float32 at a time.
-    rank = tl.zeros([], tl.uint32)
-    for step in tl.static_range(16):
-        low = 1 << (30 - 2 * step)
-        first, second, third = (
-            _of_rank(rank + low),
-            _of_rank(rank + 2 * low),
-            _of_rank(rank + 3 * low),
+    # At least ``count`` values reach ``low`` and fewer reach ``high``: the ranks between them are
+    # cut into four until exactly so many reach ``low``, or until only equal ones are left.
+    low, high = _rank_of(least), _rank_of(greatest) + 1
+    reach_low, reach_high = open_places, open_places * 0
+    while (count > 0) & (reach_low != count) & (high - low > 1):
+        step = tl.maximum((high - low) >> 2, 1)
+        first, second = low + step, tl.minimum(low + 2 * step, high - 1)
+        third = tl.minimum(low + 3 * step, high - 1)
+        over_first, over_second, over_third = _reaching(
+            values, size, _of_rank(first), _of_rank(second), _of_rank(third), BLOCK
         )
-        over_first, over_second = tl.zeros([BLOCK], tl.int32), tl.zeros([BLOCK], tl.int32)
-        over_third = tl.zeros([BLOCK], tl.int32)
-        for start in range(0, size, BLOCK):
-            here = start + offsets < size
-            value = tl.load(values + start + offsets, mask=here, other=float("-inf"))
-            over_first += (value >= first).to(tl.int32)
-            over_second += (value >= second).to(tl.int32)
-            over_third += (value >= third).to(tl.int32)
-        enough = (tl.sum(over_first) >= count).to(tl.uint32)
-        enough += (tl.sum(over_second) >= count).to(tl.uint32)
-        enough += (tl.sum(over_third) >= count).to(tl.uint32)
-        rank += enough * low
-    least = _of_rank(rank)
+        if over_third >= count:
+            low, reach_low = third, over_third
+        elif over_second >= count:
+            low, reach_low, high, reach_high = second, over_second, third, over_third
+        elif over_first >= count:
+            low, reach_low, high, reach_high = first, over_first, second, over_second
+        else:
+            high, reach_high = first, over_first
+    least = _of_rank(low)
 
-    # All above it are taken, and the first of those that equal it.
-    above, equal = tl.zeros([BLOCK], tl.int32), tl.zeros([BLOCK], tl.int32)
-    for start in range(0, size, BLOCK):
-        here = start + offsets < size
-        value = tl.load(values + start + offsets, mask=here, other=float("-inf"))
-        above += (value > least).to(tl.int32)
-        equal += (here & (value == least)).to(tl.int32)
-    left = count - tl.sum(above)
-    all_ties = tl.sum(equal) == left  # mostly one, of which no order has to be found
+    # Where too many equal the last one that is taken, the first of them are.
+    left = count - reach_high
     taken, ties = 0, 0
     for start in range(0, size, BLOCK):
         here = start + offsets < size
         value = tl.load(values + start + offsets, mask=here, other=float("-inf"))
         chosen = (here & (value >= least) & (count > 0)).to(tl.int32)
-        if not all_ties:
+        if reach_low != count:
             tied = (here & (value == least)).to(tl.int32)
             order = ties + tl.cumsum(tied, 0)
             ties += tl.sum(tied)
@@ -116,54 +140,58 @@ def _select(
             tl.store(chosen_ones + start + offsets, chosen.to(tl.uint8), mask=here)
         else:
             target = taken + tl.cumsum(chosen, 0) - 1
-            tl.store(chosen_ones + target, (start + offsets).to(tl.int64), mask=chosen > 0)
+            places = (number + start + offsets).to(tl.int64)
+            tl.store(chosen_ones + target, places, mask=chosen > 0)
             taken += tl.sum(chosen)
     if not MARKED:
         for start in range(0, most, BLOCK):
             padding = (start + offsets >= count) & (start + offsets < most)
-            tl.store(chosen_ones + start + offsets, tl.zeros([BLOCK], tl.int64), mask=padding)
+            somewhere = tl.full([BLOCK], 0, tl.int64) + number
+            tl.store(chosen_ones + start + offsets, somewhere, mask=padding)
         tl.store(found + number_of_line, count.to(tl.int64))
 
 
-def heaviest(values: Tensor, counts: Tensor, most: int) -> tuple[Tensor, Tensor]:
+def heaviest(values: Tensor, counts: Tensor, most: int, first: int = 0) -> tuple[Tensor, Tensor]:
     """See ``numerics.heaviest``, with counts on the device; places are in rising order."""
     lines = max(values.shape[0], counts.shape[0]), *values.shape[1:-1]
     places = torch.empty(*lines, most, dtype=torch.int64, device=values.device)
     found = torch.empty(*lines, 1, dtype=torch.int64, device=values.device)
-    _run_select(values.expand(*lines, -1), counts.expand(*lines, 1), most, places, found)
+    _run_select(values.expand(*lines, -1), counts.expand(*lines, 1), places, found, first)
     return places, found
 
 
 def largest(values: Tensor, counts: Tensor) -> Tensor:
     """See ``tensors.largest``, with counts on the device."""
     marked = torch.empty(values.shape, dtype=torch.uint8, device=values.device)
-    _run_select(values, counts.expand(*values.shape[:-1], 1), 0, marked, None)
+    _run_select(values, counts.expand(*values.shape[:-1], 1), marked)
     return marked.view(torch.bool)
 
 
 def _run_select(
-    values: Tensor, counts: Tensor, most: int, chosen: Tensor, found: Tensor | None
+    values: Tensor, counts: Tensor, chosen: Tensor, found: Tensor | None = None, first: int = 0
 ) -> None:
-    """Fill ``chosen`` with ``most`` places of each line, or else with marks of all values."""
+    """Fill ``chosen`` with places of each line, or without ``found`` with marks of all values."""
     if not chosen.numel() and found is None:
         return
     values, counts = _as_lines(values), _as_lines(counts)
     rows, heads, inner, size = values.shape
     values = values if values.stride(-1) == 1 else values.contiguous()
+    block = 2 * _BLOCK if size >= _LONG else _BLOCK
     _select[rows, heads * inner](
         values,
         counts,
         chosen,
         chosen if found is None else found,
         size,
-        most,
+        chosen.shape[-1],
+        first,
         heads,
         inner,
         *values.stride()[:3],
         *counts.stride()[:3],
         MARKED=found is None,
-        BLOCK=_SELECTED,
-        num_warps=_SELECTING_WARPS,
+        BLOCK=block,
+        num_warps=max(1, block // _PER_WARP),
     )
 
 
@@ -198,83 +226,11 @@ def true_places(mask: Tensor, most: int) -> Tensor:
     if lines and most:
         marked = mask.contiguous().view(torch.uint8)
         _list_true[(lines,)](
-            marked, places, mask.shape[-1], most, BLOCK=_SELECTED, num_warps=_SELECTING_WARPS
+            marked,
+            places,
+            mask.shape[-1],
+            most,
+            BLOCK=2 * _BLOCK,
+            num_warps=max(1, 2 * _BLOCK // _PER_WARP),
         )
     return places
-
-
-@triton.jit(do_not_specialize=["queries", "keys", "code_row", "code_head", "code_table"])
-def _count_meetings(
-    asked,
-    codes,
-    hits,
-    masks,
-    tables,
-    heads,
-    queries,
-    keys,
-    asked_row,
-    asked_head,
-    asked_table,
-    asked_query,
-    code_row,
-    code_head,
-    code_table,
-    QUERIES: tl.constexpr,
-    BLOCK: tl.constexpr,
-):
-    line, part = tl.program_id(0), tl.program_id(1)
-    row, head = (line // heads).to(tl.int64), (line % heads).to(tl.int64)
-    query = tl.program_id(2) * QUERIES + tl.arange(0, QUERIES)
-    key = part * BLOCK + tl.arange(0, BLOCK)
-    asked += row * asked_row + head * asked_head + query * asked_query
-    codes += row * code_row + head * code_head + key
-    mask = tl.load(masks + row)
-    met = tl.zeros([QUERIES, BLOCK], tl.int32)
-    for _ in range(tl.load(tables + row).to(tl.int32)):
-        own = tl.load(asked, mask=query < queries, other=0)
-        theirs = tl.load(codes, mask=key < keys, other=0)
-        own, theirs = own & mask.to(own.dtype), theirs & mask.to(theirs.dtype)
-        met += (own[:, None] == theirs[None, :]).to(tl.int32)
-        asked += asked_table
-        codes += code_table
-    target = hits + (line.to(tl.int64) * queries + query)[:, None] * keys + key[None, :]
-    inside = (query < queries)[:, None] & (key < keys)[None, :]
-    tl.store(target, met.to(hits.dtype.element_ty), mask=inside)
-
-
-def count_meetings(
-    asked: Tensor, codes: Tensor, masks: Tensor, tables: Tensor, hits: Tensor
-) -> None:
-    """Count in how many of the first tables codes are the same.
-
-    Args:
-        asked: integers (R, H, L, n), codes of queries.
-        codes: of the same type (R or 1, H, L, m), codes of keys.
-        masks: int64 (R,), the bits that are compared.
-        tables: int64 (R,), the tables that count, at most L.
-        hits: written to, (R, H, n, m), contiguous.
-    """
-    rows, heads, _, queries = asked.shape
-    keys = codes.shape[-1]
-    codes = codes if codes.stride(-1) == 1 else codes.contiguous()
-    if not hits.numel():
-        return
-    grid = rows * heads, triton.cdiv(keys, _MET), triton.cdiv(queries, _ASKING)
-    _count_meetings[grid](
-        asked,
-        codes,
-        hits,
-        masks,
-        tables,
-        heads,
-        queries,
-        keys,
-        *asked.stride(),
-        codes.stride(0) if codes.shape[0] > 1 else 0,
-        codes.stride(1),
-        codes.stride(2),
-        QUERIES=_ASKING,
-        BLOCK=_MET,
-        num_warps=4,
-    )

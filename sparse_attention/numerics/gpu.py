@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 from functools import cache
-from typing import Any
+from types import ModuleType
+from typing import Literal
 
 
 @cache
@@ -13,10 +14,9 @@ def has_triton() -> bool:
     return importlib.util.find_spec("triton") is not None
 
 
-def gpu_kernels() -> Any:
-    """The module of the kernels that choose keys, or None without Triton."""
+@cache
+def gpu_kernels(kind: Literal["choosing", "hashing", "counting"]) -> ModuleType | None:
+    """The module of such kernels, or None without Triton."""
     if not has_triton():
         return None
-    from sparse_attention.numerics import choosing_kernels
-
-    return choosing_kernels
+    return importlib.import_module(f"sparse_attention.numerics.{kind}_kernels")

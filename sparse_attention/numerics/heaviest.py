@@ -45,8 +45,10 @@ def heaviest(
     *lines, size = values.shape[1:]
     if values.is_cuda or counts.shape[1:].numel() > 1:
         counts = counts.clamp(max=size)
-        own = _on_gpu(values, counts, enough) if values.is_cuda else _each_its_own(values, counts)
-        return own[0] + first, own[1]
+        if values.is_cuda:
+            return _on_gpu(values, counts, enough, first)
+        numbers, taken = _each_its_own(values, counts)
+        return numbers + first, taken
     flat = values.numpy()
     wanted = [min(count, size) for count in counts.flatten().tolist()]
     rows = max(flat.shape[0], len(wanted))
@@ -68,7 +70,7 @@ def true_places(mask: Tensor) -> tuple[Tensor, Tensor]:
     """
     counts = count_true(mask)
     most = int(counts.max())
-    kernels = gpu_kernels() if mask.is_cuda else None
+    kernels = gpu_kernels("choosing") if mask.is_cuda else None
     if kernels is not None:
         return kernels.true_places(mask, most), counts
     places = torch.zeros(*mask.shape[:-1], most, dtype=torch.int64, device=mask.device)
@@ -174,15 +176,18 @@ def _each_its_own(values: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(places).view(*lines, -1), counted.view(*lines, 1)
 
 
-def _on_gpu(values: Tensor, counts: Tensor, enough: bool) -> tuple[Tensor, Tensor | None]:
-    most, kernels = int(counts.max()), gpu_kernels()
+def _on_gpu(
+    values: Tensor, counts: Tensor, enough: bool, first: int
+) -> tuple[Tensor, Tensor | None]:
+    most, kernels = int(counts.max()), gpu_kernels("choosing")
     wanted = counts.to(values.device, non_blocking=True)
     if kernels is None:
         places, found = _by_sorting(values, most)
+        places += first
         rows = max(values.shape[0], counts.shape[0])
         places, found = places.expand(rows, *places.shape[1:]), torch.minimum(wanted, found)
     else:
-        places, found = kernels.heaviest(values, wanted, most)
+        places, found = kernels.heaviest(values, wanted, most, first)
     if enough:
         return places, None if counts.numel() == 1 else wanted
     return places, found

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -62,6 +64,11 @@ def encode(vectors: Tensor, planes: Tensor, packing: Packing) -> Tensor:
     if packing == "int64" and not vectors.is_cuda:
         codes = torch.from_numpy(_pack_numpy(products.view(bits, tables, -1).numpy()))
         return codes.view(tables, count, heads, length).permute(1, 2, 0, 3).contiguous()
+    kernels = gpu_kernels("hashing") if packing == "int64" else None
+    if kernels is not None:
+        codes = products.new_empty(count, heads, tables, length, dtype=_integer(bits))
+        kernels.pack_signs(products.view(bits, tables, -1), codes.flatten(0, 1))
+        return codes
     signs = (products >= 0).view(bits, tables, count, heads, length)
     if packing == "float32":
         return signs.permute(2, 3, 1, 0, 4).float() * 2 - 1
@@ -96,24 +103,50 @@ def code_bytes(bits: int) -> int:
     return _integer(bits).itemsize
 
 
-def can_leave_out(codes: Tensor, packing: Packing) -> bool:
-    """Whether ``count_meetings`` can leave out bits and tables of such codes by itself."""
-    return packing == "int64" and codes.is_cuda and gpu_kernels() is not None
+def can_mark(codes: Tensor, packing: Packing) -> bool:
+    """Whether ``mark_meetings`` can be had for such codes."""
+    return packing == "int64" and codes.is_cuda and gpu_kernels("hashing") is not None
 
 
-def count_meetings(
-    asked: Tensor,
-    codes: Tensor,
-    packing: Packing,
-    sizes: Sequence[tuple[int, int]] | None = None,
+def mark_meetings(
+    asked: Tensor, parts: Sequence[Tensor], sizes: Sequence[tuple[int, int]], least: int
 ) -> Tensor:
+    """Keys that a query meets in at least so many tables, where ``can_mark``.
+
+    Args:
+        asked: codes of queries, (R, H, L, G, Q).
+        parts: codes of keys, each (R or 1, H, L, m).
+        sizes: bits and tables of each row that count, or of all rows.
+        least: meetings from which on a key is marked.
+
+    Returns:
+        bool (R, H, G, Q, m of all parts).
+    """
+    kernels = gpu_kernels("hashing")
+    assert kernels is not None
+    rows, heads, _, *lines = asked.shape
+    ends = [0, *accumulate(part.shape[-1] for part in parts)]
+    marked = torch.empty(rows, heads, *lines, ends[-1], dtype=torch.uint8, device=asked.device)
+    limits, flat = _limits(tuple(sizes), rows, asked.device), marked.flatten(2, 3)
+    for codes, (start, end) in zip(parts, pairwise(ends), strict=True):
+        kernels.mark_meetings(asked.flatten(3), codes, limits, least, flat[..., start:end])
+    return marked.view(torch.bool)
+
+
+@lru_cache(maxsize=256)
+def _limits(sizes: tuple[tuple[int, int], ...], rows: int, device: torch.device) -> Tensor:
+    """For each row the bits that count, as a number with these bits, and tables: int64 (R, 2)."""
+    of_rows = [((1 << bits) - 1, tables) for bits, tables in sizes] * (rows // len(sizes))
+    return torch.tensor(of_rows, device=device)
+
+
+def count_meetings(asked: Tensor, codes: Tensor, packing: Packing) -> Tensor:
     """Tables in which queries and keys have the same code.
 
     Args:
         asked: codes of queries, (R, H, L[, K], G, Q).
         codes: codes of keys, (R or 1, H, L[, K], m).
         packing: of both.
-        sizes: where ``can_leave_out``, the bits and tables of each row that count; None for all.
 
     Returns:
         uint8, or int16 for more than 255 tables, (R, H, G, Q, m).
@@ -129,13 +162,6 @@ def count_meetings(
     hits = torch.zeros(shape, dtype=kind, device=asked.device)
     if not asked.is_cuda:  # NumPy compares and adds bytes with vector instructions, torch does not
         _count_meetings_numpy(asked.numpy(), codes.numpy(), hits.numpy())
-        return hits
-    kernels = gpu_kernels()
-    if kernels is not None:
-        sizes = sizes or [(_MOST_BITS, tables)] * rows
-        limits = [[(1 << bits) - 1 for bits, _ in sizes], [own for _, own in sizes]]
-        masks, counts = torch.tensor(limits).to(asked.device, non_blocking=True)
-        kernels.count_meetings(asked.flatten(3), codes, masks, counts, hits.flatten(2, 3))
         return hits
     block = max(1, _MATCH_BLOCK // max(1, hits.numel()))
     for first in range(0, tables, block):

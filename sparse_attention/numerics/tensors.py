@@ -76,7 +76,7 @@ def largest(values: Tensor, count: Tensor) -> Tensor:
     """
     if values.is_cuda:
         values = values.expand(torch.broadcast_shapes(values.shape, (*count.shape[:-1], 1)))
-    kernels = gpu_kernels() if values.is_cuda else None
+    kernels = gpu_kernels("choosing") if values.is_cuda else None
     if kernels is not None:
         marked: Tensor = kernels.largest(values, count.to(values.device, non_blocking=True))
         return marked

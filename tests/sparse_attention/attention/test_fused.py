@@ -30,7 +30,8 @@ def test_what_methods_select_is_what_is_read(name, sinks):
     operation = make_operation(*METHODS[name], rows=2, heads=(2, 3), softcap=3.0 if sinks else None)
     call, selection = operation.call, operation.select()
     learned = torch.linspace(-1, 1, 6, device=DEVICE).view(2, 3) if sinks else None
-    got = fused_attention(call, selection, learned)
+    got = torch.empty(*call.shape[:4], operation.values.shape[-1], device=DEVICE)
+    fused_attention(call, selection, learned, out=got)
     logits = call.scores.double() + selection.log_weights
     exact = logits.softmax(-1) @ operation.values.double()[:, :, None]
     if learned is not None:

@@ -79,6 +79,7 @@ def test_attention_over_lists(
     )  # what comes after the list is not looked at
     weights = normal(*index.shape).float() if "weights" in options else None
     sinks = normal(heads, group) if "sinks" in options else None
+    room = torch.full((rows, 2 * heads, group + 1, value_width), 77.0, device=DEVICE)
     softcap = 2.0 if "softcap" in options else None
     got = triton_kernel.attend(
         queries,
@@ -93,7 +94,10 @@ def test_attention_over_lists(
         scaling=0.3,
         softcap=softcap,
         sinks=sinks,
+        out=room[:, ::2, 1:],
     )
+    assert (room[:, 1::2] == 77).all()
+    assert (room[:, :, 0] == 77).all()
     whole_keys = torch.cat([keys.expand(rows, -1, -1, -1), tail_keys], 2)
     whole_values = torch.cat([values.expand(rows, -1, -1, -1), tail_values], 2)
     exact = expected(queries, whole_keys, whole_values, index, counts, weights, 0.3, softcap, sinks)

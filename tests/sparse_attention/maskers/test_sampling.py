@@ -7,7 +7,7 @@ import torch
 
 from sparse_attention.attention.selection import Selection
 from sparse_attention.maskers import Local, OracleTopK, Sink
-from sparse_attention.maskers.sampling import _ByNumbers, _InOrder
+from sparse_attention.maskers.sampling import Residual, _ByNumbers, _InOrder
 from sparse_attention.testing.calls import make_operation
 
 SAMPLES = {"one sample": ["a", "a", "a"], "samples": ["a", "b", "c"]}
@@ -47,7 +47,7 @@ def test_the_order_and_the_largest_numbers_draw_the_same(samples, methods, queri
 
 def test_nothing_is_drawn_where_everything_is_read():
     call = make_operation(Sink(sink_size=4), rows=2, samples=["a", "a"]).call
-    residual = _InOrder(call, Selection.everything(call.shape[-1], call.device), 7)
+    residual = Residual.of(call, Selection.everything(call.shape[-1], call.device), 7)
     assert int(residual.size) == 0
     assert residual.listed(torch.tensor(0)).keys.shape[-1] == 0
     assert not residual.first(torch.tensor(0)).any()

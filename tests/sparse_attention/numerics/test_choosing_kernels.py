@@ -12,6 +12,7 @@ pytest.importorskip("triton")
 from sparse_attention.numerics import choosing_kernels as kernels
 
 
+@pytest.mark.parametrize("long", [150, 250])
 @pytest.mark.parametrize(
     ("kind", "counts"),
     [
@@ -19,12 +20,15 @@ from sparse_attention.numerics import choosing_kernels as kernels
         ("few", [[40], [40], [39]]),
         ("negative", [[1], [0], [200]]),
         ("closed", [[30], [9], [9]]),
+        ("far", [[5], [100], [199]]),
+        ("infinite", [[2], [5], [7]]),
         ("normal", [[3, 4]]),
         ("few", [[3, 4], [200, 7], [0, 1]]),
     ],
 )
-def test_the_largest_are_taken_and_of_equal_ones_the_first(kind, counts, monkeypatch):
-    monkeypatch.setattr(kernels, "_SELECTED", 128)
+def test_the_largest_are_taken_and_of_equal_ones_the_first(kind, counts, long, monkeypatch):
+    monkeypatch.setattr(kernels, "_BLOCK", 128)
+    monkeypatch.setattr(kernels, "_LONG", long)
     random = np.random.default_rng(0)
     values = random.normal(size=(3, 2, 1, 200)).astype(np.float32)
     if kind == "few":  # whole numbers from -2 to 2, with both zeros
@@ -33,11 +37,17 @@ def test_the_largest_are_taken_and_of_equal_ones_the_first(kind, counts, monkeyp
         values = -np.abs(values) * 1e30
     elif kind == "closed":
         values[random.random(values.shape) < 0.9] = -np.inf
+    elif kind == "far":  # over all of what a float32 can be
+        values = (np.sign(values) * 10.0 ** random.uniform(-44, 38, values.shape)).astype(
+            np.float32
+        )
+    elif kind == "infinite":
+        values[random.random(values.shape) < 0.02] = np.inf
     wanted = torch.tensor(counts)[:, :, None, None].to(DEVICE)
     rows = len(counts)
     # Heads come first in memory, as those of scores do.
     given = torch.from_numpy(values[:rows].swapaxes(0, 1).copy()).to(DEVICE).transpose(0, 1)
-    places, found = kernels.heaviest(given, wanted, max(map(max, counts)))
+    places, found = kernels.heaviest(given, wanted, max(map(max, counts)), 7)
     marked = kernels.largest(given, wanted)
     assert places.shape == (rows, 2, 1, max(map(max, counts)))
     assert found.shape == (rows, 2, 1, 1)
@@ -49,32 +59,16 @@ def test_the_largest_are_taken_and_of_equal_ones_the_first(kind, counts, monkeyp
             expected = sorted(place for place in order[:most] if own[place] > -np.inf)
             count = int(found[row, line, 0])
             assert count == len(expected)
-            assert places[row, line, 0, :count].tolist() == expected
-            assert (places[row, line, 0, count:] == 0).all()
+            assert (places[row, line, 0, :count] - 7).tolist() == expected
+            assert (places[row, line, 0, count:] == 7).all()
             assert marked[row, line, 0].nonzero()[:, 0].tolist() == expected
 
 
 def test_true_entries_are_listed(monkeypatch):
-    monkeypatch.setattr(kernels, "_SELECTED", 64)
+    monkeypatch.setattr(kernels, "_BLOCK", 32)
     mask = torch.rand(2, 3, 150, generator=torch.Generator().manual_seed(0)) < 0.3
     mask[0, 1], mask[1, 2] = False, True
     places = kernels.true_places(mask.to(DEVICE), 150)
     for own, listed in zip(mask.flatten(0, 1), places.flatten(0, 1), strict=True):
         expected = own.nonzero()[:, 0].tolist()
         assert listed.tolist() == expected + [0] * (150 - len(expected))
-
-
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int64])
-@pytest.mark.parametrize("shared", [True, False])
-def test_meetings_are_counted(dtype, shared):
-    generator = torch.Generator().manual_seed(0)
-    asked = torch.randint(0, 4, (2, 3, 20, 11), generator=generator).to(DEVICE, dtype)
-    codes = torch.randint(0, 4, (1 if shared else 2, 3, 20, 50), generator=generator)
-    codes = codes.to(DEVICE, dtype)
-    hits = torch.full((2, 3, 11, 50), 77, dtype=torch.uint8, device=DEVICE)
-    masks, tables = torch.tensor([[3, 2], [20, 9]]).to(DEVICE)
-    kernels.count_meetings(asked, codes, masks, tables, hits)
-    for row, (mask, count) in enumerate(((3, 20), (2, 9))):
-        own, theirs = asked[row, :, :count] & mask, codes[0 if shared else row, :, :count] & mask
-        expected = (own[..., None] == theirs[:, :, None]).sum(1)
-        assert torch.equal(hits[row].long(), expected)
