@@ -81,13 +81,13 @@ class SharedScores:
         if exact:
             torch.bmm(flat, context_keys.mT, out=scores[..., :context])
         else:
-            scores[..., :context] = product(flat, context_keys.mT)
+            dots = product(flat, context_keys.mT)
+            torch.mul(dots, self.settings.scaling, out=scores[..., :context])
         own = queries.reshape(asking * heads, group * count, width)
         own = product(own, tail_keys.reshape(asking * heads, tail, width).mT)
         shaped = scores.view(heads, asking, group, count, context + tail).transpose(0, 1)
-        shaped[..., context:] = own.view(asking, heads, group, count, tail)
-        if not exact:
-            shaped.mul_(self.settings.scaling)
+        own = own.view(asking, heads, group, count, tail)
+        shaped[..., context:] = own if exact else own.mul_(self.settings.scaling)
         hide(soft_cap(shaped, self.settings.softcap), self.geometry)
         self._scores[part] = shaped
         return shaped[chosen]

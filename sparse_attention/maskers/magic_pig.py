@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 _HASH_BLOCK = 256
 """Keys hashed at a time, to bound the memory of their projections: 12 MB at 8 key-value heads and
 150 tables of 10 bits."""
+_GPU_HASH_BLOCK = 4096
+"""The same on a GPU, which so few keys would leave idle."""
 
 
 class _Hashes(NamedTuple):
@@ -250,10 +252,12 @@ class MagicPig(Masker):
         """Codes and norms of the centred keys: (n, H, L[, K], m) and (n, H, m)."""
         mean, planes = fitted
         codes, norms = [], []
-        for block in keys.split(_HASH_BLOCK, dim=2):
+        for block in keys.split(_GPU_HASH_BLOCK if keys.is_cuda else _HASH_BLOCK, dim=2):
             centred = block.float() - mean[:, :, None]
             norms.append(centred.norm(dim=-1))
             codes.append(encode(centred, planes, self.packing))
+        if len(codes) == 1:
+            return codes[0], norms[0]
         return torch.cat(codes, -1), torch.cat(norms, -1)
 
     def _narrowed(

@@ -209,14 +209,15 @@ def log_meeting_probability(
     Returns:
         float32 in the shape of ``cosine``.
     """
-    agreement = 1 - torch.acos(cosine.double()) / math.pi
-    agreement = _power(agreement, bits) if isinstance(bits, int) else agreement.pow(bits)
-    miss = torch.log1p(-agreement)
+    agreement = cosine.to(torch.float64, copy=True).acos_().div_(-math.pi).add_(1)
+    agreement = _power(agreement, bits) if isinstance(bits, int) else agreement.pow_(bits)
+    miss = agreement.neg().log1p_()
     if min_hits == 1:
-        exponent = tables * miss
+        exponent = miss.mul_(tables)
     else:
-        exponent = (tables - 1) * miss + torch.log1p((tables - 1) * agreement)
-    return torch.log(-torch.expm1(exponent)).clamp(min=_LOWEST).float()
+        others = tables - 1
+        exponent = miss.mul_(others).add_(agreement.mul_(others).log1p_())
+    return exponent.expm1_().neg_().log_().clamp_(min=_LOWEST).float()
 
 
 def _power(base: Tensor, exponent: int) -> Tensor:
