@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from sparse_attention import Protocol, make_config
+from sparse_attention.attention.compact import Compact
 from sparse_attention.attention.geometry import Geometry
+from sparse_attention.attention.indices import Indices
 from sparse_attention.attention.scores import SharedScores
 from sparse_attention.attention.selection import Selection
 from sparse_attention.cache.context import Context, ContextLayer, Segment
@@ -44,12 +46,35 @@ def test_what_is_held_does_not_grow_with_steps():
     assert held_after(200) <= before + 20 * rows  # numbers of more digits
 
 
-def operation(rows: int, group: int = 1, layer: int = 0) -> SharedScores:
+def operation(rows: int, group: int = 1, layer: int = 0, heads: int = 1) -> SharedScores:
     """Of rows with one query over 100 keys."""
-    segment, tails = Segment(*torch.zeros(2, 1, 99, 4)), torch.zeros(2, rows, 1, 1, 4)
+    segment = Segment(*torch.zeros(2, heads, 99, 4, device=DEVICE))
+    tails = torch.zeros(2, rows, heads, 1, 4, device=DEVICE)
     geometry = Geometry.of(0, 100, 1, None, DEVICE)
-    queries = torch.zeros(rows, 1, group, 1, 4)
-    return SharedScores(queries, KeyView(layer, segment, *tails, 1), geometry, LayerSettings(1.0))
+    queries = torch.zeros(rows, heads, group, 1, 4, device=DEVICE)
+    view = KeyView(layer, segment, *tails, heads)
+    return SharedScores(queries, view, geometry, LayerSettings(1.0))
+
+
+@pytest.mark.parametrize("counted", [True, False])
+@pytest.mark.parametrize("lists", [1, 3])
+@pytest.mark.parametrize("of_rows", [1, 4])
+def test_lists_count_as_the_masks_that_they_are(counted, lists, of_rows):
+    generator = torch.Generator().manual_seed(0)
+    order = torch.rand(of_rows, 2, lists, 1, 90, generator=generator).argsort(-1)
+    counts = None
+    if counted:
+        counts = torch.randint(0, 41, (of_rows, 2, lists, 1, 1), generator=generator).to(DEVICE)
+    indices = Indices(5 + order[..., :40].to(DEVICE), counts)
+    compact = Compact(100, DEVICE, ((0, 5), (97, 99)), indices)
+    found = []
+    for selection in (Selection(compact), Selection(compact.scattered())):
+        probes = Probes(4, 2, DEVICE)
+        probes.assign([probes.probes[row] for row in (2, 0, 3, 1)])
+        probes.add_reads(operation(4, 3, layer=1, heads=2), range(4), selection, visible=100)
+        found.append([(probe.density, probe.union_density) for probe in probes.probes[:-1]])
+    assert found[0] == found[1]
+    assert all(0.07 <= by_query <= by_group < 1 for by_query, by_group in found[0])
 
 
 def test_rows_that_share_are_dropped_or_stop():

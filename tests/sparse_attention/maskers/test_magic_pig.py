@@ -175,7 +175,7 @@ def test_a_context_is_asked_again_with_more_hashes():
         expected = operation.select().log_weights
         for _ in range(2):  # the second time keys are looked up by their codes
             torch.testing.assert_close(operation.select().log_weights, expected)
-    assert len(known) == (1 if DEVICE.type == "cuda" else 2)
+    assert len(known) == (1 if again.call.queries.is_cuda else 2)
     again.call.view.segment.features.clear()
     again.call.view.segment.features.update(first.call.view.segment.features)
     for _ in range(2):
