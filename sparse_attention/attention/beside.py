@@ -14,7 +14,8 @@ import torch
 
 from sparse_attention.attention.scores import SharedScores, sink_share
 from sparse_attention.attention.selection import Selection
-from sparse_attention.numerics.tensors import as_numbers, product
+from sparse_attention.numerics.products import product
+from sparse_attention.numerics.tensors import as_numbers
 
 if TYPE_CHECKING:
     from torch import Tensor

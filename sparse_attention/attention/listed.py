@@ -11,7 +11,8 @@ from sparse_attention.attention.compact import Compact
 from sparse_attention.attention.indices import Indices
 from sparse_attention.attention.scores import sink_share
 from sparse_attention.attention.single_keys import Lines, tail_dots
-from sparse_attention.numerics.tensors import product, soft_cap
+from sparse_attention.numerics.products import product
+from sparse_attention.numerics.tensors import soft_cap
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -18,7 +18,8 @@ from sparse_attention.attention.listed import listed_attention
 from sparse_attention.attention.scores import sink_share, weigh_values
 from sparse_attention.attention.selection import Selection
 from sparse_attention.attention.single_keys import collect, in_steps
-from sparse_attention.numerics.tensors import product, soft_cap
+from sparse_attention.numerics.products import product
+from sparse_attention.numerics.tensors import soft_cap
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -11,7 +11,8 @@ import torch
 from sparse_attention.attention.geometry import Geometry, hide
 from sparse_attention.cache.view import KeyView
 from sparse_attention.model_facts import LayerSettings
-from sparse_attention.numerics.tensors import product, soft_cap
+from sparse_attention.numerics.products import product
+from sparse_attention.numerics.tensors import soft_cap
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -79,7 +80,7 @@ class SharedScores:
         )
         flat = queries.transpose(0, 1).reshape(heads, asking * group * count, width)
         if exact:
-            torch.bmm(flat, context_keys.mT, out=scores[..., :context])
+            product(flat, context_keys.mT, out=scores[..., :context])
         else:
             dots = product(flat, context_keys.mT)
             torch.mul(dots, self.settings.scaling, out=scores[..., :context])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from sparse_attention.cache.view import KeyView
-from sparse_attention.numerics.tensors import product
+from sparse_attention.numerics.products import product
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from sparse_attention.model_facts import LayerSettings
-from sparse_attention.numerics.tensors import product, soft_cap
+from sparse_attention.numerics.products import product
+from sparse_attention.numerics.tensors import soft_cap
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -17,20 +17,6 @@ ERROR_EPSILON = 1e-12
 """Added to the squared norm of the dense output, so that nothing is divided by zero."""
 
 
-def _known_reads(
-    selection: Selection, full: tuple[int, ...], *, on_device: bool
-) -> list[int] | None:
-    """Keys that each row reads over (R, H, G, Q, 1) lines; None where only the device knows."""
-    known = None if selection.compact is None else selection.compact.sizes
-    if known is not None:
-        lines = full[1] * full[2] * full[3]
-        return [lines * size for size in known] * (full[0] // len(known))
-    if on_device:  # which would have to be waited for
-        return None
-    reads: list[int] = selection.counts.expand(full).sum((1, 2, 3, 4)).tolist()
-    return reads
-
-
 @dataclass(eq=False)
 class Probe:
     """What one row, or several that share it, has read so far."""
@@ -246,3 +232,17 @@ class Probes:
         errors = difference / (dense.square().sum(-1) + ERROR_EPSILON)
         sums = every * errors.sum((1, 2, 3)).double()
         self._errors[layer].index_add_(0, self._index, sums.to(self._index.device))
+
+
+def _known_reads(
+    selection: Selection, full: tuple[int, ...], *, on_device: bool
+) -> list[int] | None:
+    """Keys that each row reads over (R, H, G, Q, 1) lines; None where only the device knows."""
+    known = None if selection.compact is None else selection.compact.sizes
+    if known is not None:
+        lines = full[1] * full[2] * full[3]
+        return [lines * size for size in known] * (full[0] // len(known))
+    if on_device:  # which would have to be waited for
+        return None
+    reads: list[int] = selection.counts.expand(full).sum((1, 2, 3, 4)).tolist()
+    return reads

@@ -18,8 +18,9 @@ from sparse_attention.learned.files import check_suffix, find_file
 from sparse_attention.maskers.top_k import TopK
 from sparse_attention.method import Choices
 from sparse_attention.model_facts import ModelProfile
+from sparse_attention.numerics.products import segmented_product
 from sparse_attention.numerics.quantization import round_to_levels, vector_bytes
-from sparse_attention.numerics.tensors import segmented_product, soft_cap
+from sparse_attention.numerics.tensors import soft_cap
 
 if TYPE_CHECKING:
     from torch import Tensor

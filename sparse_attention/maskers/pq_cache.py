@@ -16,6 +16,7 @@ from sparse_attention.maskers.top_k import TopK
 from sparse_attention.method import Choices
 from sparse_attention.model_facts import ModelProfile
 from sparse_attention.numerics.kmeans import cluster, nearest
+from sparse_attention.numerics.products import product
 from sparse_attention.numerics.tensors import keyed_generator, soft_cap
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class PQCache(TopK):
         parts = call.queries.float().unflatten(-1, (self.subspaces, -1)).permute(1, 4, 0, 2, 3, 5)
         parts = parts.reshape(heads * self.subspaces, rows * group * queries, -1)
         centers = centroids.flatten(0, 1)[..., : parts.shape[-1]]
-        products = torch.bmm(parts, centers.mT).mul_(call.scaling)
+        products = product(parts, centers.mT).mul_(call.scaling)
         products = products.view(heads, self.subspaces, rows, group * queries, -1)
         products = products.permute(1, 2, 0, 3, 4)
         scores = torch.empty(rows, heads, group * queries, keys, device=call.device)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from sparse_attention.numerics.gpu import gpu_kernels
+from sparse_attention.numerics.products import product
 from sparse_attention.numerics.tensors import keyed_generator
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def encode(vectors: Tensor, planes: Tensor, packing: Packing) -> Tensor:
     bits, tables, width = planes.shape
     count, heads, length, _ = vectors.shape
     flat = vectors.reshape(count * heads * length, width)
-    products = planes.flatten(0, 1) @ flat.T
+    products = product(planes.flatten(0, 1)[None], flat.T[None])[0]
     if packing == "int64" and not vectors.is_cuda:
         codes = torch.from_numpy(_pack_numpy(products.view(bits, tables, -1).numpy()))
         return codes.view(tables, count, heads, length).permute(1, 2, 0, 3).contiguous()

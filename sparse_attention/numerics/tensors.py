@@ -1,4 +1,4 @@
-"""Numerical tools: float32 products, the largest values of a row, random numbers by key.
+"""Numerical tools: the largest values of a row, random numbers by key, soft caps.
 
 On a processor some of them go through NumPy, whose comparison, sorting and partition use vector
 instructions where torch's do not: several times faster there (``perf/decode_overhead.py``).
@@ -16,42 +16,6 @@ from sparse_attention.numerics.gpu import gpu_kernels
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-
-def product(left: Tensor, right: Tensor) -> Tensor:
-    """Batched matrix product (n, i, j) @ (n, j, k) with float32 sums and a float32 result.
-
-    Half-precision inputs are not rounded again: CUDA sums and writes float32 itself, other devices
-    get float32 copies.
-    """
-    if left.dtype == torch.float32 and right.dtype == torch.float32:
-        return torch.bmm(left, right)
-    if left.is_cuda and left.dtype == right.dtype:
-        return torch.bmm(left, right, out_dtype=torch.float32)
-    return torch.bmm(left.float(), right.float())
-
-
-def segmented_product(queries: Tensor, prefix: Tensor, tail: Tensor) -> Tensor:
-    """Products of queries with what is kept of a shared prefix and of each row's tail, all float32.
-
-    Args:
-        queries: (R, H, n, D).
-        prefix: (1, H, D, m); one matrix product for all rows.
-        tail: (R, H, D, t).
-
-    Returns:
-        (R, H, n, m + t), heads first in memory.
-    """
-    rows, heads, count, width = queries.shape
-    shared, own = prefix.shape[-1], tail.shape[-1]
-    products = queries.new_empty(heads, rows * count, shared + own)
-    flat = queries.transpose(0, 1).reshape(heads, rows * count, width)
-    torch.bmm(flat, prefix[0], out=products[..., :shared])
-    products = products.view(heads, rows, count, shared + own).transpose(0, 1)
-    if own:
-        last = torch.bmm(queries.reshape(rows * heads, count, width), tail.flatten(0, 1))
-        products[..., shared:] = last.view(rows, heads, count, own)
-    return products
 
 
 def keyed_generator(device: torch.device, *key: object) -> torch.Generator:
