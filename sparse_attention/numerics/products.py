@@ -80,7 +80,8 @@ def _has_faster_numpy() -> bool:
     """Whether it ever does on this processor with one thread."""
     # NumPy's threads are its own and bounded by these alone, when it is loaded.
     bound = os.environ.get("OPENBLAS_NUM_THREADS") or os.environ.get("OMP_NUM_THREADS")
-    library = np.show_config(mode="dicts")["Build Dependencies"]["blas"].get("name", "")
+    built = np.show_config(mode="dicts").get("Build Dependencies", {})
+    library = built.get("blas", {}).get("name", "")
     return (
         (bound == "1" or os.cpu_count() == 1)
         and "openblas" in library
