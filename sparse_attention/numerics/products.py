@@ -1,8 +1,9 @@
 """Matrix products in float32, by whatever multiplies fast on the device.
 
-On processors of AMD the library behind torch (MKL) leaves out vector instructions that the one
-behind NumPy (OpenBLAS) uses: with one thread, NumPy takes half of the time there for products with
-many lines or with a few (``perf/products.py``).
+On processors of AMD the library behind torch (MKL) is often slower than the one behind NumPy
+(OpenBLAS), most where lines of the result do not begin at round places, as those of scores with
+tails do not: with one thread, NumPy takes about half of the time there for many lines, and less
+time for a few (``perf/products.py``).
 """
 
 from __future__ import annotations
