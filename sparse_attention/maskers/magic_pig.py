@@ -38,11 +38,13 @@ from sparse_attention.numerics.simhash import (
 if TYPE_CHECKING:
     from torch import Tensor
 
-_HASH_BLOCK = 256
-"""Keys hashed at a time, to bound the memory of their projections: 12 MB at 8 key-value heads and
-150 tables of 10 bits."""
+_HASH_ROOM = 3 << 18
+"""Projections of keys that are held at a time, 4 bytes each: what a processor's cache keeps until
+their signs are packed."""
+_FEWEST_HASHED = 32
+"""Keys that are hashed at a time whatever room that takes."""
 _GPU_HASH_BLOCK = 4096
-"""The same on a GPU, which so few keys would leave idle."""
+"""Keys that a GPU hashes at a time, which fewer would leave idle."""
 
 
 class _Hashes(NamedTuple):
@@ -252,7 +254,8 @@ class MagicPig(Masker):
         """Codes and norms of the centred keys: (n, H, L[, K], m) and (n, H, m)."""
         mean, planes = fitted
         codes, norms = [], []
-        for block in keys.split(_GPU_HASH_BLOCK if keys.is_cuda else _HASH_BLOCK, dim=2):
+        some = max(_FEWEST_HASHED, _HASH_ROOM // (keys.shape[1] * planes[..., 0].numel()))
+        for block in keys.split(_GPU_HASH_BLOCK if keys.is_cuda else some, dim=2):
             centred = block.float() - mean[:, :, None]
             norms.append(centred.norm(dim=-1))
             codes.append(encode(centred, planes, self.packing))
