@@ -41,7 +41,8 @@ from sparse_attention.learned.hash_networks import (
     network_tensors,
 )
 from sparse_attention.model_facts import HeadShape, ModelProfile
-from sparse_attention.numerics.tensors import keyed_generator, largest
+from sparse_attention.numerics.heaviest import largest
+from sparse_attention.numerics.tensors import keyed_generator
 from sparse_attention.program import number_between, run_program
 
 _WARM_UP = 16

@@ -14,7 +14,8 @@ from sparse_attention.attention.selection import Selection
 from sparse_attention.maskers.base import Masker
 from sparse_attention.maskers.top_k import GroupScores, pool_prior
 from sparse_attention.method import Choices
-from sparse_attention.numerics.tensors import largest, sort_falling
+from sparse_attention.numerics.heaviest import largest
+from sparse_attention.numerics.tensors import sort_falling
 
 if TYPE_CHECKING:
     from torch import Tensor

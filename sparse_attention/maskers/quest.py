@@ -14,10 +14,10 @@ from sparse_attention.attention.selection import Selection
 from sparse_attention.cache.context import Features
 from sparse_attention.maskers.top_k import HeavyKeys, pool_prior, pool_scores
 from sparse_attention.method import Choices, Size
-from sparse_attention.numerics.heaviest import heaviest
+from sparse_attention.numerics.heaviest import heaviest, largest
 from sparse_attention.numerics.products import segmented_product
 from sparse_attention.numerics.quantization import round_to_levels, vector_bytes
-from sparse_attention.numerics.tensors import largest, soft_cap
+from sparse_attention.numerics.tensors import soft_cap
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -15,7 +15,8 @@ from sparse_attention.attention.compact import Compact
 from sparse_attention.attention.geometry import hide
 from sparse_attention.attention.indices import Indices
 from sparse_attention.attention.selection import Selection
-from sparse_attention.numerics.tensors import as_numbers, count_true, largest
+from sparse_attention.numerics.heaviest import largest
+from sparse_attention.numerics.tensors import as_numbers, count_true
 
 if TYPE_CHECKING:
     from torch import Tensor

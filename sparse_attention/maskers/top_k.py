@@ -13,7 +13,7 @@ from sparse_attention.attention.indices import Indices
 from sparse_attention.attention.selection import Selection
 from sparse_attention.maskers.base import Masker
 from sparse_attention.method import Choices, Size
-from sparse_attention.numerics.tensors import largest
+from sparse_attention.numerics.heaviest import largest
 
 if TYPE_CHECKING:
     from torch import Tensor

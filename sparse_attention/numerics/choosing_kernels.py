@@ -161,7 +161,7 @@ def heaviest(values: Tensor, counts: Tensor, most: int, first: int = 0) -> tuple
 
 
 def largest(values: Tensor, counts: Tensor) -> Tensor:
-    """See ``tensors.largest``, with counts on the device."""
+    """See ``heaviest.largest``, with counts on the device."""
     marked = torch.empty(values.shape, dtype=torch.uint8, device=values.device)
     _run_select(values, counts.expand(*values.shape[:-1], 1), marked)
     return marked.view(torch.bool)

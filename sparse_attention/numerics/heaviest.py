@@ -1,4 +1,4 @@
-"""The largest values of each line by their places; see ``tensors.largest`` for a mask of them."""
+"""The largest values of each line: their places, or a mask of them."""
 
 from __future__ import annotations
 
@@ -42,24 +42,41 @@ def heaviest(
         int64 (R, ..., m), in rising order on a processor, else in any order; and how many of a line
         count, int64, broadcasting to (R, ..., 1), None where all do.
     """
-    *lines, size = values.shape[1:]
-    if values.is_cuda or counts.shape[1:].numel() > 1:
-        counts = counts.clamp(max=size)
-        if values.is_cuda:
-            return _on_gpu(values, counts, enough, first)
-        numbers, taken = _each_its_own(values, counts)
-        return numbers + first, taken
-    flat = values.numpy()
-    wanted = [min(count, size) for count in counts.flatten().tolist()]
-    rows = max(flat.shape[0], len(wanted))
-    if len(set(wanted)) == 1 and rows == flat.shape[0]:
-        own_lines = flat.reshape(-1, size)
-        places, found = _of_lines(own_lines, np.full(len(own_lines), wanted[0]), first)
-    else:
-        places, found = _of_rows(flat.reshape(flat.shape[0], -1, size), wanted, first)
-    places = places.reshape(rows, *lines, places.shape[-1])
-    found = None if found is None else found.reshape(rows, *lines, 1)
-    return torch.from_numpy(places), None if found is None else torch.from_numpy(found)
+    if values.is_cuda:
+        return _on_gpu(values, counts.clamp(max=values.shape[-1]), enough, first)
+    flat, wanted, shape = _as_lines(values, counts)
+    taken, found = _highest(flat, wanted)
+    lines, most = len(flat), int(wanted.max())
+    starts = flat.shape[1] * np.arange(lines) - first
+    if taken.size == lines * most:
+        places = taken.reshape(lines, most) - starts[:, None]
+        return torch.from_numpy(places).view(*shape, most), None
+    places = np.zeros((lines, most), dtype=np.int64)
+    places[np.arange(most) < found[:, None]] = taken - starts.repeat(found)
+    return torch.from_numpy(places).view(*shape, most), torch.from_numpy(found).view(*shape, 1)
+
+
+def largest(values: Tensor, counts: Tensor) -> Tensor:
+    """Where the largest values of each line are; see ``heaviest``.
+
+    Returns:
+        bool (R, ..., n).
+    """
+    if values.is_cuda:
+        lines = torch.broadcast_shapes(values.shape[:-1], counts.shape[:-1])
+        values, kernels = values.expand(*lines, -1), gpu_kernels("choosing")
+        if kernels is not None:
+            marked: Tensor = kernels.largest(values, counts.to(values.device, non_blocking=True))
+            return marked
+        places, found = heaviest(values, counts)
+        taken = torch.ones_like(places, dtype=torch.bool)
+        if found is not None:
+            taken = torch.arange(places.shape[-1], device=values.device) < found
+        return torch.zeros_like(values, dtype=torch.bool).scatter_(-1, places, taken)
+    flat, wanted, shape = _as_lines(values, counts)
+    chosen = np.zeros(flat.shape, dtype=bool)
+    chosen.reshape(-1)[_highest(flat, wanted)[0]] = True
+    return torch.from_numpy(chosen).view(*shape, -1)
 
 
 def true_places(mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -84,36 +101,31 @@ def true_places(mask: Tensor) -> tuple[Tensor, Tensor]:
     return places, counts
 
 
-def _of_rows(values: np.ndarray, counts: list[int], first: int) -> tuple[np.ndarray, np.ndarray]:
-    """``heaviest`` of rows (R or 1, m, n), each with a count of its own."""
-    lines = values.shape[1]
-    places = np.zeros((len(counts), lines, max(counts)), dtype=np.int64)
-    found = np.empty((len(counts), lines), dtype=np.int64)
-    for row, count in enumerate(counts):
-        wanted = np.full(lines, count)
-        own, few = _of_lines(values[row if len(values) > 1 else 0], wanted, first)
-        places[row, :, :count] = own
-        found[row] = count if few is None else few
-    return places, found
+def _as_lines(values: Tensor, counts: Tensor) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
+    """Values (m, n), counts (m,), at most n, and the shape of the m lines."""
+    size = values.shape[-1]
+    if counts.numel() == 1:
+        flat = values.reshape(-1, size).numpy()
+        return flat, np.full(len(flat), min(int(counts), size)), values.shape[:-1]
+    shape = np.broadcast_shapes(values.shape[:-1], counts.shape[:-1])
+    flat = values.expand(*shape, -1).reshape(-1, size).numpy()
+    return flat, counts.clamp(max=size).expand(*shape, 1).reshape(-1).numpy(), shape
 
 
-def _of_lines(
-    values: np.ndarray, counts: np.ndarray, first: int
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Places of the largest of each line (m, n), so many of each, and how many if any has fewer.
+def _highest(values: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Places of the largest of each line (m, n) in all lines together, and how many of each (m,).
 
-    All places are compared with a bar, and what is above it is partitioned: of a long line that is
-    little.  NumPy's comparison and partition use vector instructions where torch's do not.
+    All values are compared with a bar, and those above it among themselves: of a long line few.
+    NumPy's comparison, partition and sorting use vector instructions where torch's do not.
     """
-    lines, size = values.shape
-    most = int(counts.max())
-    if not most:
-        return np.zeros((lines, 0), dtype=np.int64), None
-    starts = size * np.arange(lines + 1)
-    bars = _bars(values, most, _STEP if size >= _LONG and most <= size * _FEW else 1)
+    if not counts.any():
+        return np.zeros(0, dtype=np.int64), counts
+    starts, bars = values.shape[1] * np.arange(len(values) + 1), _bars(values, counts)
     taken, bounds, found = _from_bars(values, bars, starts)
-    if ((found < counts) & (bars > _LEAST)).any():  # the part was not like the whole
-        taken, bounds, found = _from_bars(values, _bars(values, most, 1), starts)
+    short = (found < counts) & (bars > _LEAST)
+    if short.any():  # the part was not like the whole
+        bars[short] = _from_above(values[short], counts[short])
+        taken, bounds, found = _from_bars(values, bars, starts)
     more = np.flatnonzero(found > counts)
     if more.size:
         kept = np.ones(taken.size, dtype=bool)
@@ -121,24 +133,19 @@ def _of_lines(
             here = slice(bounds[line], bounds[line + 1])
             kept[here] = _are_largest(values[line].take(taken[here] - starts[line]), counts[line])
         taken, found = taken[kept], np.minimum(found, counts)
-    if taken.size == lines * most:
-        return taken.reshape(lines, most) - (starts[:-1, None] - first), None
-    places = np.zeros((lines, most), dtype=np.int64)
-    places[np.arange(most) < found[:, None]] = taken - (starts[:-1] - first).repeat(found)
-    return places, found
+    return taken, found
 
 
-def _bars(values: np.ndarray, count: int, step: int) -> np.ndarray:
-    """The ``count``-th largest value of each line (m, n), and at least a finite one: (m,).
+def _bars(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """The ``counts``-th largest value of each line (m, n), and at least a finite one: (m,).
 
-    With a ``step`` above 1 it is estimated from one value in so many: rarely too high, and of long
-    lines not much too low.
+    Of long lines it is estimated from a part: rarely too high, and not much too low.
     """
-    if step > 1:
-        expected = count / step
-        values, count = values[:, ::step], int(expected + _DEVIATIONS * expected**0.5) + 1
-    least = values.shape[1] - count
-    return np.maximum(np.partition(values, least, axis=-1)[:, least], _LEAST)
+    if values.shape[1] < _LONG or counts.max() > values.shape[1] * _FEW:
+        return _from_above(values, counts)
+    expected = counts / _STEP
+    of_part = (expected + _DEVIATIONS * np.sqrt(expected)).astype(np.int64) + 1
+    return _from_above(values[:, ::_STEP], of_part)
 
 
 def _from_bars(
@@ -154,6 +161,17 @@ def _from_bars(
     return taken, bounds, bounds[1:] - bounds[:-1]
 
 
+def _from_above(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """``_bars`` exactly."""
+    places = values.shape[1] - np.maximum(counts, 1)
+    first = places[0]
+    if (places == first).all():
+        bars = np.partition(values, first, axis=-1)[:, first]
+    else:  # a partition at several places takes longer
+        bars = np.sort(values, axis=-1)[np.arange(len(values)), places]
+    return np.maximum(bars, _LEAST)
+
+
 def _are_largest(values: np.ndarray, count: int) -> np.ndarray:
     """Which of ``values`` (n,) are the largest so many, fewer than n; of equal ones the first."""
     if not count:
@@ -164,16 +182,6 @@ def _are_largest(values: np.ndarray, count: int) -> np.ndarray:
     if more:
         largest[np.flatnonzero(values == bar)[-more:]] = False
     return largest
-
-
-def _each_its_own(values: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
-    """``heaviest`` where the lines of a row have counts of their own."""
-    lines = np.broadcast_shapes(values.shape[:-1], counts.shape[:-1])
-    flat = values.expand(*lines, -1).reshape(-1, values.shape[-1]).numpy()
-    wanted = counts.expand(*lines, 1).reshape(-1)
-    places, found = _of_lines(flat, wanted.numpy(), 0)
-    counted = wanted if found is None else torch.from_numpy(found)
-    return torch.from_numpy(places).view(*lines, -1), counted.view(*lines, 1)
 
 
 def _on_gpu(

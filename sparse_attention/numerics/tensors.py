@@ -1,4 +1,4 @@
-"""Numerical tools: the largest values of a row, random numbers by key, soft caps.
+"""Numerical tools: random numbers by key, orders, counts, soft caps.
 
 On a processor some of them go through NumPy, whose comparison, sorting and partition use vector
 instructions where torch's do not: several times faster there (``perf/decode_overhead.py``).
@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from sparse_attention.numerics.gpu import gpu_kernels
-
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -23,66 +21,6 @@ def keyed_generator(device: torch.device, *key: object) -> torch.Generator:
     digest = hashlib.blake2b("\x1f".join(map(str, key)).encode(), digest_size=8).digest()
     generator = torch.Generator(device=device)
     return generator.manual_seed(int.from_bytes(digest, "little") >> 1)
-
-
-def largest(values: Tensor, count: Tensor) -> Tensor:
-    """Where the ``count`` largest values of each row are.
-
-    Exactly ``count`` places of a row are true, or all that are above -inf if these are fewer; of
-    equal values those with the lowest index come first.
-
-    Args:
-        values: float32 (R or 1, ..., n).
-        count: int64, broadcastable to (R, ..., 1).
-
-    Returns:
-        bool (R, ..., n), or (1, ..., n) where the rows agree.
-    """
-    if values.is_cuda:
-        values = values.expand(torch.broadcast_shapes(values.shape, (*count.shape[:-1], 1)))
-    kernels = gpu_kernels("choosing") if values.is_cuda else None
-    if kernels is not None:
-        marked: Tensor = kernels.largest(values, count.to(values.device, non_blocking=True))
-        return marked
-    size, count = values.shape[-1], count.to(values.device)
-    least, most = (int(bound) for bound in torch.aminmax(count))
-    if most < 1:
-        return torch.zeros_like(values, dtype=torch.bool)
-    if least >= size:
-        return values > -torch.inf
-    threshold = _nth_largest(values, count.clamp(1, size), max(1, least), min(most, size))
-    if values.is_cuda:
-        chosen = values >= threshold
-    else:
-        chosen = torch.from_numpy(np.greater_equal(values.numpy(), threshold.numpy()))
-    if least < 1:
-        chosen = chosen & (count > 0)
-    if float(threshold.amin()) == -torch.inf:
-        chosen &= values > -torch.inf
-    found = count_true(chosen)
-    if bool((found > count).any()):
-        above = values > threshold
-        ties = chosen & ~above
-        chosen = above | (ties & (ties.cumsum(-1) <= count - count_true(above)))
-    return chosen
-
-
-def _nth_largest(values: Tensor, count: Tensor, least: int, most: int) -> Tensor:
-    """The ``count``-th largest value of each row, (..., 1), for counts from least to most."""
-    size = values.shape[-1]
-    if values.is_cuda:
-        best = values.topk(most, dim=-1).values
-        return best.gather(-1, count.expand(*values.shape[:-1], 1) - 1)
-    ordered = np.array(values.numpy())
-    if most * 4 < size or most == least:
-        ordered.partition(size - most, axis=-1)
-        ordered = ordered[..., size - most :]
-    if most == least:
-        return torch.from_numpy(ordered[..., :1])
-    ordered.sort(axis=-1)
-    lines = np.broadcast_shapes(count.shape[:-1], ordered.shape[:-1])
-    place = ordered.shape[-1] - np.broadcast_to(count.numpy(), (*lines, 1))
-    return torch.from_numpy(np.take_along_axis(ordered, place, axis=-1))
 
 
 def sort_falling(values: Tensor) -> Tensor:

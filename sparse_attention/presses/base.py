@@ -15,7 +15,7 @@ from sparse_attention.cache.statistics import NOTHING, LayerStatistics, Statisti
 from sparse_attention.errors import UserError
 from sparse_attention.method import Choices, Method
 from sparse_attention.model_facts import LayerFacts
-from sparse_attention.numerics.tensors import largest
+from sparse_attention.numerics.heaviest import largest
 
 if TYPE_CHECKING:
     from torch import Tensor

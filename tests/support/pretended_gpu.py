@@ -24,7 +24,7 @@ from sparse_attention.decode import probes
 from sparse_attention.numerics import heaviest as places_of
 from sparse_attention.numerics import simhash, tensors
 
-_of_processor = places_of.heaviest, tensors.largest, places_of.true_places
+_of_processor = places_of.heaviest, places_of.largest, places_of.true_places
 _kernels: dict[str, SimpleNamespace] = {}
 _calls: list[str] = []
 
@@ -161,7 +161,7 @@ def _spread(
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch, _pretending(True):
-        for module in (places_of, tensors, simhash, probes):
+        for module in (places_of, simhash, probes):
             patch.setattr(module, "gpu_kernels", _kernels.get)
         patch.setattr(fused, "has_triton", lambda: True)
         attention = _kernels["attention"]

@@ -23,7 +23,6 @@ from sparse_attention.attention.paths import (
 from sparse_attention.cache.context import Segment
 from sparse_attention.maskers import Local, OracleTopK, Quest, Sink
 from sparse_attention.numerics import heaviest as choosing
-from sparse_attention.numerics.tensors import largest
 from sparse_attention.testing.calls import make_operation
 from sparse_attention.testing.device import DEVICE
 
@@ -179,11 +178,13 @@ def by_sorting(values, counts):
     counts=st.lists(st.integers(0, 6), min_size=4, max_size=4),
     shape=st.sampled_from([(1, 1), (2, 1), (1, 2), (2, 2)]),
 )
-def test_heaviest_places_are_those_of_the_mask(choose, rows, counts, shape):
+def test_heaviest_places_are_the_first_of_a_stable_order(choose, rows, counts, shape):
     values = torch.tensor(rows).view(2, 2, 6)
     counts = torch.tensor(counts).view(2, 2, 1)[: shape[0], : shape[1]]
     places, found = choose(values, counts)
-    expected = largest(values, counts.expand(2, 2, 1))
+    order = values.sort(dim=-1, descending=True, stable=True).indices
+    taken = (torch.arange(6) < counts) & (values.gather(-1, order) > -torch.inf)
+    expected = torch.zeros_like(taken).scatter_(-1, order, taken)
     found = None if found is None else found[:, :, None, None]
     marked = Indices(places[:, :, None, None], found)
     assert torch.equal(marked.scattered(6)[:, :, 0, 0], expected)
@@ -211,13 +212,15 @@ def test_heaviest_of_long_lines(size, share, kind, seed, alike):
     counts = np.full((2, 1, 1), int(share * size))
     if not alike:
         counts = random.integers(0, int(share * size) + 2, (2, 3, 1))
-    places, found = choosing.heaviest(torch.from_numpy(values), torch.from_numpy(counts))
+    given = torch.from_numpy(values), torch.from_numpy(counts)
+    (places, found), marked = choosing.heaviest(*given), choosing.largest(*given)
     for row, line in np.ndindex(2, 3):
         wanted = min(counts[row, line if counts.shape[1] > 1 else 0, 0], size)
         order = np.argsort(-values[row, line], kind="stable")[:wanted]
         expected = sorted(order[values[row, line][order] > -np.inf])
         own = places[row, line].tolist()
         assert own[: len(own) if found is None else int(found[row, line])] == expected
+        assert marked[row, line].nonzero()[:, 0].tolist() == expected
 
 
 def test_rows_may_differ_in_the_spans_that_are_left():

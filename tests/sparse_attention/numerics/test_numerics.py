@@ -14,8 +14,9 @@ from sparse_attention import HuggingFaceAdapter, Selection, make_config
 from sparse_attention.attention import paths as attention
 from sparse_attention.attention.paths import gathered_attention, reference_attention
 from sparse_attention.decode import block
+from sparse_attention.numerics.heaviest import largest
 from sparse_attention.numerics.simhash import count_meetings
-from sparse_attention.numerics.tensors import keyed_generator, largest
+from sparse_attention.numerics.tensors import keyed_generator
 from sparse_attention.testing.calls import make_operation
 from sparse_attention.testing.device import DEVICE
 
