@@ -33,8 +33,11 @@ if TYPE_CHECKING:
 
 _EXACT = 1 << 24
 """Integers up to here are exact in float32."""
-_BLOCK = 4096
-"""Keys that go through the networks at a time, to bound the memory."""
+_ROOM = 1 << 19
+"""Numbers of a layer of the networks that are held at a time: what a processor's cache keeps until
+the next layer reads them."""
+_GPU_BLOCK = 4096
+"""Keys that go through the networks of a GPU at a time, which fewer would leave idle."""
 
 
 class HashAttention(TopK):
@@ -134,7 +137,9 @@ class HashAttention(TopK):
     def _codes(self, network: Network, activation: str, _: Features, keys: Tensor) -> Features:
         """Codes of keys, int32 (n, H, networks per key-value head, W, m)."""
         codes = []
-        for block in keys.split(_BLOCK, dim=2):
+        of_key = max(weight[:, 0].numel() for weight, _ in network)
+        some = _GPU_BLOCK if keys.is_cuda else max(1, _ROOM // (len(keys) * of_key))
+        for block in keys.split(some, dim=2):
             count, heads, length, _ = block.shape
             group = network[0][0].shape[0] // heads
             inputs = block.float().transpose(0, 1).flatten(1, 2)
