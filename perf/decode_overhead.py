@@ -7,6 +7,7 @@ and for a method's first step where it prepares what it keeps about the context.
 first 128 and the last 128 keys and 5% more; MagicPIG has 64 tables of 8 bits, pages have 16 keys,
 labels 8 channels, and hash networks, here random, 3 layers of 128.  The other side is
 ``model(...)`` with transformers' DynamicCache and SDPA on the same context, measured in turn.
+With ``--tokens`` a step reads so many tokens at once, as it does a question.
 """
 
 from __future__ import annotations
@@ -97,44 +98,45 @@ def write_random_files(profile: ModelProfile, folder: Path) -> ModelProfile:
 class Plain:
     """Decode steps of plain transformers."""
 
-    def __init__(self, adapter: HuggingFaceAdapter, context: list[int]) -> None:
-        self.model, self.position = adapter.model, len(context)
+    def __init__(self, adapter: HuggingFaceAdapter, context: list[int], tokens: int) -> None:
+        self.model, self.new = adapter.model, torch.arange(tokens)[None]
+        self.positions = self.new + len(context)
         self.cache = DynamicCache(config=adapter.model.config)
         with torch.inference_mode():
             self.model.model(torch.tensor([context]), past_key_values=self.cache, use_cache=True)
 
     @torch.inference_mode()
     def step(self) -> None:
-        """Process one token."""
+        """Process the next tokens."""
         self.model(
-            torch.tensor([[self.position % 4096]]),
-            position_ids=torch.tensor([[self.position]]),
+            self.new,
+            position_ids=self.positions,
             past_key_values=self.cache,
             use_cache=True,
             logits_to_keep=1,
         )
-        self.position += 1
+        self.new = (self.new + 1) % 4096
+        self.positions = self.positions + self.new.shape[1]
 
 
 class Ours:
     """Decode steps of one configuration over a context."""
 
     def __init__(
-        self, adapter: HuggingFaceAdapter, context: Context, config: AttentionConfig
+        self, adapter: HuggingFaceAdapter, context: Context, config: AttentionConfig, tokens: int
     ) -> None:
-        self.model, self.token = adapter.model, 0
+        self.model, self.new = adapter.model, torch.arange(tokens)[None]
         self.configs = configs_of(adapter.model)  # once for an answer, as the adapter does it
         own = config.for_model(adapter.profile)
         self.decoder = Decoder(context, [own], ["perf"], Protocol())
         self.cache = DecoderCache(self.model, self.decoder)
 
     def step(self) -> None:
-        """Process one token."""
-        token = torch.tensor([[self.token % 4096]])
+        """Process the next tokens."""
         with our_attention(self.configs):
-            forward(self.model, token, self.cache)
+            forward(self.model, self.new, self.cache)
         self.decoder.end_step()
-        self.token += 1
+        self.new = (self.new + 1) % 4096
 
 
 def measure(
@@ -147,14 +149,14 @@ def measure(
     """Measure every configuration at one length; adds to ``table`` and ``measured``."""
     context = random_tokens(length, seed=1)
     prefix = adapter.prefill(context)
-    plain = Plain(adapter, context)
+    plain = Plain(adapter, context, options.tokens)
     plain.step()
     for name in options.methods:
         first, warm, base = [], [], []
         for _ in range(options.rounds):
             for layer in prefix.layers:
                 layer.segments[0].features.clear()
-            ours = Ours(adapter, prefix, CONFIGS[name])
+            ours = Ours(adapter, prefix, CONFIGS[name], options.tokens)
             first.append(cpu_seconds(ours.step))
             ours.step()
             warm.append(cpu_seconds(ours.step, options.steps))
@@ -179,6 +181,7 @@ def main() -> None:
     parser.add_argument("--kv-heads", type=int, default=8, help="key-value heads of the 8 heads")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--steps", type=int, default=6, help="steps in a round")
+    parser.add_argument("--tokens", type=int, default=1, help="tokens that a step reads")
     parser.add_argument("--methods", nargs="+", choices=CONFIGS, default=list(CONFIGS))
     options = parser.parse_args()
     torch.set_num_threads(1)
