@@ -36,7 +36,7 @@ def _stands_in(kind: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         @functools.wraps(function)
         def run(*args: Any, **options: Any) -> Any:
             _calls.append(function.__name__)
-            with _pretending(False):
+            with pretending(False):
                 return function(*args, **options)
 
         setattr(_kernels.setdefault(kind, SimpleNamespace()), function.__name__, run)
@@ -46,7 +46,8 @@ def _stands_in(kind: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
 
 @contextmanager
-def _pretending(on_gpu: bool) -> Iterator[None]:
+def pretending(on_gpu: bool) -> Iterator[None]:
+    """Inside, tensors say that they are on a GPU, or that they are not."""
     before = torch.Tensor.is_cuda
     torch.Tensor.is_cuda = property(lambda _: on_gpu)
     try:
@@ -160,7 +161,7 @@ def _spread(
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch, _pretending(True):
+    with pytest.MonkeyPatch.context() as patch, pretending(True):
         for module in (places_of, simhash, probes):
             patch.setattr(module, "gpu_kernels", _kernels.get)
         patch.setattr(fused, "has_triton", lambda: True)

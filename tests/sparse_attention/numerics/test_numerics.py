@@ -9,11 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from methods import METHODS
 from models import random_model, tokens, word_tokenizer
+from pretended_gpu import pretending
 
 from sparse_attention import HuggingFaceAdapter, Selection, make_config
 from sparse_attention.attention import paths as attention
 from sparse_attention.attention.paths import gathered_attention, reference_attention
 from sparse_attention.decode import block
+from sparse_attention.numerics import heaviest
 from sparse_attention.numerics.heaviest import largest
 from sparse_attention.numerics.simhash import count_meetings
 from sparse_attention.numerics.tensors import keyed_generator
@@ -60,6 +62,20 @@ def test_meetings_are_tables_with_the_same_code(tables, keys):
     )
     counted = count_meetings(asked.to(DEVICE), codes.to(DEVICE), "int64")
     assert torch.equal(counted.cpu().int(), met)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a pretended GPU on a processor")
+@pytest.mark.parametrize("counts", [(3, 1, 1), (4, 1, 1), (4, 2, 1), (1, 1, 1)])
+def test_a_gpu_without_kernels_marks_the_same(counts, monkeypatch):
+    random = torch.Generator().manual_seed(0)
+    values = torch.randn(counts[0], 2, 50, generator=random).round(decimals=1)
+    values[values > 1.2] = -INFINITY
+    wanted = torch.randint(0, 60, counts, generator=random)
+    expected = largest(values, wanted)
+    monkeypatch.setattr(heaviest, "gpu_kernels", lambda kind: None)
+    with pretending(on_gpu=True):
+        marked = largest(values, wanted)
+    assert torch.equal(marked, expected)
 
 
 def test_largest_leaves_its_input_alone():
