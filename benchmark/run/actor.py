@@ -49,11 +49,19 @@ class WorkerActor:
         self._actor = remote.remote(python_path(), visible, arguments)
         self.starting: Any = self._actor.where.remote()
         """Ray's reference to the facts of its machine, which come when it has started."""
+        self._model: tuple[str, str | None] | None = None
+        """What it was asked to load last."""
+        self._loading: Any = None
+        """Ray's reference to that."""
 
     def send(self, attempt: Attempt) -> Any:
         """Have it answer; Ray's reference to the result."""
-        attempt.loading = self._actor.load.remote(attempt.request)
-        return self._actor.evaluate.remote(attempt.request)
+        request = attempt.request
+        if self._model != (request.model, request.revision):
+            self._model = request.model, request.revision
+            self._loading = self._actor.load.remote(request)
+        attempt.loading = self._loading
+        return self._actor.evaluate.remote(request)
 
     def end(self) -> None:
         """End its process."""
