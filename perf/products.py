@@ -40,7 +40,7 @@ def main() -> None:
     for lines in LINES:
         factors[f"dots_{lines}"] = torch.randn(HEADS, lines, WIDTH), keys.mT
         factors[f"weigh_{lines}"] = torch.rand(HEADS, lines, options.keys), keys
-    factors["hash"] = torch.randn(1, 1500, WIDTH), torch.randn(1, 256 * HEADS, WIDTH).mT
+    factors["hash"] = torch.randn(1, 1500, WIDTH), torch.randn(1, 64 * HEADS, WIDTH).mT
     table = Table("product", "chosen", "torch, ms", "chosen, ms", "chosen over torch")
     measured = {}
     for name, (left, right) in factors.items():

@@ -69,9 +69,8 @@ def largest(values: Tensor, counts: Tensor) -> Tensor:
             marked: Tensor = kernels.largest(values, counts.to(values.device, non_blocking=True))
             return marked
         places, found = heaviest(values, counts)
-        taken = torch.ones_like(places, dtype=torch.bool)
-        if found is not None:
-            taken = torch.arange(places.shape[-1], device=values.device) < found
+        assert found is not None, "it is where nobody says that there are enough"
+        taken = torch.arange(places.shape[-1], device=values.device) < found
         return torch.zeros_like(values, dtype=torch.bool).scatter_(-1, places, taken)
     flat, wanted, shape = _as_lines(values, counts)
     chosen = np.zeros(flat.shape, dtype=bool)
